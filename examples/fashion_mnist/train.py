@@ -1,0 +1,61 @@
+"""One turn of training on Fashion-MNIST, as a function: weights in, weights out."""
+
+import torch
+from data import load, site_split
+from net import Net, accuracy
+from torch.nn.functional import cross_entropy
+
+from tasuki import Result, Turn
+
+BATCH = 64
+LOG_EVERY = 25  # steps
+
+
+def train(turn: Turn) -> Result:
+    images, labels = site_split(
+        *load(turn.data, train=True),
+        site=turn.site,
+        shards=turn.params["shards"],
+        alpha=turn.params["alpha"],
+    )
+    images, labels = images.to(turn.device), labels.to(turn.device)
+    test = [tensor.to(turn.device) for tensor in load(turn.data, train=False)]
+
+    net = Net().to(turn.device)
+    net.load_state_dict(turn.weights())
+    received = accuracy(net, *test)
+    loss = fit(net, images, labels, turn)
+    trained = accuracy(net, *test)
+
+    print(
+        f"{turn.site}, round {turn.round + 1} of {turn.rounds}: {len(labels):,} images, "
+        f"accuracy {received:.1%} received, {trained:.1%} trained",
+        flush=True,
+    )
+    return turn.result(
+        net.state_dict(),
+        metrics={"accuracy": trained, "received_accuracy": received, "loss": loss},
+        samples=len(labels),
+    )
+
+
+def fit(net: Net, images: torch.Tensor, labels: torch.Tensor, turn: Turn) -> float:
+    """Train the network for this turn's steps; return the running loss at the end.
+
+    Every site trains for the same number of steps, however much data it has: a large site that
+    trained for longer would pull the model further towards its own classes.
+    """
+    order = torch.Generator().manual_seed(turn.seed)  # a repeated turn repeats itself
+    optimizer = torch.optim.SGD(net.parameters(), lr=turn.params["lr"], momentum=0.9)
+    running = 0.0
+    net.train()
+    for step in range(1, (turn.budget.steps or turn.params["steps"]) + 1):
+        batch = torch.randint(len(labels), (BATCH,), generator=order)
+        optimizer.zero_grad()
+        loss = cross_entropy(net(images[batch]), labels[batch])
+        loss.backward()
+        optimizer.step()
+        running += (loss.item() - running) / min(step, LOG_EVERY)
+        if step % LOG_EVERY == 0:
+            turn.log(loss=running, step=step)
+    return running

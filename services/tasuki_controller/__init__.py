@@ -1,0 +1,1 @@
+"""The controller: order, rounds, leases, checkpoints. Imports without torch."""

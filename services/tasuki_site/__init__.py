@@ -1,0 +1,1 @@
+"""One site: take a turn, train, hand over."""

@@ -1,0 +1,61 @@
+"""How the site service and its trainer's process talk: msgpack maps, each after its length.
+
+The two trust each other no more than messages do: sizes are bounded, and the service reads
+nothing but plain values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from tasuki.errors import MessageError
+
+Map = Mapping[str, Any]  # Any: plain values as msgpack has them
+
+FD_VARIABLE = "TASUKI_TRAINER_FD"
+_LENGTH = struct.Struct(">I")
+_MAX_BYTES = 16 * 2**20
+
+
+def pack(message: Map) -> bytes:
+    body = msgpack.packb(message)
+    if len(body) > _MAX_BYTES:
+        raise MessageError(f"{len(body)} bytes are too many to pass between site and trainer")
+    return _LENGTH.pack(len(body)) + body
+
+
+def receive(connection: socket.socket) -> Map | None:
+    """The next message, or None when the other side is gone."""
+    head = _read(connection, _LENGTH.size)
+    body = head and _read(connection, _LENGTH.unpack(head)[0])
+    return msgpack.unpackb(body) if body else None
+
+
+async def receive_async(reader: asyncio.StreamReader) -> Map | None:
+    """The next message, or None when the other side is gone."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > _MAX_BYTES:
+            raise MessageError(f"the trainer's process sent a message of {length} bytes")
+        return msgpack.unpackb(await reader.readexactly(length))  # type: ignore[no-any-return]
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+def _read(connection: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        try:
+            part = connection.recv(size - len(parts))
+        except ConnectionError:
+            return b""
+        if not part:
+            return b""
+        parts += part
+    return bytes(parts)

@@ -1,0 +1,143 @@
+"""One turn, as the service hands it to a trainer: plain values that fit through a channel."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasuki.core.model import Budget, Kind, Turn
+from tasuki.errors import TasukiError, TrainerError, TrainerRaised
+from tasuki.trainer import Framework, Result, turn_seed
+from tasuki.trainer import Turn as TrainerTurn
+from tasuki.wire.weights import read_manifest
+from tasuki_site import tensors
+
+Log = Callable[[Mapping[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spell:
+    """What a trainer's process needs to know of a turn.
+
+    Attributes:
+        received: the file of the received weights.
+        result: the file to write.
+    """
+
+    run: str
+    lane: int
+    term: int
+    round: int
+    hop: int
+    rounds: int
+    site: str
+    seed: int
+    kind: str
+    params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    data: str | None = None
+    device: str | None = None
+    received: str
+    result: str
+
+    @classmethod
+    def of(
+        cls, turn: Turn, *, received: Path, result: Path, data: str | None, device: str | None
+    ) -> Spell:
+        id, task = turn.id, turn.task
+        return cls(
+            run=id.run,
+            lane=id.lane,
+            term=id.term,
+            round=id.round,
+            hop=id.hop,
+            rounds=task.rounds,
+            site=turn.site,
+            seed=turn_seed(seed=task.seed, round=id.round, hop=id.hop, site=turn.site),
+            kind=turn.kind.value,
+            params=task.params,
+            budget=asdict(task.budget),
+            data=data,
+            device=device,
+            received=str(received),
+            result=str(result),
+        )
+
+    def to_map(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def open(self, log: Log) -> TrainerTurn:
+        """The trainer's view of it."""
+
+        def load(framework: Framework) -> dict[str, Any]:
+            return tensors.load_state(Path(self.received), framework=framework)
+
+        return TrainerTurn(
+            run=self.run,
+            lane=self.lane,
+            term=self.term,
+            round=self.round,
+            hop=self.hop,
+            rounds=self.rounds,
+            site=self.site,
+            seed=self.seed,
+            device=self.device or tensors.best_device(),
+            kind=Kind(self.kind),
+            params=self.params,
+            budget=Budget(**self.budget),
+            data=self.data,
+            load=load,
+            report=log,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a trainer achieved: its result is in the spell's file already."""
+
+    digest: str
+    size: int
+    metrics: Mapping[str, float]
+    samples: int
+
+
+def seed_everything(seed: int) -> None:
+    """Every generator that a trainer may draw from starts at the turn's seed."""
+    random.seed(seed)
+    np.random.seed(seed)
+    tensors.seed_torch(seed)
+
+
+def write_result(spell: Spell, result: object) -> Outcome:
+    """Put a trainer's result where the service looks for it, digest and checks in one pass.
+
+    Raises:
+        TrainerError: it is no `Result`.
+        NonFiniteWeights, WeightsError: it cannot be handed on.
+    """
+    if not isinstance(result, Result):
+        raise TrainerError(
+            f"the trainer returned {type(result).__name__}; return turn.result(state, metrics=...)"
+        )
+    received = Path(spell.received)
+    state = result.state
+    if result.is_difference:
+        state = tensors.apply_difference(received, state)
+    written = tensors.save_state(Path(spell.result), state, like=read_manifest(received))
+    return Outcome(
+        digest=written.digest, size=written.size, metrics=result.metrics, samples=result.samples
+    )
+
+
+def failure_of(exc: BaseException) -> tuple[str, str]:
+    """What to tell the operator: the class of error, and a text with the last frames."""
+    if isinstance(exc, TasukiError):
+        return type(exc).__name__, str(exc)
+    frames = traceback.format_exception(exc, limit=-4)
+    return TrainerRaised.__name__, "".join(frames).strip()[-4000:]

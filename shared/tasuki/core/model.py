@@ -1,0 +1,193 @@
+"""The nouns: what is trained, by whom, in which turn. Values only; nothing here does anything."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+CONTROLLER = "controller"
+"""The controller's name wherever a site's name may stand. No site can have it."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+DIGEST = re.compile(r"[a-z0-9]{1,16}:[0-9a-f]{16,128}")
+
+
+def check_name(name: str, *, what: str) -> None:
+    """Names become queue names and file names, so they are kept plain.
+
+    Raises:
+        ValueError: with the rule in words.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(
+            f"{what} name {name!r}: use 1 to 63 of a-z, 0-9, '-', '_' and '.', "
+            "starting with a letter or digit"
+        )
+
+
+class Kind(StrEnum):
+    """What a turn asks of its site."""
+
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+
+
+class OnSilent(StrEnum):
+    """What to do when a holder stays silent for longer than its lease."""
+
+    WAIT = "wait"  # leave the turn with the site until it returns
+    RETRY = "retry"  # take it back and give it to the same site again
+    SKIP = "skip"  # take it back and give it to the next site
+    FAIL = "fail"  # end the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class TurnId:
+    """Which turn. Compare all five, never some."""
+
+    run: str
+    lane: int = 0
+    term: int
+    round: int
+    hop: int
+
+    def __post_init__(self) -> None:
+        check_name(self.run, what="run")
+        if min(self.lane, self.term, self.round, self.hop) < 0:
+            raise ValueError("lane, term, round and hop start at 0")
+
+    @property
+    def fence(self) -> tuple[int, int, int]:
+        """Only ever grows along a lane: a site drops whatever is not above what it has seen."""
+        return (self.term, self.round, self.hop)
+
+    def __str__(self) -> str:
+        return f"{self.run}/{self.lane} term {self.term} round {self.round} hop {self.hop}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsRef:
+    """Weights by what they are: the digest of their container and its size in bytes."""
+
+    digest: str
+    size: int
+
+    def __post_init__(self) -> None:
+        if not DIGEST.fullmatch(self.digest):
+            raise ValueError(f"digest {self.digest[:80]!r} is not of the form algorithm:hex")
+        if self.size < 0:
+            raise ValueError("size is a number of bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How long a turn trains, in the first unit that is set; None leaves it to the trainer."""
+
+    epochs: float | None = None
+    steps: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """What may go wrong before a run gives up."""
+
+    lease_s: float = 60.0
+    on_silent: OnSilent = OnSilent.RETRY
+    max_attempts: int = 3
+    min_sites: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPolicy:
+    """Which checkpoints to keep. `best` names a metric; more is better unless `best_mode` is min."""
+
+    every_n_rounds: int = 1
+    keep: int = 5
+    best: str | None = None
+    best_mode: str = "max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """The part of a plan that a trainer needs, the same for every turn of a run."""
+
+    trainer: str
+    params: Mapping[str, object] = field(default_factory=dict)
+    budget: Budget = field(default_factory=Budget)
+    seed: int = 0
+    rounds: int = 1
+    beat_s: float = 5.0
+    requires: tuple[str, ...] = ()  # metrics that a result must have
+    max_norm: float | None = None  # L2 norm that a turn may move the weights by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One run as it was submitted."""
+
+    run: str
+    sites: tuple[str, ...]
+    order: str | tuple[str, ...] = "fixed"
+    task: Task
+    failure: Failure = field(default_factory=Failure)
+    checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+
+    def __post_init__(self) -> None:
+        check_name(self.run, what="run")
+        for site in self.sites:
+            check_name(site, what="site")
+            if site == CONTROLLER:
+                raise ValueError(f"no site can be called {CONTROLLER!r}")
+        if len(set(self.sites)) < len(self.sites):
+            raise ValueError("a site is named twice")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRecord:
+    """What one accepted turn did: the link between the weights it received and those it sent."""
+
+    id: TurnId
+    site: str
+    received: str
+    sent: WeightsRef
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    samples: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """The weights' way through one round, as it travels from site to site.
+
+    `history` holds the round's records so far, encoded and opaque here, so that a hop costs no
+    more the longer the round gets.
+    """
+
+    id: TurnId
+    itinerary: tuple[str, ...]
+    weights: WeightsRef
+    task: Task
+    kind: Kind = Kind.TRAIN
+    history: tuple[bytes, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.id.hop >= len(self.itinerary):
+            raise ValueError(f"hop {self.id.hop} is past the end of the itinerary")
+
+    @property
+    def site(self) -> str:
+        return self.itinerary[self.id.hop]
+
+    @property
+    def predecessor(self) -> str:
+        """Who may have sent this turn besides the controller."""
+        return self.itinerary[self.id.hop - 1] if self.id.hop else CONTROLLER
+
+    @property
+    def successor(self) -> str:
+        """Whose queue comes next."""
+        last = self.id.hop + 1 == len(self.itinerary)
+        return CONTROLLER if last else self.itinerary[self.id.hop + 1]

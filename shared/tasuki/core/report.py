@@ -1,0 +1,95 @@
+"""What a site says to the controller. Past tense, self-contained, safe to say twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteStarted:
+    """A site service came up. `fresh`: it has no journal and knows of no turn."""
+
+    site: str
+    fresh: bool
+    version: str
+    trainers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteBeat:
+    """A site without a turn is there."""
+
+    site: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnTaken:
+    """A site journaled a turn. `history`: the round's records that it came with, encoded."""
+
+    id: TurnId
+    site: str
+    history: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnProgressed:
+    """The heartbeat of a turn, with whatever its trainer logged last."""
+
+    id: TurnId
+    site: str
+    phase: str
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnDone:
+    """A site trained, and the next queue has the weights."""
+
+    record: TurnRecord
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundDone:
+    """The last site of the itinerary trained; its weights are in the controller's queue."""
+
+    id: TurnId
+    site: str
+    weights: WeightsRef
+    history: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnAbandoned:
+    """A site has no result for this turn. `returned`: it gave the turn back untrained."""
+
+    id: TurnId
+    site: str
+    error: str
+    detail: str = ""
+    returned: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRefused:
+    """A site dropped a turn or its result, and why: for the record only."""
+
+    id: TurnId
+    site: str
+    reason: str
+
+
+Report = (
+    SiteStarted
+    | SiteBeat
+    | TurnTaken
+    | TurnProgressed
+    | TurnDone
+    | RoundDone
+    | TurnAbandoned
+    | TurnRefused
+)

@@ -1,0 +1,597 @@
+"""The run machine: the controller's whole judgement of one run.
+
+`step(state, event) -> (state, effects)`. Two rules: everything that decides who holds the weights
+lives in this file; and a result enters the chain only if all five parts of its identity, its site
+and the digest of what it received are exactly those expected now.
+
+Stale and duplicated events are legal, since they happen every day: they change nothing and return
+a `Drop` that says why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tasuki.core.model import CONTROLLER, OnSilent, Plan, TurnId, TurnRecord, WeightsRef
+from tasuki.core.order import Situation, itinerary
+
+
+class Status(StrEnum):
+    """Where a run stands."""
+
+    SUBMITTED = "submitted"
+    RELAYING = "relaying"  # a turn is out
+    CLOSING = "closing"  # every turn of the round is in; its weights are being collected
+    PAUSED = "paused"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+OVER = frozenset({Status.FINISHED, Status.FAILED, Status.STOPPED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A planned turn that its run's policy passed over."""
+
+    round: int
+    hop: int
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """One run, now.
+
+    Attributes:
+        weights: the newest accepted weights.
+        base: the weights that the round started from; the controller has these on disk.
+        at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
+        attempts: how often the expected turn has been issued.
+        silent: sites whose lease ran out and that have not been heard of since.
+        early: results that arrived before their predecessor's.
+        pausing: an operator asked for a pause at the end of the round.
+        unattended: the pause ends by itself once enough sites are back.
+    """
+
+    plan: Plan
+    status: Status = Status.SUBMITTED
+    reason: str = ""
+    term: int = 0
+    round: int = 0
+    hop: int = 0
+    itinerary: tuple[str, ...] = ()
+    weights: WeightsRef
+    base: WeightsRef
+    at: str = CONTROLLER
+    attempts: int = 0
+    silent: frozenset[str] = frozenset()
+    early: tuple[TurnRecord, ...] = ()
+    records: tuple[TurnRecord, ...] = ()
+    last: str | None = None
+    turns: int = 0
+    skipped: tuple[Skip, ...] = ()
+    pausing: bool = False
+    unattended: bool = False
+
+    @property
+    def expected(self) -> TurnId:
+        """The one turn whose result may be accepted now."""
+        return TurnId(run=self.plan.run, term=self.term, round=self.round, hop=self.hop)
+
+    @property
+    def holder(self) -> str | None:
+        """Who has the weights now, as far as is known; nobody between rounds or in a pause."""
+        return self.itinerary[self.hop] if self.status is Status.RELAYING else None
+
+    @property
+    def eligible(self) -> tuple[str, ...]:
+        """The sites that the next round is planned with."""
+        if self.plan.failure.on_silent is not OnSilent.SKIP:
+            return self.plan.sites
+        return tuple(site for site in self.plan.sites if site not in self.silent)
+
+
+# Events: what happened.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSubmitted:
+    """An operator started the run; its first weights are with the controller."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFinished:
+    """A site trained and handed over."""
+
+    record: TurnRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFailed:
+    """A site gave its turn up: its trainer failed, or its result did not pass the gate."""
+
+    id: TurnId
+    site: str
+    error: str  # the class of `tasuki.errors` that says it best
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnReturned:
+    """A site that is shutting down gave its turn back untrained."""
+
+    id: TurnId
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseExpired:
+    """The holder of this turn has been silent for too long."""
+
+    id: TurnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteHeard:
+    """A site that had been silent said something."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteForgot:
+    """A site came back without its journal: it no longer knows its turn."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsArrived:
+    """The controller has these weights on disk, digest checked."""
+
+    weights: WeightsRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsLost:
+    """These weights cannot be had anywhere any more."""
+
+    weights: WeightsRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayLost:
+    """The queues are empty though a turn was out: a new broker, or a new simulation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseRequested:
+    """An operator wants the run to pause when the round ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRequested:
+    """An operator wants a paused run to go on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRequested:
+    """An operator wants the run to end now."""
+
+    reason: str = "stopped by an operator"
+
+
+Event = (
+    RunSubmitted
+    | TurnFinished
+    | TurnFailed
+    | TurnReturned
+    | LeaseExpired
+    | SiteHeard
+    | SiteForgot
+    | WeightsArrived
+    | WeightsLost
+    | RelayLost
+    | PauseRequested
+    | ResumeRequested
+    | StopRequested
+)
+
+
+# Effects: what to do about it, in this order.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueTurn:
+    """Send these weights, then the turn, to the site at its hop."""
+
+    id: TurnId
+    itinerary: tuple[str, ...]
+    weights: WeightsRef
+    at: str
+    records: tuple[TurnRecord, ...]
+
+    @property
+    def site(self) -> str:
+        return self.itinerary[self.id.hop]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fence:
+    """Tell every site that anything below this term is void."""
+
+    run: str
+    lane: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartLease:
+    """Report `LeaseExpired` if nothing is heard about this turn for so long."""
+
+    id: TurnId
+    lease_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndLease:
+    """Nobody holds the weights: watch nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectWeights:
+    """Get these weights onto the controller's disk, then report `WeightsArrived` or `WeightsLost`."""
+
+    weights: WeightsRef
+    at: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaveCheckpoint:
+    """Keep the weights of this round's end, with what its turns reported."""
+
+    round: int
+    weights: WeightsRef
+    records: tuple[TurnRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclude:
+    """The run is over."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drop:
+    """Change nothing; count it and say why."""
+
+    reason: str
+
+
+Effect = (
+    IssueTurn | Fence | StartLease | EndLease | CollectWeights | SaveCheckpoint | Conclude | Drop
+)
+Step = tuple[RunState, tuple[Effect, ...]]
+
+
+class IllegalEvent(RuntimeError):
+    """A bug of ours: this event cannot happen in this state."""
+
+
+def submitted(plan: Plan, weights: WeightsRef) -> RunState:
+    """A run before its first event."""
+    return RunState(plan=plan, weights=weights, base=weights)
+
+
+def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of all legal pairs
+    """Decide what one event means.
+
+    Raises:
+        IllegalEvent: a bug of ours; the state is unchanged.
+    """
+    if state.status in OVER:
+        return _drop(state, "run_over")
+    match state.status, event:
+        case Status.SUBMITTED, RunSubmitted():
+            return _plan_round(state, number=0)
+        case _, TurnFinished(record=record):
+            return _consider(state, record)
+        case _, TurnFailed():
+            return _give_up_turn(state, event)
+        case _, TurnReturned(id=id, site=site):
+            return _take_over(state, id, site)
+        case _, LeaseExpired(id=id):
+            return _expire(state, id)
+        case _, SiteHeard(site=site):
+            return _hear(state, site)
+        case _, SiteForgot(site=site):
+            return _reissue(state) if site == state.holder else _drop(state, "not_the_holder")
+        case Status.CLOSING, WeightsArrived(weights=weights) if weights == state.weights:
+            return _close_round(state)
+        case ((Status.RELAYING | Status.CLOSING), WeightsLost(weights=weights)):
+            return _fall_back(state, weights)
+        case Status.RELAYING, RelayLost():
+            return _reissue(state)
+        case Status.CLOSING, RelayLost():
+            return state, (CollectWeights(weights=state.weights, at=state.at),)
+        case ((Status.RELAYING | Status.CLOSING), PauseRequested()):
+            return replace(state, pausing=True), ()
+        case Status.PAUSED, PauseRequested():
+            return replace(state, unattended=False, reason="paused by an operator"), ()
+        case Status.PAUSED, ResumeRequested():
+            return _resume(state)
+        case ((Status.RELAYING | Status.CLOSING), ResumeRequested()):
+            return replace(state, pausing=False), ()
+        case _, StopRequested(reason=reason):
+            return _conclude(state, Status.STOPPED, reason)
+        case _, (WeightsArrived() | WeightsLost() | RelayLost()):
+            return _drop(state, "not_awaited")
+    raise IllegalEvent(f"{type(event).__name__} while {state.status}")
+
+
+# Results.
+
+
+def _consider(state: RunState, record: TurnRecord) -> Step:
+    """Accept a result, keep it for later, or say why it never enters the chain."""
+    expected = state.expected
+    if record.id.run != expected.run or record.id.lane != expected.lane:
+        return _drop(state, "other_run")
+    if record.id.term != expected.term or state.status is not Status.RELAYING:
+        return _drop(state, "stale_term" if record.id.term < expected.term else "not_awaited")
+    if (record.id.round, record.id.hop) < (expected.round, expected.hop):
+        return _drop(state, "duplicate")
+    if record.id.round != expected.round or record.id.hop >= len(state.itinerary):
+        return _drop(state, "not_awaited")
+    if record.site != state.itinerary[record.id.hop]:
+        return _drop(state, "wrong_site")
+    if record.id.hop > expected.hop:
+        return _keep_early(state, record)
+    if record.received != state.weights.digest:
+        return _drop(state, "broken_chain")
+    return _accept(state, record)
+
+
+def _keep_early(state: RunState, record: TurnRecord) -> Step:
+    if any(kept.id == record.id for kept in state.early):
+        return _drop(state, "duplicate")
+    return replace(state, early=(*state.early, record)), ()
+
+
+def _accept(state: RunState, record: TurnRecord) -> Step:
+    hop = record.id.hop + 1
+    state = replace(
+        state,
+        hop=hop,
+        weights=record.sent,
+        at=state.itinerary[hop] if hop < len(state.itinerary) else CONTROLLER,
+        attempts=1,  # the relay has issued the next turn already
+        records=(*state.records, record),
+        last=record.site,
+        turns=state.turns + 1,
+    )
+    for kept in state.early:
+        if kept.id == state.expected:
+            rest = tuple(other for other in state.early if other is not kept)
+            return _consider(replace(state, early=rest), kept)
+    if hop == len(state.itinerary):
+        return _collect(state)
+    return state, (_lease(state),)
+
+
+# Rounds.
+
+
+def _plan_round(state: RunState, *, number: int) -> Step:
+    state = _between_rounds(state, number=number)
+    situation = Situation(
+        seed=state.plan.task.seed, round=number, sites=state.eligible, last=state.last
+    )
+    order = itinerary(state.plan.order, situation)
+    if len(state.eligible) < state.plan.failure.min_sites or not order:
+        return _wait_for_sites(state)
+    return _issue(replace(state, itinerary=order, term=state.term + 1))
+
+
+def _between_rounds(state: RunState, *, number: int) -> RunState:
+    """Nothing of round `number` is decided yet; an empty itinerary says so."""
+    return replace(
+        state,
+        round=number,
+        hop=0,
+        itinerary=(),
+        base=state.weights,
+        at=CONTROLLER,
+        attempts=0,
+        early=(),
+        records=(),
+    )
+
+
+def _collect(state: RunState) -> Step:
+    state = replace(state, status=Status.CLOSING)
+    return state, (EndLease(), CollectWeights(weights=state.weights, at=state.at))
+
+
+def _close_round(state: RunState) -> Step:
+    saved = SaveCheckpoint(round=state.round, weights=state.weights, records=state.records)
+    if state.round + 1 >= state.plan.task.rounds:
+        state, effects = _conclude(state, Status.FINISHED, "every round is done")
+    elif state.pausing:
+        state = _between_rounds(state, number=state.round + 1)
+        state, effects = _pause(state, "paused by an operator", unattended=False)
+    else:
+        state, effects = _plan_round(state, number=state.round + 1)
+    return state, (saved, *effects)
+
+
+def _issue(state: RunState) -> Step:
+    """Give the expected turn to its site; a site that is passed over anyway is not asked."""
+    if state.hop == len(state.itinerary):
+        return _collect(state)
+    state = replace(state, status=Status.RELAYING, reason="", attempts=state.attempts + 1)
+    issued = IssueTurn(
+        id=state.expected,
+        itinerary=state.itinerary,
+        weights=state.weights,
+        at=state.at,
+        records=state.records,
+    )
+    return state, (issued, _lease(state))
+
+
+# Trouble.
+
+
+def _give_up_turn(state: RunState, event: TurnFailed) -> Step:
+    if event.id != state.expected or event.site != state.holder:
+        return _drop(state, "stale_term" if event.id.term < state.term else "not_awaited")
+    cause = f"{event.site}: {event.detail or event.error}"
+    failure = state.plan.failure
+    if failure.on_silent is OnSilent.FAIL:
+        return _conclude(state, Status.FAILED, cause)
+    if state.attempts < failure.max_attempts:
+        return _reissue(state)
+    if failure.on_silent is OnSilent.SKIP:
+        return _skip(state, event.error)
+    return _conclude(state, Status.FAILED, f"{cause} ({state.attempts} attempts)")
+
+
+def _take_over(state: RunState, id: TurnId, site: str) -> Step:
+    """A turn given back costs no attempt: its site may return, or the next one goes on."""
+    if id != state.expected or site != state.holder:
+        return _drop(state, "not_awaited")
+    if state.plan.failure.on_silent is OnSilent.SKIP:
+        return _skip(replace(state, silent=state.silent | {site}), "given_back")
+    return _reissue(replace(state, attempts=state.attempts - 1))
+
+
+def _expire(state: RunState, id: TurnId) -> Step:
+    if id != state.expected or state.holder is None:
+        return _drop(state, "stale_lease")
+    failure, site = state.plan.failure, state.holder
+    cause = f"{site} was silent for {failure.lease_s:g} s"
+    marked = replace(state, silent=state.silent | {site})
+    match failure.on_silent:
+        case OnSilent.WAIT:
+            return replace(marked, reason=f"waiting: {cause}"), ()
+        case OnSilent.FAIL:
+            return _conclude(marked, Status.FAILED, cause)
+        case OnSilent.SKIP:
+            return _skip(marked, "silent")
+        case OnSilent.RETRY if state.attempts < failure.max_attempts:
+            return _reissue(marked)
+    return _conclude(marked, Status.FAILED, f"{cause} ({state.attempts} attempts)")
+
+
+def _reissue(state: RunState) -> Step:
+    """Take the weights back and give them out again: whatever is under way is void."""
+    state = replace(state, term=state.term + 1, early=())
+    state, effects = _issue(state)
+    return state, (_fence(state), *effects)
+
+
+def _skip(state: RunState, reason: str) -> Step:
+    """Pass over the expected turn, and over those of other silent sites behind it."""
+    state = replace(state, term=state.term + 1, early=())
+    fence = _fence(state)
+    if len(state.eligible) < state.plan.failure.min_sites:
+        state, effects = _wait_for_sites(state)
+        return state, (fence, *effects)
+    state, effects = _issue(_pass_over_silent(_pass_over(state, reason)))
+    return state, (fence, *effects)
+
+
+def _pass_over_silent(state: RunState) -> RunState:
+    while state.hop < len(state.itinerary) and state.itinerary[state.hop] not in state.eligible:
+        state = _pass_over(state, "silent")
+    return state
+
+
+def _pass_over(state: RunState, reason: str) -> RunState:
+    skip = Skip(round=state.round, hop=state.hop, site=state.itinerary[state.hop], reason=reason)
+    return replace(state, hop=state.hop + 1, attempts=0, skipped=(*state.skipped, skip))
+
+
+def _fall_back(state: RunState, lost: WeightsRef) -> Step:
+    """The newest weights are gone: the round starts again from those it started with."""
+    if lost != state.weights:
+        return _drop(state, "not_awaited")
+    if lost == state.base:
+        return _conclude(state, Status.FAILED, "the round's first weights cannot be read any more")
+    kept = tuple(skip for skip in state.skipped if skip.round != state.round)
+    undone = replace(
+        state,
+        weights=state.base,
+        at=CONTROLLER,
+        hop=0,
+        attempts=0,
+        records=(),
+        turns=state.turns - len(state.records),
+        skipped=kept,
+    )
+    return _reissue(undone)
+
+
+# Sites that come and go, pauses, the end.
+
+
+def _hear(state: RunState, site: str) -> Step:
+    if site not in state.silent:
+        return _drop(state, "not_silent")
+    state = replace(state, silent=state.silent - {site})
+    if state.unattended and len(state.eligible) >= state.plan.failure.min_sites:
+        return _resume(state)
+    if site == state.holder and state.plan.failure.on_silent is OnSilent.WAIT:
+        return replace(state, reason=""), (_lease(state),)
+    return state, ()
+
+
+def _wait_for_sites(state: RunState) -> Step:
+    needed = state.plan.failure.min_sites
+    reason = f"{len(state.eligible)} of at least {needed} sites are there"
+    return _pause(state, reason, unattended=True)
+
+
+def _pause(state: RunState, reason: str, *, unattended: bool) -> Step:
+    state = replace(
+        state, status=Status.PAUSED, reason=reason, unattended=unattended, pausing=False
+    )
+    return state, (EndLease(),)
+
+
+def _resume(state: RunState) -> Step:
+    """Go on where the pause began: inside a round, or with the next one."""
+    state = replace(state, unattended=False)
+    if not state.itinerary:
+        return _plan_round(state, number=state.round)
+    if len(state.eligible) < state.plan.failure.min_sites:
+        return _wait_for_sites(state)
+    return _issue(_pass_over_silent(replace(state, term=state.term + 1)))
+
+
+def _conclude(state: RunState, status: Status, reason: str) -> Step:
+    over = replace(state, status=status, reason=reason, pausing=False, unattended=False)
+    ends = (EndLease(), Conclude(status=status, reason=reason))
+    if status is Status.FINISHED:
+        return over, ends
+    over = replace(over, term=state.term + 1)
+    return over, (_fence(over), *ends)
+
+
+def _drop(state: RunState, reason: str) -> Step:
+    return state, (Drop(reason=reason),)
+
+
+def _fence(state: RunState) -> Fence:
+    return Fence(run=state.plan.run, lane=state.expected.lane, term=state.term)
+
+
+def _lease(state: RunState) -> StartLease:
+    return StartLease(id=state.expected, lease_s=state.plan.failure.lease_s)

@@ -1,0 +1,223 @@
+"""Every error that Tasuki raises on purpose, in one tree.
+
+    TasukiError
+    ├── SettingsError           a file or an option is wrong                    exit 2
+    │   ├── UnknownSite         an order names a site that the run does not have     10
+    │   ├── TooFewSites         a relay needs sites                                  11
+    │   └── RunExists           the name is taken                                    12
+    ├── TrainerError            the site's own code                                  20
+    │   ├── TrainerNotFound     it cannot be imported                                21
+    │   ├── TrainerRaised       it raised                                            22
+    │   └── TrainerDied         its process ended without a result                   23
+    ├── WeightsError            weights that cannot be used                          30
+    │   ├── BadWeights          not a well-formed container                          31
+    │   ├── DigestMismatch      other bytes than were promised                       32
+    │   ├── NonFiniteWeights    NaN or Inf                                           33
+    │   ├── ManifestMismatch    other tensors than the run's                         34
+    │   └── GateRejected        the result fails a check of the run                  35
+    ├── StorageError            the disk                                             40
+    │   ├── DiskFull                                                                 41
+    │   ├── NewerData           written by a newer Tasuki                            42
+    │   ├── DataInUse           another process has the folder                       43
+    │   └── LedgerBroken        the chain does not verify                            44
+    ├── MessageError            bytes from elsewhere that are no message of ours     50
+    ├── TransportError          the broker                                           60
+    │   ├── Unroutable          nobody has that queue                                61
+    │   ├── BrokerUnreachable                                                        62
+    │   └── NotPermitted                                                             63
+    └── RunError                how a run ended
+        ├── RunFailed                                                                70
+        ├── RunStopped                                                               71
+        ├── RunPaused                                                                72
+        └── UnknownRun          no run of that name                                  73
+
+A class's docstring is the sentence an operator reads when nothing better is known. `exit_code` is
+stable: scripts rely on it. `docs/operations.md` has a section for each, and a test checks that.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+
+class TasukiError(Exception):
+    """Tasuki could not go on."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or inspect.getdoc(type(self)) or "")
+
+
+class SettingsError(TasukiError):
+    """A settings file or an option is wrong; the message names the key and the line."""
+
+    exit_code = 2
+
+
+class UnknownSite(SettingsError):
+    """The order names a site that this run does not have; add it to the sites or fix the name."""
+
+    exit_code = 10
+
+
+class TooFewSites(SettingsError):
+    """There are fewer sites than the run needs; add sites or lower [failure] min_sites."""
+
+    exit_code = 11
+
+
+class RunExists(SettingsError):
+    """A run of this name exists; go on with --resume or choose another name."""
+
+    exit_code = 12
+
+
+class TrainerError(TasukiError):
+    """The site's trainer failed; the site's log has its output."""
+
+    exit_code = 20
+
+
+class TrainerNotFound(TrainerError):
+    """The trainer cannot be imported; check its path and what it imports itself."""
+
+    exit_code = 21
+
+
+class TrainerRaised(TrainerError):
+    """The trainer raised an exception; its last frames follow."""
+
+    exit_code = 22
+
+
+class TrainerDied(TrainerError):
+    """The trainer's process ended without a result; look for memory limits and its own output."""
+
+    exit_code = 23
+
+
+class WeightsError(TasukiError):
+    """These weights cannot be used."""
+
+    exit_code = 30
+
+
+class BadWeights(WeightsError):
+    """This is no well-formed safetensors file; nothing of it was loaded."""
+
+    exit_code = 31
+
+
+class DigestMismatch(WeightsError):
+    """The bytes are not those that the digest promises; nothing of them was used."""
+
+    exit_code = 32
+
+
+class NonFiniteWeights(WeightsError):
+    """The weights contain NaN or Inf; lower the learning rate or clip the gradients."""
+
+    exit_code = 33
+
+
+class ManifestMismatch(WeightsError):
+    """The tensors differ from the run's in name, shape or dtype."""
+
+    exit_code = 34
+
+
+class GateRejected(WeightsError):
+    """The result fails a check of the run, so that it was not handed on."""
+
+    exit_code = 35
+
+
+class StorageError(TasukiError):
+    """A file could not be read or written."""
+
+    exit_code = 40
+
+
+class DiskFull(StorageError):
+    """The disk is full; free space and start again with --resume."""
+
+    exit_code = 41
+
+
+class NewerData(StorageError):
+    """A newer Tasuki wrote this data folder; upgrade, or use another folder with --data."""
+
+    exit_code = 42
+
+
+class DataInUse(StorageError):
+    """Another process works in this data folder; stop it or use another folder with --data."""
+
+    exit_code = 43
+
+
+class LedgerBroken(StorageError):
+    """The ledger or a checkpoint is not what was recorded; the first bad row or file is named."""
+
+    exit_code = 44
+
+
+class MessageError(TasukiError):
+    """Bytes arrived that are no message of this version of Tasuki."""
+
+    exit_code = 50
+
+
+class TransportError(TasukiError):
+    """The broker did not do what was asked."""
+
+    exit_code = 60
+
+
+class Unroutable(TransportError):
+    """No queue takes this message; provision the site on the broker first."""
+
+    exit_code = 61
+
+
+class BrokerUnreachable(TransportError):
+    """The broker cannot be reached; check the address, the port and the certificate."""
+
+    exit_code = 62
+
+
+class NotPermitted(TransportError):
+    """The broker refuses this to these credentials; check the user and its permissions."""
+
+    exit_code = 63
+
+
+class RunError(TasukiError):
+    """The run did not finish."""
+
+    exit_code = 69
+
+
+class RunFailed(RunError):
+    """The run failed; the reason is in its ledger."""
+
+    exit_code = 70
+
+
+class RunStopped(RunError):
+    """The run was stopped by an operator; its last checkpoint can be exported."""
+
+    exit_code = 71
+
+
+class RunPaused(RunError):
+    """The run is paused; resume it when the reason is gone."""
+
+    exit_code = 72
+
+
+class UnknownRun(RunError):
+    """There is no run of this name here; `tasuki runs` lists them."""
+
+    exit_code = 73

@@ -1,0 +1,61 @@
+"""The shape of our SQLite files, as numbered steps. Append; never change a step that shipped."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from tasuki.errors import LedgerBroken, NewerData, StorageError
+
+LEDGER = (
+    """
+    CREATE TABLE rows (
+        run TEXT NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL, event BLOB NOT NULL,
+        outcome TEXT NOT NULL, hash TEXT NOT NULL, PRIMARY KEY (run, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE outbox (id INTEGER PRIMARY KEY, run TEXT NOT NULL, effect BLOB NOT NULL);
+    """,
+)
+
+JOURNAL = (
+    """
+    CREATE TABLE turns (
+        site TEXT NOT NULL, run TEXT NOT NULL, lane INTEGER NOT NULL, phase TEXT NOT NULL,
+        came INTEGER NOT NULL, turn BLOB NOT NULL, record BLOB, PRIMARY KEY (site, run, lane)
+    ) WITHOUT ROWID;
+    CREATE TABLE positions (site TEXT PRIMARY KEY, next_offset INTEGER NOT NULL) WITHOUT ROWID;
+    """,
+)
+
+
+def connect(path: Path | str, steps: Sequence[str]) -> sqlite3.Connection:
+    """Open a file, made or brought up to date first. Each commit is on disk when it returns.
+
+    Raises:
+        NewerData: a newer Tasuki wrote it.
+        LedgerBroken: it is no SQLite file any more.
+        StorageError: it cannot be opened.
+    """
+    try:
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _migrate(connection, steps, path)
+    except sqlite3.OperationalError as exc:
+        raise StorageError(f"{path} cannot be opened: {exc}") from exc
+    except sqlite3.DatabaseError as exc:
+        raise LedgerBroken(f"{path} is damaged: {exc}; restore it from a backup") from exc
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, steps: Sequence[str], path: Path | str) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(steps):
+        raise NewerData(
+            f"{path} has format {version}, this Tasuki knows up to {len(steps)}: "
+            "upgrade it, or use another folder with --data"
+        )
+    for number, step in enumerate(steps[version:], start=version + 1):
+        # The step and its record are one transaction: a crash leaves neither.
+        connection.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")

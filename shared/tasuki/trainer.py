@@ -1,0 +1,124 @@
+"""What a trainer sees: the turn it was given, and the result it gives back.
+
+from tasuki import Result, Turn
+
+def train(turn: Turn) -> Result:
+    net = Net()
+    net.load_state_dict(turn.weights())
+    ...
+    turn.log(loss=loss, step=step)
+    return turn.result(net.state_dict(), metrics={"accuracy": accuracy}, samples=n)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Any, Literal
+
+from tasuki.core.model import Budget, Kind
+from tasuki.errors import TrainerError
+
+Framework = Literal["torch", "numpy"]
+State = Mapping[str, Any]  # Any: a tensor or an array, whatever the trainer works with
+
+
+def turn_seed(*, seed: int, round: int, hop: int, site: str) -> int:
+    """The seed of one turn, below 2**32: the same however often the turn is repeated.
+
+    The first four bytes of SHA-256 over `tasuki-turn/<seed>/<round>/<hop>/<site>`, big-endian.
+    """
+    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}"
+    return int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What a turn gives back.
+
+    Attributes:
+        state: name -> tensor or array; the same names, shapes and dtypes as were received.
+        metrics: numbers about the trained model; by convention those about the received one,
+            before training, are called `received_...`.
+        samples: how many the site trained on; weighs its metrics.
+        is_difference: `state` is what to add to the received weights.
+    """
+
+    state: State
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    samples: int = 0
+    is_difference: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One site's spell with the weights.
+
+    Attributes:
+        run, lane, term, round, hop: which turn; round and hop count from 0.
+        rounds: how many rounds the run has.
+        site: this site's name.
+        params: the run's `[params]`.
+        budget: how long to train: `epochs`, `steps` or `seconds`, each None unless the run says.
+        seed: below 2**32; the same if this turn is repeated. Python, NumPy and torch are seeded
+            with it already.
+        device: "cpu", "cuda" or "mps".
+        data: the site's `[data] path`, or None.
+    """
+
+    run: str
+    lane: int
+    term: int
+    round: int
+    hop: int
+    rounds: int
+    site: str
+    seed: int
+    device: str
+    kind: Kind = Kind.TRAIN
+    params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
+    budget: Budget = field(default_factory=Budget)
+    data: str | None = None
+    load: Callable[[Framework], dict[str, Any]] = field(repr=False)
+    report: Callable[[Mapping[str, float]], None] = field(repr=False)
+
+    def weights(self, framework: Framework = "torch") -> dict[str, Any]:
+        """The received weights, on the CPU: name -> torch.Tensor, or numpy.ndarray.
+
+        They are the trainer's own: changing them changes nothing elsewhere.
+        """
+        return self.load(framework)
+
+    def log(self, **values: float) -> None:
+        """Show progress: the operator sees the newest value of each name."""
+        self.report(_numbers(values, what="turn.log"))
+
+    def result(
+        self, state: State, *, metrics: Mapping[str, float] | None = None, samples: int = 0
+    ) -> Result:
+        """The trained weights, ready to hand on."""
+        return Result(state=state, metrics=_numbers(metrics or {}, what="metrics"), samples=samples)
+
+    def difference(
+        self, state: State, *, metrics: Mapping[str, float] | None = None, samples: int = 0
+    ) -> Result:
+        """As `result`, where `state` is what to add to the received weights."""
+        numbers = _numbers(metrics or {}, what="metrics")
+        return Result(state=state, metrics=numbers, samples=samples, is_difference=True)
+
+
+def _numbers(values: Mapping[str, Any], *, what: str) -> dict[str, float]:
+    """Plain floats, whatever scalar type they came as.
+
+    Raises:
+        TrainerError: one of them is no number.
+    """
+    numbers = {}
+    for name, value in values.items():
+        scalar = value.item() if hasattr(value, "item") else value
+        if not isinstance(scalar, Real):
+            raise TrainerError(f"{what}: {name} is {scalar!r:.60}, not a number")
+        numbers[str(name)] = float(scalar)
+    return numbers

@@ -1,0 +1,337 @@
+"""Publishing with a window of unconfirmed bytes, several publications at a time.
+
+Each publication has a channel to itself while it lasts: what the broker refuses closes a channel
+and names no message, so a shared one could not tell whose fault it was. The window is shared, and
+filled in turns, one body each: a report does not wait for the gigabytes before it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from pika import BasicProperties, SelectConnection, spec
+from pika.channel import Channel
+from pika.frame import Method
+
+from tasuki.errors import Unroutable
+from tasuki.ports import Frames, Route
+from tasuki.transport.amqp import fastpath, refusals
+from tasuki.transport.amqp.connection import Link
+from tasuki.transport.amqp.settings import AmqpSettings
+from tasuki.transport.amqp.state import Counters, LinkState
+
+_CHANNELS = 32  # publications at a time; the others wait for a free channel
+_SPARE = 4  # idle channels kept: opening one costs two round trips
+_BURST_BYTES = 4 * 2**20  # handed to pika between two looks at the socket
+
+Done = Callable[[Exception | None], None]
+OnChange = Callable[[LinkState, str, Exception | None], None]
+
+
+@dataclass(slots=True, eq=False)
+class Publication:
+    """One call of `publish`: which bodies are sent and which are confirmed."""
+
+    route: Route
+    bodies: Sequence[Frames]
+    done: Done
+    sent: int = 0
+    failures: int = 0
+    sent_most: int = 0
+    is_over: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def next_body(self) -> Frames | None:
+        """The next body, made now; None if the publication was cancelled."""
+        with self.lock:
+            return None if self.is_over else self.bodies[self.sent]
+
+    def cancel(self) -> None:
+        """From the caller's thread: once this returns, `bodies` is not asked for any more."""
+        with self.lock:
+            self.is_over = True
+
+    def end(self, error: Exception | None) -> None:
+        """Tell the caller, once."""
+        if not self.is_over:
+            self.is_over = True
+            self.done(error)
+
+
+@dataclass(slots=True, eq=False)
+class _Outlet:
+    """A channel in confirm mode and the publication that has it."""
+
+    channel: Channel
+    publication: Publication | None = None
+    tag: int = 0
+    unconfirmed: dict[int, int] = field(default_factory=dict)  # tag -> bytes, in order
+
+    def confirmed(self, tag: int, *, multiple: bool) -> list[int]:
+        """Remove what this confirm is about; the sizes."""
+        tags = [known for known in self.unconfirmed if known <= tag] if multiple else [tag]
+        return [self.unconfirmed.pop(known) for known in tags if known in self.unconfirmed]
+
+    def first_unconfirmed(self, publication: Publication) -> int:
+        """The index of the body to go on from when this channel is lost."""
+        oldest = next(iter(self.unconfirmed), self.tag + 1)
+        return publication.sent - (self.tag + 1 - oldest)
+
+
+class Publisher:
+    """All publications of one transport; lives on its link's thread."""
+
+    def __init__(
+        self, link: Link, settings: AmqpSettings, counters: Counters, on_change: OnChange
+    ) -> None:
+        self._link = link
+        self._counters = counters
+        self._on_change = on_change
+        self._window = settings.window_bytes
+        self._user = settings.user
+        self._recovery_s = settings.recovery_s
+        self._up_since = 0.0
+        self._in_flight = 0
+        self._waiting: deque[Publication] = deque()  # for a channel
+        self._ready: deque[_Outlet] = deque()  # have more to send
+        self._outlets: set[_Outlet] = set()
+        self._resting: set[Publication] = set()  # failed, and tried again after a pause
+        self._spare: list[_Outlet] = []
+        self._opening: set[_Outlet] = set()
+        self._is_pumping = False
+
+    def submit(self, publication: Publication) -> None:
+        """From any thread."""
+        self._link.call(lambda: self._admit(publication))
+
+    def withdraw(self, publication: Publication) -> None:
+        """After `Publication.cancel`, from any thread: give back what it holds."""
+        self._link.call(lambda: self._forget(publication))
+
+    def on_up(self, _: SelectConnection) -> None:
+        self._up_since = time.monotonic()
+        self._assign()
+
+    def on_change(self, state: LinkState, reason: str, error: Exception | None) -> None:
+        if state is LinkState.BLOCKED:
+            self._counters.block()
+        elif state is LinkState.UNBLOCKED:
+            self._counters.unblock()
+        elif state is LinkState.DOWN:
+            self._counters.unblock()
+            self._lose_all()
+        self._on_change(state, reason, error)
+
+    def _admit(self, publication: Publication) -> None:
+        if not publication.is_over:
+            self._waiting.append(publication)
+            self._assign()
+
+    def _forget(self, publication: Publication) -> None:
+        self._resting.discard(publication)
+        if publication in self._waiting:
+            self._waiting.remove(publication)
+        for outlet in [outlet for outlet in self._outlets if outlet.publication is publication]:
+            self._discard(outlet)
+        self._assign()
+
+    # --- channels
+
+    def _assign(self) -> None:
+        """Give channels to those who wait, and open more if there are too few."""
+        if self._link.connection is None:
+            return
+        while self._waiting and self._spare:
+            self._occupy(self._spare.pop(), self._waiting.popleft())
+        wanted = len(self._waiting) - len(self._opening)
+        for _ in range(min(wanted, _CHANNELS - len(self._outlets) - len(self._opening))):
+            self._open(self._link.connection)
+        self._pump()
+
+    def _occupy(self, outlet: _Outlet, publication: Publication) -> None:
+        outlet.publication = publication
+        self._ready.append(outlet)
+
+    def _open(self, connection: SelectConnection) -> None:
+        channel = connection.channel(on_open_callback=lambda _: self._on_channel_open(outlet))
+        outlet: _Outlet = _Outlet(channel)
+        self._opening.add(outlet)
+        channel.add_on_close_callback(lambda _, error: self._on_channel_closed(outlet, error))
+        channel.add_on_return_callback(lambda _, method, __, ___: self._on_return(outlet, method))
+
+    def _on_channel_open(self, outlet: _Outlet) -> None:
+        outlet.channel.confirm_delivery(
+            lambda frame: self._on_confirm(outlet, frame),
+            callback=lambda _: self._on_channel_ready(outlet),
+        )
+
+    def _on_channel_ready(self, outlet: _Outlet) -> None:
+        if outlet in self._opening:
+            self._opening.remove(outlet)
+            self._outlets.add(outlet)
+            self._spare.append(outlet)
+            self._assign()
+
+    def _on_channel_closed(self, outlet: _Outlet, error: Exception) -> None:
+        if outlet in self._opening:
+            self._opening.remove(outlet)
+            self._link.later(self._assign, delay_s=self._link.backoff_s(0))
+        elif outlet in self._outlets:  # else discarded by us, or with its connection
+            publication = outlet.publication
+            self._discard(outlet)
+            if publication is not None:
+                self._go_on_elsewhere(publication, error)
+            self._assign()
+
+    def _go_on_elsewhere(self, publication: Publication, error: Exception) -> None:
+        refused = refusals.refusal(error, what=_name(publication.route))
+        if refused is not None:
+            publication.end(refused)
+        elif self._link.connection is None:
+            self._waiting.appendleft(publication)
+        else:
+            self._retry(publication, refusals.describe(error))
+
+    def _discard(self, outlet: _Outlet) -> None:
+        """Close a channel; its publication, if it goes on, starts at its first unconfirmed body."""
+        self._release(outlet)
+        if outlet.channel.is_open:
+            outlet.channel.close()
+
+    def _release(self, outlet: _Outlet) -> None:
+        self._outlets.discard(outlet)
+        if outlet in self._ready:
+            self._ready.remove(outlet)
+        if outlet in self._spare:
+            self._spare.remove(outlet)
+        self._in_flight -= sum(outlet.unconfirmed.values())
+        if outlet.publication is not None:
+            outlet.publication.sent = outlet.first_unconfirmed(outlet.publication)
+        outlet.unconfirmed.clear()
+
+    def _lose_all(self) -> None:
+        """The connection is gone, its timers perhaps too: everyone waits for the next one."""
+        self._opening.clear()
+        self._is_pumping = False
+        self._waiting.extend(self._resting)
+        self._resting.clear()
+        for outlet in list(self._outlets):
+            self._release(outlet)
+            if outlet.publication is not None and not outlet.publication.is_over:
+                self._waiting.appendleft(outlet.publication)
+
+    def _retry(self, publication: Publication, reason: str) -> None:
+        self._on_change(LinkState.WAITING, f"{_name(publication.route)}: {reason}", None)
+        self._resting.add(publication)
+        delay_s = self._link.backoff_s(publication.failures)
+        publication.failures += 1
+        self._link.later(lambda: self._return_from_rest(publication), delay_s=delay_s)
+
+    def _return_from_rest(self, publication: Publication) -> None:
+        if publication in self._resting:
+            self._resting.remove(publication)
+            self._admit(publication)
+
+    # --- sending
+
+    def _pump(self) -> None:
+        """Send in turns while the window has room, and look at the socket in between."""
+        burst = 0
+        while self._ready and self._in_flight < self._window:
+            if burst >= _BURST_BYTES:
+                self._pump_later()
+                return
+            burst += self._send_one(self._ready.popleft())
+
+    def _pump_later(self) -> None:
+        if not self._is_pumping:
+            self._is_pumping = True
+            self._link.later(self._pump_on, delay_s=0)
+
+    def _pump_on(self) -> None:
+        self._is_pumping = False
+        self._pump()
+
+    def _send_one(self, outlet: _Outlet) -> int:
+        publication = outlet.publication
+        assert publication is not None  # noqa: S101 - only outlets in use are ready
+        try:
+            body = publication.next_body()
+        except Exception as exc:  # noqa: BLE001 - the caller's own sequence: he gets it
+            publication.end(exc)
+            body = None
+        if body is None:
+            self._discard(outlet)
+            return 0
+        size = sum(len(piece) for piece in body)
+        fastpath.publish(outlet.channel, publication.route, self._properties(), body)
+        self._note_sent(outlet, publication, size)
+        return size
+
+    def _note_sent(self, outlet: _Outlet, publication: Publication, size: int) -> None:
+        outlet.tag += 1
+        outlet.unconfirmed[outlet.tag] = size
+        self._in_flight += size
+        publication.sent += 1
+        if publication.sent > publication.sent_most:
+            publication.sent_most = publication.sent
+        else:
+            self._counters.resent_messages += 1
+        if publication.sent < len(publication.bodies):
+            self._ready.append(outlet)
+
+    def _properties(self) -> BasicProperties:
+        return BasicProperties(delivery_mode=2, user_id=self._user)
+
+    # --- what the broker says of it
+
+    def _on_confirm(self, outlet: _Outlet, frame: Method) -> None:
+        confirm, publication = frame.method, outlet.publication
+        if publication is None or outlet not in self._outlets:
+            return
+        if isinstance(confirm, spec.Basic.Nack):
+            self._counters.nacked_messages += 1
+            self._discard(outlet)
+            self._retry(publication, "the broker could not take a message")
+        else:
+            sizes = outlet.confirmed(confirm.delivery_tag, multiple=confirm.multiple)
+            self._count_confirmed(sizes)
+            publication.failures = 0
+            self._finish_if_done(outlet, publication)
+        self._pump()
+
+    def _count_confirmed(self, sizes: list[int]) -> None:
+        self._in_flight -= sum(sizes)
+        self._counters.published_messages += len(sizes)
+        self._counters.published_bytes += sum(sizes)
+
+    def _finish_if_done(self, outlet: _Outlet, publication: Publication) -> None:
+        if outlet.unconfirmed or publication.sent < len(publication.bodies):
+            return
+        publication.end(None)
+        outlet.publication = None
+        if len(self._spare) < _SPARE or self._waiting:
+            self._spare.append(outlet)
+            self._assign()
+        else:
+            self._discard(outlet)
+
+    def _on_return(self, outlet: _Outlet, method: spec.Basic.Return) -> None:
+        self._counters.returned_messages += 1
+        publication = outlet.publication
+        if publication is None or outlet not in self._outlets:
+            return
+        self._discard(outlet)
+        if time.monotonic() - self._up_since < self._recovery_s:
+            self._retry(publication, method.reply_text)
+        else:
+            publication.end(Unroutable(f"{_name(publication.route)}: {method.reply_text}"))
+        self._assign()
+
+
+def _name(route: Route) -> str:
+    return f"publishing to {route.exchange} for {route.key!r}"

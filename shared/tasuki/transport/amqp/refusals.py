@@ -1,0 +1,74 @@
+"""pika's exceptions in our words. The one question: is it worth another try?"""
+
+from __future__ import annotations
+
+from pika import exceptions as pika_errors
+from pika.adapters.utils import connection_workflow
+
+from tasuki.errors import NotPermitted, TransportError, Unroutable
+
+_ACCESS_REFUSED = 403
+_NOT_FOUND = 404
+_PRECONDITION_FAILED = 406
+_NOT_ALLOWED = 530
+
+_MISSING = ("no queue", "no exchange")
+"""What a 404 says of things that do not exist. Others are down, and return after a restart."""
+
+_BAD_LOGIN = (
+    pika_errors.AuthenticationError,
+    pika_errors.ProbableAuthenticationError,
+    pika_errors.ProbableAccessDeniedError,
+)
+
+
+def refusal(error: BaseException | None, *, what: str) -> TransportError | None:
+    """Why a channel was closed, if trying again is in vain; None if it may help."""
+    if not isinstance(error, pika_errors.ChannelClosedByBroker):
+        return None
+    code, text = error.reply_code, error.reply_text
+    if code == _ACCESS_REFUSED:
+        return _caused(NotPermitted(f"{what}: the broker refuses it: {text}"), error)
+    if code == _NOT_FOUND and any(missing in text for missing in _MISSING):
+        return _caused(Unroutable(f"{what}: {text}; provision it on the broker first"), error)
+    if code == _PRECONDITION_FAILED and "timeout" not in text:
+        return _caused(TransportError(f"{what}: the broker cannot do this: {text}"), error)
+    return None
+
+
+def login_refusal(error: BaseException, *, user: str) -> NotPermitted | None:
+    """Why the broker does not let us in, if it is about who we are."""
+    cause = _innermost(error)
+    closed_for = isinstance(cause, pika_errors.ConnectionClosedByBroker) and (
+        cause.reply_code in {_ACCESS_REFUSED, _NOT_ALLOWED}
+    )
+    if not isinstance(cause, _BAD_LOGIN) and not closed_for:
+        return None
+    if "down" in str(cause):
+        return None  # the vhost, just after the broker's start
+    refused = NotPermitted(f"the broker refuses user {user!r} or its vhost: {describe(cause)}")
+    refused.__cause__ = cause
+    return refused
+
+
+def describe(error: BaseException) -> str:
+    """One line for the log."""
+    cause = _innermost(error)
+    return str(cause) or repr(cause)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Connection attempts wrap their failures several times over."""
+    if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed) and error.exceptions:
+        return _innermost(error.exceptions[-1])
+    if isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
+        return _innermost(error.exception)
+    if isinstance(error, pika_errors.AMQPConnectionError) and error.args:
+        inner = error.args[0]
+        return _innermost(inner) if isinstance(inner, BaseException) else error
+    return error
+
+
+def _caused(error: TransportError, cause: BaseException) -> TransportError:
+    error.__cause__ = cause
+    return error

@@ -1,0 +1,63 @@
+"""What the adapter tells about itself: numbers for the metrics and changes for the log."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class LinkState(StrEnum):
+    """What a connection has just become."""
+
+    UP = "up"
+    DOWN = "down"  # it is being made again
+    REFUSED = "refused"  # the broker does not take these credentials; tried again all the same
+    BLOCKED = "blocked"  # the broker is short of memory or disk and takes nothing
+    UNBLOCKED = "unblocked"
+    WAITING = "waiting"  # a queue or an exchange is not available; tried again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateChange:
+    """One change of one of the two connections, `publish` or `consume`."""
+
+    link: str
+    state: LinkState
+    reason: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Counters:
+    """Running totals since `open`. Written by the I/O threads, each field by one of them only."""
+
+    publish_reconnects: int = 0
+    consume_reconnects: int = 0
+    published_messages: int = 0
+    published_bytes: int = 0
+    resent_messages: int = 0
+    nacked_messages: int = 0
+    returned_messages: int = 0
+    delivered_messages: int = 0
+    delivered_bytes: int = 0
+    ended_blocks_s: float = 0.0
+    blocked_since: float | None = None
+
+    @property
+    def reconnects(self) -> int:
+        return self.publish_reconnects + self.consume_reconnects
+
+    @property
+    def blocked_s(self) -> float:
+        """How long publishing was blocked by the broker, a block that lasts included."""
+        since = self.blocked_since
+        return self.ended_blocks_s + (time.monotonic() - since if since is not None else 0.0)
+
+    def block(self) -> None:
+        if self.blocked_since is None:
+            self.blocked_since = time.monotonic()
+
+    def unblock(self) -> None:
+        if self.blocked_since is not None:
+            self.ended_blocks_s += time.monotonic() - self.blocked_since
+            self.blocked_since = None

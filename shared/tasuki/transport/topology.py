@@ -1,0 +1,220 @@
+"""What has to exist on the broker before a federation can run, as data.
+
+Declared once by whoever provisions, long before use, and never by a site: RabbitMQ can forget a
+quorum queue that it declared less than a second before it is killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tasuki.core.model import CONTROLLER
+from tasuki.ports import Route
+from tasuki.wire import names
+
+Arguments = Mapping[str, str | int | bool]
+
+NOTHING = "^$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    name: str
+    type: str = "direct"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """A durable queue or stream and the routes that lead to it."""
+
+    name: str
+    arguments: Arguments = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """What one user may do in the vhost: patterns that object names must match."""
+
+    user: str
+    configure: str = NOTHING
+    write: str = NOTHING
+    read: str = NOTHING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much the broker keeps.
+
+    Attributes:
+        stream_bytes: retained per weights stream; at least three transfers of the largest run.
+        segment_bytes: what a stream drops at a time when it has too much.
+        control_messages: retained per control queue; older ones give way.
+        control_ttl_s: control older than this is about a world that is gone.
+    """
+
+    stream_bytes: int = 20 * 10**9
+    segment_bytes: int = 100 * 10**6
+    control_messages: int = 1000
+    control_ttl_s: int = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """Everything of one federation on its vhost."""
+
+    exchanges: tuple[Exchange, ...]
+    queues: tuple[Queue, ...]
+    permissions: tuple[Permissions, ...]
+
+
+def is_stream(queue: str) -> bool:
+    """Whether this name is a stream's, which is read by offset and never consumed."""
+    return queue.startswith(names.weights_stream(""))
+
+
+def topology(sites: Iterable[str], *, sizes: Sizes | None = None) -> Topology:
+    """The topology of a federation of these sites."""
+    sizes = sizes or Sizes()
+    sites = tuple(sites)
+    return Topology(
+        exchanges=_EXCHANGES,
+        queues=(
+            _quorum(names.REPORTS, names.to_controller()),
+            Queue(name=names.DEAD, arguments={"x-queue-type": "quorum"}, routes=(_DEAD_LETTERS,)),
+            _stream(CONTROLLER, sizes),
+            *(queue for site in sites for queue in _site_queues(site, sizes)),
+        ),
+        permissions=(_controller_permissions(), *map(_site_permissions, sites)),
+    )
+
+
+def definitions(topology: Topology, *, vhost: str) -> dict[str, list[dict[str, object]]]:
+    """The topology as a RabbitMQ definitions document, for its management API or its start."""
+    of = {"vhost": vhost}
+    durable = {"durable": True, "auto_delete": False}
+    return {
+        "exchanges": [
+            {"name": e.name, "type": e.type, "internal": False, "arguments": {}, **durable, **of}
+            for e in topology.exchanges
+        ],
+        "queues": [
+            {"name": queue.name, "arguments": dict(queue.arguments), **durable, **of}
+            for queue in topology.queues
+        ],
+        "bindings": [
+            _binding(queue, route) | of for queue in topology.queues for route in queue.routes
+        ],
+        "permissions": [
+            {"user": p.user, "configure": p.configure, "write": p.write, "read": p.read, **of}
+            for p in topology.permissions
+        ],
+    }
+
+
+class Declaring(Protocol):
+    """The part of a pika channel that declares; named here so that only the adapter needs pika."""
+
+    def exchange_declare(self, exchange: str, exchange_type: str, *, durable: bool) -> object: ...
+    def queue_declare(
+        self, queue: str, *, durable: bool, arguments: dict[str, str | int | bool]
+    ) -> object: ...
+    def queue_bind(self, queue: str, exchange: str, routing_key: str) -> object: ...
+
+
+def declare(channel: Declaring, topology: Topology) -> None:
+    """Declare all of it over AMQP. Users and permissions need the management API."""
+    for exchange in topology.exchanges:
+        channel.exchange_declare(exchange.name, exchange.type, durable=True)
+    for queue in topology.queues:
+        channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
+        for route in queue.routes:
+            channel.queue_bind(queue.name, route.exchange, route.key)
+
+
+_EXCHANGES = (
+    Exchange(name=names.TURNS),
+    Exchange(name=names.WEIGHTS),
+    Exchange(name=names.REPORTS),
+    Exchange(name=names.CONTROL, type="topic"),
+    Exchange(name=names.DEAD),
+)
+_DEAD_LETTERS = Route(exchange=names.DEAD, key=names.DEAD)
+
+
+def _site_queues(site: str, sizes: Sizes) -> tuple[Queue, ...]:
+    return (
+        _quorum(names.turns_queue(site), names.to_turns(site)),
+        _stream(site, sizes),
+        _control(site, sizes),
+    )
+
+
+def _quorum(name: str, route: Route) -> Queue:
+    arguments: Arguments = {
+        "x-queue-type": "quorum",
+        "x-single-active-consumer": True,
+        "x-dead-letter-exchange": _DEAD_LETTERS.exchange,
+        "x-dead-letter-routing-key": _DEAD_LETTERS.key,
+    }
+    return Queue(name=name, arguments=arguments, routes=(route,))
+
+
+def _stream(reader: str, sizes: Sizes) -> Queue:
+    arguments: Arguments = {
+        "x-queue-type": "stream",
+        "x-max-length-bytes": sizes.stream_bytes,
+        # Only whole segments are dropped: without this a stream keeps up to 500 MB too much.
+        "x-stream-max-segment-size-bytes": sizes.segment_bytes,
+    }
+    name = names.weights_stream(reader)
+    return Queue(name=name, arguments=arguments, routes=(names.to_weights(reader),))
+
+
+def _control(site: str, sizes: Sizes) -> Queue:
+    arguments: Arguments = {
+        "x-queue-type": "classic",
+        "x-max-length": sizes.control_messages,
+        "x-message-ttl": sizes.control_ttl_s * 1000,
+    }
+    routes = (names.to_control(site), names.to_control())
+    return Queue(name=names.control_queue(site), arguments=arguments, routes=routes)
+
+
+def _site_permissions(site: str) -> Permissions:
+    own = (names.turns_queue(site), names.weights_stream(site), names.control_queue(site))
+    return Permissions(
+        user=site,
+        write=_any_of(names.TURNS, names.WEIGHTS, names.REPORTS),
+        read=_any_of(*own),
+    )
+
+
+def _controller_permissions() -> Permissions:
+    # Any site's stream: weights that are stuck at a dead site are rescued from there.
+    any_stream = _literal(names.weights_stream("")) + ".+"
+    return Permissions(
+        user=CONTROLLER,
+        write=_any_of(names.TURNS, names.WEIGHTS, names.CONTROL),
+        read=f"^({_literal(names.REPORTS)}|{_literal(names.DEAD)}|{any_stream})$",
+    )
+
+
+def _any_of(*allowed: str) -> str:
+    return f"^({'|'.join(map(_literal, allowed))})$"
+
+
+def _literal(name: str) -> str:
+    return name.replace(".", r"\.")  # the only character of a name that means more
+
+
+def _binding(queue: Queue, route: Route) -> dict[str, object]:
+    return {
+        "source": route.exchange,
+        "destination": queue.name,
+        "destination_type": "queue",
+        "routing_key": route.key,
+        "arguments": {},
+    }

@@ -1,0 +1,123 @@
+"""Weights on the way: a file cut into chunks, and chunks put together in a spool file.
+
+A chunk is a fixed header and raw bytes. Its transfer's name is a function of the turn and of the
+weights, so a transfer that is sent again after a crash continues the one before.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self, overload
+
+import blake3
+
+from tasuki.core.model import TurnId, WeightsRef
+from tasuki.errors import MessageError
+from tasuki.ports import Buffer, Frames
+
+CHUNK_BYTES = 1 * 2**20
+MAX_CHUNK_BYTES = 4 * 2**20
+MAX_WEIGHTS_BYTES = 2**40
+
+_MAGIC = b"TSK1"
+_HEADER = struct.Struct(">4s16sQQI8s32s")
+_ALGORITHMS = {b"blake3\0\0": "blake3"}
+_CODES = {name: code for code, name in _ALGORITHMS.items()}
+
+
+def transfer_id(id: TurnId, weights: WeightsRef) -> bytes:
+    """16 bytes that name the sending of these weights for this turn."""
+    label = f"{id.run}\0{id.lane}\0{id.term}\0{id.round}\0{id.hop}\0{weights.digest}"
+    return blake3.blake3(label.encode()).digest(16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """A part of a transfer: `data` belongs at byte `at` of the whole."""
+
+    transfer: bytes
+    weights: WeightsRef
+    at: int
+    data: Buffer
+
+    @property
+    def is_last(self) -> bool:
+        return self.at + len(self.data) == self.weights.size
+
+
+def decode_chunk(body: Buffer) -> Chunk:
+    """The chunk in these bytes; `data` is a view of them.
+
+    Raises:
+        MessageError: whatever is wrong with it.
+    """
+    view = memoryview(body)
+    if len(view) < _HEADER.size:
+        raise MessageError("a chunk shorter than its header")
+    magic, transfer, size, at, length, code, digest = _HEADER.unpack_from(view)
+    data = view[_HEADER.size :]
+    if magic != _MAGIC or code not in _ALGORITHMS:
+        raise MessageError("not a chunk of a version or digest known here")
+    if not 0 < size <= MAX_WEIGHTS_BYTES or not 0 < length <= MAX_CHUNK_BYTES:
+        raise MessageError("a chunk of impossible size")
+    if length != len(data) or at + length > size:
+        raise MessageError("a chunk that does not fit into its transfer")
+    weights = WeightsRef(digest=f"{_ALGORITHMS[code]}:{digest.hex()}", size=size)
+    return Chunk(transfer=transfer, weights=weights, at=at, data=data)
+
+
+class ChunkedFile(Sequence[Frames]):
+    """A weights file as the message bodies of its transfer, each made when asked for.
+
+    The file is mapped, so that neither its size nor a second sending costs memory.
+    """
+
+    def __init__(
+        self, path: Path, *, transfer: bytes, weights: WeightsRef, chunk_bytes: int = CHUNK_BYTES
+    ) -> None:
+        self._transfer, self._weights, self._step = transfer, weights, chunk_bytes
+        algorithm, _, digest = weights.digest.partition(":")
+        self._code, self._digest = _CODES[algorithm], bytes.fromhex(digest)
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._view = memoryview(self._map)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._view.release()
+        try:
+            self._map.close()
+        except BufferError:
+            # A transport that was interrupted may still hold a view; the map goes with it.
+            return
+
+    def __len__(self) -> int:
+        return -(-len(self._map) // self._step)
+
+    @overload
+    def __getitem__(self, index: int) -> Frames: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Frames]: ...
+    def __getitem__(self, index: int | slice) -> Frames | Sequence[Frames]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        at = index * self._step
+        data = self._view[at : at + self._step]
+        header = _HEADER.pack(
+            _MAGIC, self._transfer, self._weights.size, at, len(data), self._code, self._digest
+        )
+        return header, data

@@ -1,0 +1,101 @@
+"""Messages <-> bytes: a msgpack map with `v` and `type`, validated field by field on arrival.
+
+What a message is, is decided by the core's own dataclasses; here is only how it travels. Decoding
+raises `MessageError` whatever went wrong, so that a caller can settle the delivery and go on.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeVar, cast, get_args
+
+import msgpack
+from pydantic import TypeAdapter, ValidationError
+
+from tasuki.core import control, model, report, run
+from tasuki.errors import MessageError
+from tasuki.ports import Buffer
+
+VERSION = 1
+MAX_BYTES = 4 * 2**20
+"""A message larger than this is refused unread; weights travel in chunks instead."""
+
+MESSAGES: dict[str, type] = {
+    "turn": model.Turn,
+    "turn_record": model.TurnRecord,
+    "plan": model.Plan,
+    "weights_ref": model.WeightsRef,
+    **{kind.__name__: kind for kind in get_args(report.Report)},
+    **{kind.__name__: kind for kind in get_args(control.Control)},
+    **{f"run.{kind.__name__}": kind for kind in get_args(run.Event)},
+    **{f"do.{kind.__name__}": kind for kind in get_args(run.Effect)},
+}
+_TYPE_OF = {kind: name for name, kind in MESSAGES.items()}
+
+T = TypeVar("T")
+
+
+def encode(message: object) -> bytes:
+    """One of the core's nouns as bytes.
+
+    Raises:
+        MessageError: a value in it has no msgpack form, or it is too large to be accepted.
+    """
+    fields = _adapters()[type(message)].dump_python(message)
+    try:
+        body = msgpack.packb({"v": VERSION, "type": _TYPE_OF[type(message)], **fields})
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise MessageError(f"a {type(message).__name__} cannot be sent: {exc}") from exc
+    if len(body) > MAX_BYTES:
+        raise MessageError(f"a {type(message).__name__} of {len(body)} bytes is too large to send")
+    return bytes(body)
+
+
+def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
+    """The message in these bytes, if it is of an expected kind.
+
+    Unknown keys are ignored, so that an older site understands a newer one; an unknown version or
+    kind is refused.
+
+    Raises:
+        MessageError: whatever is wrong with it, in words.
+    """
+    fields = _unpack(body)
+    if fields.get("v") != VERSION:
+        raise MessageError(
+            f"version {fields.get('v')!r:.40} is not {VERSION}: upgrade the older side"
+        )
+    name = fields.get("type")
+    kind = MESSAGES.get(name) if isinstance(name, str) else None
+    kinds = expected if isinstance(expected, tuple) else (expected,)
+    if kind is None or kind not in kinds:
+        raise MessageError(f"a message of type {name!r:.60} does not belong here")
+    try:
+        return cast("T", _adapters()[kind].validate_python(fields))
+    except (ValidationError, RecursionError) as exc:
+        raise MessageError(f"a malformed {name}: {_first_error(exc)}") from exc
+
+
+def _unpack(body: Buffer) -> dict[object, object]:
+    if len(body) > MAX_BYTES:
+        raise MessageError(f"{len(body)} bytes are more than a message may have ({MAX_BYTES})")
+    try:
+        fields = msgpack.unpackb(body, strict_map_key=True)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as exc:
+        raise MessageError(f"not msgpack: {exc!r:.120}") from exc
+    if not isinstance(fields, dict):
+        raise MessageError("not a map")
+    return fields
+
+
+@cache
+def _adapters() -> dict[type, TypeAdapter[Any]]:  # Any: one adapter for each kind
+    return {kind: TypeAdapter(kind) for kind in MESSAGES.values()}
+
+
+def _first_error(exc: Exception) -> str:
+    if not isinstance(exc, ValidationError):
+        return "nested too deeply"
+    first = exc.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -1,0 +1,136 @@
+"""A site's user on a real broker: everything that is not its own is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pika
+import pytest
+from pika import exceptions as pika_errors
+from pika.adapters.blocking_connection import BlockingChannel
+
+from support.broker import Broker
+from support.transports import BrokerFederation, Inbox, numbered, opened, run
+from tasuki.core.model import CONTROLLER
+from tasuki.errors import NotPermitted, Unroutable
+from tasuki.ports import Route
+from tasuki.transport.topology import declare, topology
+from tasuki.wire import names
+
+pytest_plugins = ("support.broker_fixtures",)
+
+FEDERATION = topology(["site-1", "site-2"])
+TURNS_1 = names.turns_queue("site-1")
+WEIGHTS_1 = names.weights_stream("site-1")
+REFUSED = 403
+
+
+@pytest.fixture
+def federation(broker: Broker, vhost: str) -> BrokerFederation:
+    broker.provision(vhost, FEDERATION)
+    return BrokerFederation(broker, vhost)
+
+
+@pytest.fixture
+def site_2(federation: BrokerFederation) -> Iterator[BlockingChannel]:
+    """A bare channel of site-2, to do what our own transport would not."""
+    url = federation.broker.url("site-2", federation.vhost)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    yield channel
+    connection.close()
+
+
+FORBIDDEN: dict[str, Callable[[BlockingChannel], object]] = {
+    "take from another's queue": lambda channel: channel.basic_get(TURNS_1),
+    "purge another's queue": lambda channel: channel.queue_purge(TURNS_1),
+    "delete another's queue": lambda channel: channel.queue_delete(TURNS_1),
+    "delete another's stream": lambda channel: channel.queue_delete(WEIGHTS_1),
+    "delete its own queue": lambda channel: channel.queue_delete(names.turns_queue("site-2")),
+    "declare a queue": lambda channel: channel.queue_declare("tasuki.turns.site-3"),
+    "declare an exchange": lambda channel: channel.exchange_declare("tasuki.mine"),
+    "delete an exchange": lambda channel: channel.exchange_delete(names.TURNS),
+    "bind its queue": lambda channel: channel.queue_bind(
+        names.turns_queue("site-2"), names.TURNS, "site-1"
+    ),
+    "unbind another's queue": lambda channel: channel.queue_unbind(TURNS_1, names.TURNS, "site-1"),
+    "publish past the exchanges": lambda channel: channel.basic_publish("", TURNS_1, b"x"),
+    "send control": lambda channel: channel.basic_publish(names.CONTROL, "all", b"x"),
+    "send dead letters": lambda channel: channel.basic_publish(names.DEAD, names.DEAD, b"x"),
+    "read the dead letters": lambda channel: channel.basic_get(names.DEAD),
+    "read the reports": lambda channel: channel.basic_get(names.REPORTS),
+}
+
+
+@pytest.mark.parametrize("deed", FORBIDDEN)
+def test_a_site_may_not(site_2: BlockingChannel, deed: str) -> None:
+    with pytest.raises(pika_errors.ChannelClosedByBroker) as caught:
+        FORBIDDEN[deed](site_2)
+
+    assert caught.value.reply_code == REFUSED
+
+
+def test_a_site_may_not_publish_as_someone_else(site_2: BlockingChannel) -> None:
+    posing = pika.BasicProperties(user_id="site-1")
+    with pytest.raises(pika_errors.ChannelClosedByBroker, match="user_id"):
+        site_2.basic_publish(names.TURNS, "site-1", b"x", posing, mandatory=True)
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        TURNS_1,
+        WEIGHTS_1,
+        names.control_queue("site-1"),
+        names.weights_stream(CONTROLLER),
+        names.REPORTS,
+        names.DEAD,
+    ],
+)
+def test_our_own_transport_says_that_reading_is_not_permitted(
+    federation: BrokerFederation, queue: str
+) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect("site-2")) as transport:
+            with pytest.raises(NotPermitted, match="refuses"):
+                await transport.consume(queue, Inbox(transport))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("exchange", [names.CONTROL, names.DEAD, ""])
+def test_our_own_transport_says_that_publishing_is_not_permitted(
+    federation: BrokerFederation, exchange: str
+) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect("site-2")) as transport:
+            with pytest.raises(NotPermitted, match="refuses"):
+                await transport.publish(Route(exchange=exchange, key=TURNS_1), numbered(1))
+
+    run(scenario())
+
+
+def test_the_controller_may_not_pose_as_a_site_or_read_its_turns(
+    federation: BrokerFederation,
+) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect(CONTROLLER)) as transport:
+            with pytest.raises(NotPermitted):
+                await transport.consume(TURNS_1, Inbox(transport))
+            with pytest.raises(NotPermitted):
+                await transport.publish(names.to_controller(), numbered(1))
+            with pytest.raises(Unroutable):
+                await transport.publish(names.to_control("site-3"), numbered(1))
+
+    run(scenario())
+
+
+def test_declaring_over_amqp_agrees_with_the_definitions(federation: BrokerFederation) -> None:
+    """Declaring what is there with other arguments would be refused with 406."""
+    url = federation.broker.url("admin", federation.vhost)
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        declare(connection.channel(), FEDERATION)
+
+    declared = federation.broker.list_queues(federation.vhost)
+    assert set(declared) == {queue.name for queue in FEDERATION.queues}
