@@ -27,7 +27,7 @@ def pack(message: Map) -> bytes:
     body = msgpack.packb(message)
     if len(body) > _MAX_BYTES:
         raise MessageError(f"{len(body)} bytes are too many to pass between site and trainer")
-    return _LENGTH.pack(len(body)) + body
+    return _LENGTH.pack(len(body)) + bytes(body)
 
 
 def receive(connection: socket.socket) -> Map | None:

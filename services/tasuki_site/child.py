@@ -12,16 +12,22 @@ import runpy
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasuki import Result
-from tasuki import flare
-from tasuki.trainer import Turn
+from tasuki.errors import TrainerError
+from tasuki.flare.session import ScriptTurn, Session, install
+from tasuki.flare.translation import framework_named
+from tasuki.trainer import Result, Turn
 from tasuki_site import channel
 from tasuki_site.source import Source, load_function
 from tasuki_site.spell import Spell, failure_of, seed_everything, write_result
+
+PARAMS_VARIABLE = "TASUKI_PARAMS"
+"""What a script's params are: torch or numpy, if it does not say so itself."""
 
 
 class Service:
@@ -33,9 +39,16 @@ class Service:
         self._turns: queue.SimpleQueue[Spell | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def next_spell(self) -> Spell | None:
-        """Blocks until there is a turn; None: there will be no more."""
-        return self._turns.get()
+    def next_spell(self, *, timeout_s: float | None = None) -> Spell | None:
+        """Blocks until there is a turn; None: there will be no more.
+
+        Raises:
+            TimeoutError: there is none yet.
+        """
+        try:
+            return self._turns.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TimeoutError from None
 
     def log(self, values: Mapping[str, float]) -> None:
         self._send({"log": dict(values)})
@@ -81,21 +94,67 @@ def run_function(service: Service, source: Source) -> None:
 
 
 def run_script(service: Service, source: Source) -> None:
-    """The script form: run it once; it asks for turns and ends by itself."""
-    session = flare.Session(
-        next_spell=service.next_spell, log=service.log, finish=service.finish, opener=_open
+    """The script form: run it once; it asks for turns and ends by itself.
+
+    A turn that it leaves without a result fails: the one it has, or else the next one.
+    """
+    framework = os.environ.get(PARAMS_VARIABLE)
+    session = Session(
+        partial(_next_turn, service), framework=framework_named(framework) if framework else None
     )
-    flare.install(session)
-    path = source.folder / source.run
+    install(session)
+    raised = _run_to_its_end(source.folder / source.run)
+    had_turn, had_received = session.current is not None, session.has_received
+    # Told only when somebody waits for a result: the service reads one answer for each turn.
+    turn = session.await_turn()
+    if turn is not None:
+        ended = _ended_early(turn.turn, had_turn=had_turn, had_received=had_received)
+        service.fail(ended if raised is None else raised)
+    if turn is not None or raised is not None:
+        sys.exit(1)
+
+
+def _next_turn(service: Service, *, timeout_s: float | None) -> ScriptTurn | None:
+    spell = service.next_spell(timeout_s=timeout_s)
+    if spell is None:
+        return None
+    return ScriptTurn(
+        turn=spell.open(service.log),
+        seed=partial(seed_everything, spell.seed),
+        finish=partial(service.finish, spell),
+    )
+
+
+def _run_to_its_end(path: Path) -> BaseException | None:
+    """Run a script as `python path` does, and say what it raised."""
     sys.argv = [str(path)]
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
     try:
         runpy.run_path(str(path), run_name="__main__")
-    except SystemExit:
-        pass
+    except SystemExit as exc:
+        if exc.code:
+            return TrainerError(f"the script ended by sys.exit({exc.code!r:.200})")
     except BaseException as exc:  # noqa: BLE001 - the trainer's code may raise anything
-        service.fail(exc)
-        raise
-    session.close()
+        # It may be long before anybody waits for a result and is told.
+        traceback.print_exception(exc)
+        return exc
+    return None
+
+
+def _ended_early(turn: Turn, *, had_turn: bool, had_received: bool) -> TrainerError:
+    which = f"round {turn.round + 1} of {turn.rounds}"
+    if had_received:
+        return TrainerError(f"the script ended without flare.send for {which}")
+    if had_turn:
+        return TrainerError(
+            f"the script ended without flare.receive and flare.send for {which}; write"
+            " `while flare.is_running():` around them"
+        )
+    return TrainerError(
+        f"the script ended without flare.send for {which}, which came after its end; write"
+        " `while flare.is_running():` around flare.receive and flare.send"
+    )
 
 
 def main() -> None:

@@ -323,9 +323,10 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
         case ((Status.RELAYING | Status.CLOSING), PauseRequested()):
             return replace(state, pausing=True), ()
         case Status.PAUSED, PauseRequested():
-            return replace(state, unattended=False, reason="paused by an operator"), ()
+            paused = replace(state, unattended=False, pausing=False)
+            return replace(paused, reason="paused by an operator"), ()
         case Status.PAUSED, ResumeRequested():
-            return _resume(state)
+            return _resume(replace(state, pausing=False))
         case ((Status.RELAYING | Status.CLOSING), ResumeRequested()):
             return replace(state, pausing=False), ()
         case _, StopRequested(reason=reason):
@@ -379,7 +380,9 @@ def _accept(state: RunState, record: TurnRecord) -> Step:
     for kept in state.early:
         if kept.id == state.expected:
             rest = tuple(other for other in state.early if other is not kept)
-            return _consider(replace(state, early=rest), kept)
+            state = replace(state, early=rest)
+            if kept.received == state.weights.digest:
+                return _accept(state, kept)
     if hop == len(state.itinerary):
         return _collect(state)
     return state, (_lease(state),)
@@ -415,7 +418,7 @@ def _between_rounds(state: RunState, *, number: int) -> RunState:
 
 
 def _collect(state: RunState) -> Step:
-    state = replace(state, status=Status.CLOSING)
+    state = replace(state, status=Status.CLOSING, reason="")
     return state, (EndLease(), CollectWeights(weights=state.weights, at=state.at))
 
 
@@ -560,10 +563,10 @@ def _wait_for_sites(state: RunState) -> Step:
 
 
 def _pause(state: RunState, reason: str, *, unattended: bool) -> Step:
-    state = replace(
-        state, status=Status.PAUSED, reason=reason, unattended=unattended, pausing=False
-    )
-    return state, (EndLease(),)
+    # A pause that ends by itself leaves the one that an operator asked for to come.
+    pausing = state.pausing and unattended
+    paused = replace(state, status=Status.PAUSED, reason=reason, unattended=unattended)
+    return replace(paused, pausing=pausing), (EndLease(),)
 
 
 def _resume(state: RunState) -> Step:

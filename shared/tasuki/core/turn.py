@@ -262,7 +262,8 @@ def _take(state: SiteState, turn: Turn, sender: str) -> Step:
     seen = {**state.seen, lane: turn.id.fence}
     state, aborted = _forget(replace(state, seen=seen), lane)
     if state.draining:
-        return state, (*aborted, _closed(progress), Settle(), GiveBack(id=turn.id))
+        state, effects = _next(state)
+        return state, (*aborted, _closed(progress), Settle(), GiveBack(id=turn.id), *effects)
     taken = (Journal(progress=progress), Settle())
     state, effects = _next(replace(state, waiting=(*state.waiting, progress)))
     return state, (*aborted, *taken, *effects)
@@ -323,8 +324,7 @@ def _fence(state: SiteState, lane: Lane, term: int) -> Step:
     if term <= state.fenced.get(lane, 0):
         return state, (Settle(),)
     state = replace(state, fenced={**state.fenced, lane: term})
-    held = state.current
-    if held and _lane(held) == lane and held.turn.id.term >= term:
+    if any(_lane(held) == lane and held.turn.id.term >= term for held in _under_way(state)):
         return state, (Settle(),)
     state, aborted = _forget(state, lane)
     state, effects = _next(state)
@@ -392,6 +392,10 @@ def _next(state: SiteState) -> Step:
 
 def _is_current(state: SiteState, id: TurnId) -> bool:
     return state.current is not None and state.current.turn.id == id
+
+
+def _under_way(state: SiteState) -> tuple[Progress, ...]:
+    return (*(() if state.current is None else (state.current,)), *state.waiting)
 
 
 def _lane(progress: Progress) -> Lane:

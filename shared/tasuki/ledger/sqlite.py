@@ -72,6 +72,7 @@ class SqliteLedger:
         Raises:
             DiskFull, StorageError: nothing was recorded.
         """
+        at = float(at)  # as SQLite gives it back, or the hash would not verify
         seq, previous = self.head(run)
         hash = row_hash(previous, run, seq + 1, at, event, outcome)
         row = Row(run=run, seq=seq + 1, at=at, event=event, outcome=outcome, hash=hash)

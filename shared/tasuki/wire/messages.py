@@ -63,13 +63,13 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
     fields = _unpack(body)
     if fields.get("v") != VERSION:
         raise MessageError(
-            f"version {fields.get('v')!r:.40} is not {VERSION}: upgrade the older side"
+            f"version {_brief(fields.get('v'))} is not {VERSION}: upgrade the older side"
         )
     name = fields.get("type")
     kind = MESSAGES.get(name) if isinstance(name, str) else None
     kinds = expected if isinstance(expected, tuple) else (expected,)
     if kind is None or kind not in kinds:
-        raise MessageError(f"a message of type {name!r:.60} does not belong here")
+        raise MessageError(f"a message of type {_brief(name)} does not belong here")
     try:
         return cast("T", _adapters()[kind].validate_python(fields))
     except (ValidationError, RecursionError) as exc:
@@ -91,6 +91,11 @@ def _unpack(body: Buffer) -> dict[object, object]:
 @cache
 def _adapters() -> dict[type, TypeAdapter[Any]]:  # Any: one adapter for each kind
     return {kind: TypeAdapter(kind) for kind in MESSAGES.values()}
+
+
+def _brief(value: object) -> str:
+    """A foreign value for people; a nested one is not looked into, since it may have no end."""
+    return type(value).__name__ if isinstance(value, list | dict) else f"{value!r:.60}"
 
 
 def _first_error(exc: Exception) -> str:

@@ -73,8 +73,8 @@ class Spool:
     def add(self, chunk: Chunk) -> bool:
         """Take in a chunk; True when it completed its transfer.
 
-        Chunks come in order, some twice. One that does not continue what is here is passed over:
-        the sender will start again.
+        Chunks come in order, some twice, perhaps cut at other places by a sender that was restarted.
+        One that does not continue what is here is passed over: the sender will start again.
 
         Raises:
             DigestMismatch: all bytes are here and they are not those promised; they are removed.
@@ -87,7 +87,7 @@ class Spool:
             if chunk.at:
                 return False
             growing = self._begin(chunk)
-        if chunk.at != growing.size:
+        if not chunk.at <= growing.size < chunk.at + len(chunk.data):
             return False
         self._append(chunk, growing)
         if growing.size < growing.weights.size:
@@ -125,14 +125,15 @@ class Spool:
         return growing
 
     def _append(self, chunk: Chunk, growing: _Growing) -> None:
+        data = memoryview(chunk.data)[growing.size - chunk.at :]
         try:
             with disk_errors(self.folder):
-                _write_all(growing.file, memoryview(chunk.data))
+                _write_all(growing.file, data)
         except StorageError:
             self._abandon(chunk.transfer)
             raise
-        growing.hasher.update(chunk.data)
-        growing.size += len(chunk.data)
+        growing.hasher.update(data)
+        growing.size += len(data)
 
     def _complete(self, transfer: bytes, growing: _Growing) -> None:
         if growing.hasher.digest() != growing.weights.digest:

@@ -27,6 +27,7 @@ from tasuki.transport.amqp.state import Counters, LinkState
 _CHANNELS = 32  # publications at a time; the others wait for a free channel
 _SPARE = 4  # idle channels kept: opening one costs two round trips
 _BURST_BYTES = 4 * 2**20  # handed to pika between two looks at the socket
+_BACKLOG_BYTES = 2 * 2**20  # handed to pika and not yet to the socket: the rest can still be mixed
 
 Done = Callable[[Exception | None], None]
 OnChange = Callable[[LinkState, str, Exception | None], None]
@@ -112,7 +113,8 @@ class Publisher:
         """After `Publication.cancel`, from any thread: give back what it holds."""
         self._link.call(lambda: self._forget(publication))
 
-    def on_up(self, _: SelectConnection) -> None:
+    def on_up(self, connection: SelectConnection) -> None:
+        fastpath.when_drained(connection, self._pump_later)
         self._up_since = time.monotonic()
         self._assign()
 
@@ -242,10 +244,16 @@ class Publisher:
         """Send in turns while the window has room, and look at the socket in between."""
         burst = 0
         while self._ready and self._in_flight < self._window:
+            if self._has_backlog():
+                return  # goes on when it has left
             if burst >= _BURST_BYTES:
                 self._pump_later()
                 return
             burst += self._send_one(self._ready.popleft())
+
+    def _has_backlog(self) -> bool:
+        connection = self._link.connection
+        return connection is not None and fastpath.backlog(connection) >= _BACKLOG_BYTES
 
     def _pump_later(self) -> None:
         if not self._is_pumping:

@@ -1,0 +1,372 @@
+"""How long a hand-over takes: chunks into the next site's stream, then the turn into its queue.
+
+    PYTHONPATH=shared:services:tests python benchmarks/transport.py [--gigabyte] [--rounds N]
+
+From the first byte sent until all is confirmed to the sender and delivered to the receiver, which
+is a process of its own. Compared with the same bytes over loopback TCP through a relay ("two-leg",
+which is what a broker cannot beat), over AMQP frames without a client library, and over stock pika
+as its documentation shows it. Ratios, because this machine is shared: absolute times drift.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pika
+from raw_amqp import RawClient
+
+from support.broker import Broker
+from support.transports import opened
+from tasuki.ports import Delivery, Frames, Settlement
+from tasuki.transport.amqp import AmqpSettings, AmqpTransport
+from tasuki.transport.topology import topology
+from tasuki.wire import names
+
+SITE = "site-1"
+CHUNK = 2**20
+WINDOW = 32 * 2**20
+TURN = bytes(2000)
+PREFETCH = 16
+
+Bodies = Sequence[memoryview]
+Timed = Callable[[], Awaitable[float]]
+
+
+def chunks(size: int) -> list[memoryview]:
+    data = memoryview(bytes(size))
+    return [data[at : at + CHUNK] for at in range(0, size, CHUNK)]
+
+
+# --- receivers: each a process; prints a line when a whole hand-over has arrived
+
+
+class Arrivals:
+    """Counts what arrives and says when a hand-over is complete."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._bytes = self._turns = 0
+        self._lock = threading.Lock()
+
+    def add(self, *, size: int = 0, turns: int = 0) -> None:
+        with self._lock:
+            self._bytes += size
+            self._turns += turns
+            if self._bytes == self._size and self._turns == 1:
+                self._bytes = self._turns = 0
+                say("done")
+
+
+def say(word: str) -> None:
+    sys.stdout.write(word + "\n")
+    sys.stdout.flush()
+
+
+def receive_tcp(size: int, _: str) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    say(str(server.getsockname()[1]))
+    connection, _address = server.accept()
+    buffer = bytearray(CHUNK)
+    while True:
+        left = size + len(TURN)
+        while left:
+            left -= connection.recv_into(buffer, min(left, CHUNK))
+        say("done")
+
+
+def relay_tcp(_: int, port: str) -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    say(str(server.getsockname()[1]))
+    source, _address = server.accept()
+    buffer = memoryview(bytearray(CHUNK))
+    with socket.create_connection(("127.0.0.1", int(port))) as sink:
+        while count := source.recv_into(buffer):
+            sink.sendall(buffer[:count])
+
+
+def receive_raw(size: int, url: str) -> None:
+    arrivals = Arrivals(size)
+    turns, weights = raw_client(url), raw_client(url)
+    turns.consume(names.turns_queue(SITE), prefetch=1, arguments={})
+    stream = names.weights_stream(SITE)
+    weights.consume(stream, prefetch=PREFETCH, arguments={"x-stream-offset": "next"})
+    say("ready")
+
+    def read_turns() -> None:
+        for tag, _ in turns.deliveries():
+            turns.ack(tag)
+            arrivals.add(turns=1)
+
+    threading.Thread(target=read_turns, daemon=True).start()
+    for tag, body in weights.deliveries():
+        weights.ack(tag)
+        arrivals.add(size=body)
+
+
+def receive_stock(size: int, url: str) -> None:
+    arrivals = Arrivals(size)
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+
+    def on_chunk(channel: object, method: object, _: object, body: bytes) -> None:
+        channel.basic_ack(method.delivery_tag)  # type: ignore[attr-defined]
+        arrivals.add(size=len(body))
+
+    def on_turn(channel: object, method: object, *_: object) -> None:
+        channel.basic_ack(method.delivery_tag)  # type: ignore[attr-defined]
+        arrivals.add(turns=1)
+
+    channel = connection.channel()
+    channel.basic_qos(prefetch_count=PREFETCH)
+    channel.basic_consume(names.turns_queue(SITE), on_turn)
+    stream = names.weights_stream(SITE)
+    channel.basic_consume(stream, on_chunk, arguments={"x-stream-offset": "next"})
+    say("ready")
+    channel.start_consuming()
+
+
+def receive_ours(size: int, url: str, *, is_fast: bool) -> None:
+    async def main() -> None:
+        arrivals = Arrivals(size)
+        settings = replace(AmqpSettings.from_url(url), is_fast=is_fast)
+        async with opened(AmqpTransport(settings)) as transport:
+
+            def on_chunk(delivery: Delivery) -> None:
+                transport.settle(delivery, Settlement.DONE)
+                arrivals.add(size=len(delivery.body))
+
+            def on_turn(delivery: Delivery) -> None:
+                transport.settle(delivery, Settlement.DONE)
+                arrivals.add(turns=1)
+
+            await transport.consume(names.turns_queue(SITE), on_turn)
+            await transport.consume(names.weights_stream(SITE), on_chunk, prefetch=PREFETCH)
+            say("ready")
+            await asyncio.get_running_loop().create_future()
+
+    asyncio.run(main())
+
+
+RECEIVERS: dict[str, Callable[[int, str], None]] = {
+    "tcp": receive_tcp,
+    "relay": relay_tcp,
+    "raw": receive_raw,
+    "stock": receive_stock,
+    "plain": lambda size, url: receive_ours(size, url, is_fast=False),
+    "fast": lambda size, url: receive_ours(size, url, is_fast=True),
+}
+
+
+class Child:
+    """A receiver's process."""
+
+    def __init__(self, role: str, size: int, where: str) -> None:
+        command = [sys.executable, __file__, "--child", role, str(size), where]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.hello = self.line()
+
+    def line(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            raise RuntimeError("the receiver has ended")
+        return line
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+# --- senders: each yields a function that hands over once and says how long it took
+
+
+def send_tcp(size: int, _: str, stack: ExitStack) -> Timed:
+    receiver = stack.enter_context(Child("tcp", size, ""))
+    relay = stack.enter_context(Child("relay", size, receiver.hello))
+    out = stack.enter_context(socket.create_connection(("127.0.0.1", int(relay.hello))))
+    bodies = chunks(size)
+
+    async def once() -> float:
+        start = time.perf_counter()
+        for body in bodies:
+            out.sendall(body)
+        out.sendall(TURN)
+        receiver.line()
+        return time.perf_counter() - start
+
+    return once
+
+
+def raw_client(url: str) -> RawClient:
+    settings = AmqpSettings.from_url(url)
+    return RawClient(
+        settings.host,
+        settings.port,
+        user=settings.user,
+        password=settings.password,
+        vhost=settings.vhost,
+    )
+
+
+def send_raw(size: int, url: str, stack: ExitStack) -> Timed:
+    receiver = stack.enter_context(Child("raw", size, url))
+    client = raw_client(url)
+    client.confirm_delivery()
+    bodies = chunks(size)
+
+    async def once() -> float:
+        start = time.perf_counter()
+        client.publish_within(names.WEIGHTS, SITE, iter(bodies), window=WINDOW)
+        client.publish_within(names.TURNS, SITE, iter([memoryview(TURN)]), window=WINDOW)
+        receiver.line()
+        return time.perf_counter() - start
+
+    return once
+
+
+def send_stock(size: int, url: str, stack: ExitStack) -> Timed:
+    receiver = stack.enter_context(Child("stock", size, url))
+    connection = stack.enter_context(pika.BlockingConnection(pika.URLParameters(url)))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    bodies = [bytes(body) for body in chunks(size)]
+    durable = pika.BasicProperties(delivery_mode=2)
+
+    async def once() -> float:
+        start = time.perf_counter()
+        for body in bodies:
+            channel.basic_publish(names.WEIGHTS, SITE, body, durable, mandatory=True)
+        channel.basic_publish(names.TURNS, SITE, TURN, durable, mandatory=True)
+        receiver.line()
+        return time.perf_counter() - start
+
+    return once
+
+
+async def time_ours(size: int, url: str, rounds: int, *, is_fast: bool) -> list[float]:
+    settings = replace(AmqpSettings.from_url(url), is_fast=is_fast, window_bytes=WINDOW)
+    bodies: list[Frames] = [(b"", body) for body in chunks(size)]
+    with Child("fast" if is_fast else "plain", size, url) as receiver:
+        async with opened(AmqpTransport(settings)) as transport:
+
+            async def once() -> float:
+                start = time.perf_counter()
+                await transport.publish(names.to_weights(SITE), bodies)
+                await transport.publish(names.to_turns(SITE), [(TURN,)])
+                receiver.line()
+                return time.perf_counter() - start
+
+            return await repeat(once, rounds)
+
+
+async def repeat(once: Timed, rounds: int) -> list[float]:
+    """The times of these rounds, after two to warm up.
+
+    Between them the kernel writes out what the broker has left in its page cache: hand-overs are
+    minutes apart, and without this every measurement after the first gigabyte is one of the disk.
+    """
+    times = []
+    for _ in range(rounds + 2):
+        times.append(await once())
+        os.sync()
+    return times[2:]
+
+
+def time_with(
+    sender: Callable[[int, str, ExitStack], Timed],
+) -> Callable[[int, str, int], list[float]]:
+    def timed(size: int, url: str, rounds: int) -> list[float]:
+        with ExitStack() as stack:
+            return asyncio.run(repeat(sender(size, url, stack), rounds))
+
+    return timed
+
+
+SUBJECTS: dict[str, Callable[[int, str, int], list[float]]] = {
+    "two-leg loopback TCP": time_with(send_tcp),
+    "AMQP frames, no library": time_with(send_raw),
+    "stock pika, one by one": time_with(send_stock),
+    "AmqpTransport, plain": lambda size, url, rounds: asyncio.run(
+        time_ours(size, url, rounds, is_fast=False)
+    ),
+    "AmqpTransport": lambda size, url, rounds: asyncio.run(
+        time_ours(size, url, rounds, is_fast=True)
+    ),
+}
+
+
+def fresh_urls(broker: Broker) -> Iterator[str]:
+    """A vhost for each measurement, so that none reads what another has left."""
+    while True:
+        vhost = broker.vhost()
+        broker.provision(vhost, topology([SITE]))
+        yield broker.url(SITE, vhost)
+        broker.drop_vhost(vhost)
+
+
+def measure(sizes: list[tuple[int, int]]) -> dict[str, dict[str, dict[str, float]]]:
+    results: dict[str, dict[str, dict[str, float]]] = {}
+    with Broker() as broker:
+        broker.start()
+        urls = fresh_urls(broker)
+        for size, rounds in sizes:
+            of_size = results.setdefault(f"{size / 1e6:g} MB", {})
+            for subject, timed in SUBJECTS.items():
+                times = sorted(timed(size, next(urls), rounds))
+                p95 = times[min(len(times) - 1, round(0.95 * len(times)))]
+                of_size[subject] = {"median_s": statistics.median(times), "p95_s": p95}
+    return results
+
+
+def show(results: dict[str, dict[str, dict[str, float]]]) -> None:
+    for size, subjects in results.items():
+        floor = subjects["two-leg loopback TCP"]["median_s"]
+        raw = subjects["AMQP frames, no library"]["median_s"]
+        print(f"\n{size:28}{'median':>10}{'p95':>10}{'x two-leg':>12}{'x raw AMQP':>12}")
+        for subject, t in subjects.items():
+            median, p95 = t["median_s"], t["p95_s"]
+            print(
+                f"{subject:28}{median * 1e3:8.2f}ms{p95 * 1e3:8.2f}ms"
+                f"{median / floor:12.2f}{median / raw:12.2f}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--gigabyte", action="store_true", help="also 1 GB")
+    parser.add_argument("--rounds", type=int, default=9, help="of 100 MB; others in proportion")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    if options.child:
+        role, size, where = options.child
+        RECEIVERS[role](int(size), where)
+        return
+    sizes = [(250_000, options.rounds * 20), (100_000_000, options.rounds)]
+    if options.gigabyte:
+        sizes.append((1_000_000_000, max(3, options.rounds // 3)))
+    results = measure(sizes)
+    if options.json:
+        print(json.dumps(results))
+    else:
+        show(results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The whole federation in one process: the real services on queues in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasuki import errors
+from tasuki.core import run as machine
+from tasuki.core.model import CONTROLLER
+from tasuki.core.run import RunState, Status
+from tasuki.errors import RunExists, SettingsError, TasukiError
+from tasuki.ledger import migrations
+from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.settings.run import RunFile
+from tasuki.transport.memory import MemoryFederation
+from tasuki.wire.spool import Spool
+from tasuki_cli.data_folder import DataFolder
+from tasuki_controller import history
+from tasuki_controller.service import Controller, ControllerService, Update
+from tasuki_site.journal import Journal
+from tasuki_site.model_files import write_initial
+from tasuki_site.service import Site, SiteService
+from tasuki_site.source import Source
+from tasuki_site.trainers import ChildTrainer, InProcessTrainer, Trainer, TrainerPool
+
+MANY_SITES = 8
+"""From here on trainers share one process unless the operator says otherwise."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """What is to be simulated.
+
+    Attributes:
+        folder: where the run file is; its trainer and factory are found from here.
+        in_process: train in this process; None: only where sites are many.
+        output: gets (site, line) for every line that a trainer's process prints.
+    """
+
+    run_file: RunFile
+    folder: Path
+    data: DataFolder
+    sites: tuple[str, ...]
+    resume: bool = False
+    in_process: bool | None = None
+    watcher: Callable[[Update], None] = lambda _: None
+    output: Callable[[str, str], None] = lambda *_: None
+
+    @property
+    def source(self) -> Source:
+        return Source(
+            run=self.run_file.simulate.trainer or self.run_file.trainer, folder=self.folder
+        )
+
+    @property
+    def trains_here(self) -> bool:
+        if self.source.is_script:
+            return False
+        return len(self.sites) >= MANY_SITES if self.in_process is None else self.in_process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a simulation ended. `error`: the class of error that it failed with, if it did."""
+
+    state: RunState
+    wall_s: float
+    error: type[TasukiError] | None
+
+
+def simulate(simulation: Simulation) -> Ended:
+    """Run it until it is over.
+
+    Raises:
+        SettingsError, TrainerNotFound: before anything was started.
+        TasukiError: something broke on the way; `resume` goes on.
+    """
+    if simulation.source.is_script and simulation.in_process:
+        raise SettingsError("a script needs a process of its own: leave --in-process out")
+    simulation.source.check()
+    with simulation.data.locked():
+        return asyncio.run(_Federation(simulation).run())
+
+
+class _Federation:
+    """Controller, sites and queues, put together."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self._s = simulation
+        self._plan = simulation.run_file.plan(simulation.sites)
+        self._folder = simulation.data.runs_path / self._plan.run
+        self._ledger = SqliteLedger(simulation.data.ledger_path)
+        self._spool = Spool(self._folder / "spool")
+        self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
+        self._failed: str | None = None
+        self._pause = asyncio.Event()
+
+    async def run(self) -> Ended:
+        began = time.monotonic()
+        known = self._known()
+        if known is not None and known.status in machine.OVER:
+            return Ended(state=known, wall_s=0.0, error=None)
+        controller = self._controller()
+        sites = [self._site(name) for name in self._s.sites]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                started = asyncio.Event()
+                tasks.create_task(controller.run(started=started))
+                for site in sites:
+                    tasks.create_task(site.run())
+                await started.wait()
+                state = await self._relay(controller, is_new=known is None)
+                for site in sites:
+                    site.drain()
+                controller.stop()
+        except BaseExceptionGroup as group:
+            raise _first(group) from group
+        finally:
+            self._ledger.close()
+        with suppress(OSError):  # what is left of it is still wanted
+            self._spool.folder.rmdir()
+        error = getattr(errors, self._failed or "", None) if state.status is Status.FAILED else None
+        return Ended(state=state, wall_s=time.monotonic() - began, error=error)
+
+    def _known(self) -> RunState | None:
+        """The run as an earlier simulation left it.
+
+        Raises:
+            RunExists: and nobody said that it should be resumed, or it was another run.
+        """
+        state = history.replay(self._ledger.rows(self._plan.run))
+        if state is None:
+            return None
+        if not self._s.resume:
+            raise RunExists(
+                f"there is a run {self._plan.run!r} in {self._s.data.path} already ({state.status}): "
+                "go on with --resume, rename this one, or use another folder with --data"
+            )
+        if state.plan != self._plan:
+            raise RunExists(
+                f"run {self._plan.run!r} was started with other settings: put them back, or "
+                "give this one another name"
+            )
+        return state
+
+    async def _relay(self, controller: ControllerService, *, is_new: bool) -> RunState:
+        run = self._plan.run
+        if is_new:
+            first = self._spool.part("initial")
+            weights = write_initial(
+                self._s.run_file.weights.initial,
+                first,
+                folder=self._s.folder,
+                seed=self._plan.task.seed,
+            )
+            controller.submit(self._plan, first, weights)
+            first.unlink(missing_ok=True)
+        elif controller.runs[run].status is Status.PAUSED:
+            controller.apply(run, machine.ResumeRequested())
+        over = asyncio.create_task(controller.wait(run))
+        paused = asyncio.create_task(self._pause.wait())
+        await asyncio.wait({over, paused}, return_when=asyncio.FIRST_COMPLETED)
+        over.cancel()
+        paused.cancel()
+        return controller.runs[run]
+
+    def _controller(self) -> ControllerService:
+        parts = Controller(
+            transport=self._queues.connect(CONTROLLER),
+            ledger=self._ledger,
+            runs=self._s.data.runs_path,
+            spool=self._spool,
+            clock=SystemClock(),
+            patience_s=0.2,  # nothing is on the way that is not in memory
+            only=self._plan.run,
+        )
+        return ControllerService(parts, watcher=self._watch)
+
+    def _site(self, name: str) -> SiteService:
+        # In memory, as its queue is: after a restart the controller gives the turn out again.
+        journal = migrations.connect(":memory:", migrations.JOURNAL)
+        return SiteService(
+            Site(
+                name=name,
+                transport=self._queues.connect(name),
+                journal=Journal(journal, name),
+                spool=Spool(self._spool.folder),
+                trainers=TrainerPool(lambda _: self._trainer(name), limit=1),
+                clock=SystemClock(),
+                data=self._s.run_file.simulate.data,
+                idle_beat_s=None,
+            )
+        )
+
+    def _trainer(self, site: str) -> Trainer:
+        if self._s.trains_here:
+            return InProcessTrainer(self._s.source)
+        return ChildTrainer(self._s.source, lambda line: self._s.output(site, line))
+
+    def _watch(self, update: Update) -> None:
+        if isinstance(update.what, machine.TurnFailed):
+            self._failed = update.what.error
+        if update.run is not None and update.run.status is Status.PAUSED:
+            # Nobody will come: all sites of a simulation are here.
+            self._pause.set()
+        self._s.watcher(update)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the services; the others only followed from it."""
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return group

@@ -1,0 +1,115 @@
+"""`tasuki simulate`: read the run file, show the relay, say how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+
+from tasuki.core.model import TurnRecord
+from tasuki.core.run import SaveCheckpoint, Status
+from tasuki.errors import RunFailed, RunPaused, RunStopped, TasukiError
+from tasuki.settings.run import RunFile
+from tasuki.settings.toml import read
+from tasuki_cli.data_folder import DataFolder
+from tasuki_cli.display import RunDisplay, turns_table
+from tasuki_cli.simulate import Ended, Simulation, simulate
+from tasuki_controller import history
+from tasuki_controller.checkpoints import mean_metrics
+
+ENDINGS: dict[Status, type[TasukiError]] = {
+    Status.FAILED: RunFailed,
+    Status.STOPPED: RunStopped,
+    Status.PAUSED: RunPaused,
+}
+
+
+def run_simulation(
+    run_toml: Path,
+    *,
+    data: Path,
+    sites: int | None,
+    resume: bool,
+    in_process: bool | None,
+    as_json: bool,
+) -> int:
+    """Simulate and report; returns the exit code."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    run_file = read(run_toml, RunFile)
+    console = Console(stderr=as_json)
+    display = RunDisplay(console)
+    simulation = Simulation(
+        run_file=run_file,
+        folder=run_toml.resolve().parent,
+        data=DataFolder(data),
+        sites=run_file.simulated_sites(sites),
+        resume=resume,
+        in_process=in_process,
+        watcher=display.watch,
+        output=display.print,
+    )
+    if console.is_terminal:
+        with display:
+            ended = simulate(simulation)
+    else:
+        ended = simulate(simulation)
+    records = _records(simulation)
+    if as_json:
+        sys.stdout.write(json.dumps(summary(ended, records)) + "\n")
+    else:
+        _show(console, simulation, ended, records)
+    return _exit_code(ended)
+
+
+def summary(ended: Ended, records: list[TurnRecord]) -> dict[str, object]:
+    """The object that `--json` prints last."""
+    state = ended.state
+    last = tuple(r for r in records if r.id.round == max(s.id.round for s in records))
+    return {
+        "run": state.plan.run,
+        "status": state.status.value,
+        "reason": state.reason,
+        "rounds": len({record.id.round for record in records}),
+        "turns": state.turns,
+        "skipped": len(state.skipped),
+        "digest": state.weights.digest,
+        "metrics": mean_metrics(last),
+        "wall_s": round(ended.wall_s, 3),
+    }
+
+
+def _records(simulation: Simulation) -> list[TurnRecord]:
+    """Every turn of the run that was accepted and not undone, from its ledger."""
+    closed: list[TurnRecord] = []
+    open_round: tuple[TurnRecord, ...] = ()
+    for state, effects, _ in history.steps(simulation.data.rows(simulation.run_file.name)):
+        open_round = state.records
+        for effect in effects:
+            if isinstance(effect, SaveCheckpoint):
+                closed.extend(effect.records)
+                open_round = ()
+    return [*closed, *(record for record in open_round if record not in closed)]
+
+
+def _show(
+    console: Console, simulation: Simulation, ended: Ended, records: list[TurnRecord]
+) -> None:
+    state = ended.state
+    console.print(turns_table(records, simulation.run_file.checkpoint.best or "accuracy"))
+    line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
+    skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
+    console.print(f"{line}{skipped}", highlight=False)
+    if state.status is not Status.FINISHED:
+        console.print(f"reason: {state.reason}", style="red", markup=False, highlight=False)
+    path = simulation.data.best(state.plan.run)
+    console.print(f"digest {state.weights.digest}", highlight=False, soft_wrap=True)
+    console.print(f"weights {path}", highlight=False, soft_wrap=True)
+
+
+def _exit_code(ended: Ended) -> int:
+    kind = ended.error or ENDINGS.get(ended.state.status)
+    return 0 if kind is None else kind.exit_code

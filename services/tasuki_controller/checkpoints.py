@@ -1,0 +1,187 @@
+"""Checkpoints: the weights at each round's end, on disk with what led to them.
+
+`<data>/runs/<run>/round-0003.safetensors` and `.json`; `round-0000` is what the run started from.
+`latest` and `best` are links to one of them. The JSON is a pure function of the ledger, so that a
+changed byte shows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
+from tasuki.errors import LedgerBroken
+from tasuki.wire.spool import disk_errors
+from tasuki.wire.weights import verify_digest
+
+LATEST, BEST = "latest", "best"
+Document = Mapping[str, Any]  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """The ledger row that a checkpoint follows from."""
+
+    seq: int
+    hash: str
+
+
+def mean_metrics(records: tuple[TurnRecord, ...]) -> dict[str, float]:
+    """Each metric's mean over a round's turns, weighted by their samples (equally if none)."""
+    total = sum(record.samples for record in records)
+    means = {}
+    for name in sorted({name for record in records for name in record.metrics}):
+        having = [record for record in records if name in record.metrics]
+        weights = [record.samples if total else 1 for record in having]
+        if sum(weights) > 0:
+            values = [record.metrics[name] for record in having]
+            products = (weight * value for weight, value in zip(weights, values, strict=True))
+            means[name] = sum(products) / sum(weights)
+    return means
+
+
+def document(
+    plan: Plan, number: int, weights: WeightsRef, records: tuple[TurnRecord, ...], anchor: Anchor
+) -> Document:
+    """What is kept beside the weights of the end of round `number` (counted from 1)."""
+    return {
+        "run": plan.run,
+        "round": number,
+        "digest": weights.digest,
+        "size": weights.size,
+        "metrics": mean_metrics(records),
+        "turns": [asdict(record) for record in records],
+        "ledger": asdict(anchor),
+    }
+
+
+class Checkpoints:
+    """The checkpoints of one run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def weights_path(self, number: int) -> Path:
+        return self.folder / f"round-{number:04d}.safetensors"
+
+    def find(self, weights: WeightsRef) -> Path | None:
+        """A kept checkpoint with exactly these weights."""
+        for path in sorted(self.folder.glob("round-*.json"), reverse=True):
+            kept = path.with_suffix(".safetensors")
+            if json.loads(path.read_text()).get("digest") == weights.digest and kept.exists():
+                return kept
+        return None
+
+    def save(self, source: Path, content: Document, policy: CheckpointPolicy) -> Path:
+        """Keep a copy of `source`; complete on disk when this returns. Safe to do again.
+
+        Raises:
+            DiskFull, StorageError: nothing half-written stays under a checkpoint's name.
+        """
+        path = self.weights_path(content["round"])
+        with disk_errors(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not path.exists():
+                _copy(source, path)
+            _write(path.with_suffix(".json"), _encoded(content))
+            self._point(LATEST, path)
+            self._choose_best(policy)
+            self._prune(policy)
+            _sync(self.folder)
+        return path
+
+    def verify(self, expected: Mapping[int, Document]) -> int:
+        """Compare what is kept with what the ledger says; returns how many were checked.
+
+        Raises:
+            LedgerBroken: naming the first file that is not what was recorded.
+        """
+        kept = sorted(self.folder.glob("round-*.json"))
+        for path in kept:
+            number = int(path.stem.removeprefix("round-"))
+            if number not in expected or path.read_bytes() != _encoded(expected[number]):
+                raise LedgerBroken(f"{path} is not what the ledger says")
+            weights = path.with_suffix(".safetensors")
+            if not weights.exists():
+                raise LedgerBroken(f"{weights} is missing")
+            if verify_digest(weights) != expected[number]["digest"]:
+                raise LedgerBroken(f"{weights} has other bytes than the ledger says")
+        for path in self.folder.glob("round-*.safetensors"):
+            if path.with_suffix(".json") not in kept:
+                raise LedgerBroken(f"{path} is not in the ledger")
+        return len(kept)
+
+    def _choose_best(self, policy: CheckpointPolicy) -> None:
+        if policy.best is None:
+            return
+        sign = -1 if policy.best_mode == "min" else 1
+        scored = [
+            (sign * found["metrics"][policy.best], -found["round"])
+            for found in map(_read, self.folder.glob("round-*.json"))
+            if policy.best in found["metrics"]
+        ]
+        if scored:
+            self._point(BEST, self.weights_path(-max(scored)[1]))
+
+    def _prune(self, policy: CheckpointPolicy) -> None:
+        """Keep the newest few, the best, and those of every n-th round."""
+        numbers = sorted(int(path.stem[6:]) for path in self.folder.glob("round-*.json"))
+        wanted = [
+            n for n in numbers if n == 0 or n % policy.every_n_rounds == 0 or n == numbers[-1]
+        ]
+        keep = {self.weights_path(n) for n in wanted[-max(1, policy.keep) :]}
+        best = self.folder / BEST
+        if best.is_symlink():
+            keep.add(self.folder / best.readlink())
+        for number in numbers:
+            path = self.weights_path(number)
+            if path not in keep:
+                path.with_suffix(".json").unlink()
+                path.unlink(missing_ok=True)
+
+    def _point(self, name: str, path: Path) -> None:
+        link = self.folder / f".{name}.new"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path.name)
+        link.replace(self.folder / name)
+
+
+def _encoded(content: Document) -> bytes:
+    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def _read(path: Path) -> dict[str, Any]:  # Any: JSON
+    return json.loads(path.read_text())  # type: ignore[no-any-return]
+
+
+def _copy(source: Path, path: Path) -> None:
+    """A link where the file system allows it, since weights never change; else the bytes."""
+    temporary = path.with_suffix(".part")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(source, temporary)
+    except OSError:
+        shutil.copyfile(source, temporary)
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_suffix(".part")
+    temporary.write_bytes(content)
+    _sync(temporary)
+    temporary.replace(path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

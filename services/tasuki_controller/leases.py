@@ -1,0 +1,48 @@
+"""Who may stay silent for how long. Timers only: what follows is decided in `core.run`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tasuki.core.model import TurnId
+from tasuki.core.run import EndLease, StartLease
+
+
+class Leases:
+    """One lease a run, renewed by any sign of life of its turn."""
+
+    def __init__(self, expire: Callable[[StartLease], None]) -> None:
+        self._expire = expire
+        self._running: dict[str, tuple[StartLease, asyncio.TimerHandle]] = {}
+
+    def apply(self, run: str, effect: object) -> None:
+        """Start or end a run's lease; any other effect is not for here."""
+        if isinstance(effect, StartLease):
+            self._start(run, effect)
+        elif isinstance(effect, EndLease):
+            self._end(run)
+
+    def renew(self, id: TurnId) -> None:
+        """Its holder was heard of."""
+        lease, _ = self._running.get(id.run, (None, None))
+        if lease is not None and lease.id == id:
+            self._start(id.run, lease)
+
+    def close(self) -> None:
+        for run in list(self._running):
+            self._end(run)
+
+    def _start(self, run: str, lease: StartLease) -> None:
+        self._end(run)
+        timer = asyncio.get_running_loop().call_later(lease.lease_s, self._ring, run, lease)
+        self._running[run] = (lease, timer)
+
+    def _end(self, run: str) -> None:
+        _, timer = self._running.pop(run, (None, None))
+        if timer is not None:
+            timer.cancel()
+
+    def _ring(self, run: str, lease: StartLease) -> None:
+        self._running.pop(run, None)
+        self._expire(lease)

@@ -1,0 +1,404 @@
+"""The controller's service: feeds each run's machine with what happens, and does what it decides.
+
+Follow a round: `submit` -> `_issue` (weights and turn to the first site) -> `_on_report` (what
+sites say) -> `_collect` (the round's weights) -> `_save` -> `_issue` again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import structlog
+
+from tasuki.core import run as machine
+from tasuki.core.control import FenceRaised, RunEnded
+from tasuki.core.model import Plan, Turn, TurnRecord, WeightsRef
+from tasuki.core.report import (
+    Report,
+    RoundDone,
+    SiteBeat,
+    SiteStarted,
+    TurnAbandoned,
+    TurnDone,
+    TurnProgressed,
+    TurnRefused,
+    TurnTaken,
+)
+from tasuki.core.run import RunState
+from tasuki.errors import MessageError, RunExists, StorageError, UnknownRun, Unroutable
+from tasuki.ledger.sqlite import Pending, SqliteLedger
+from tasuki.ports import Clock, Delivery, Settlement, Transport
+from tasuki.wire import names
+from tasuki.wire.chunks import ChunkedFile, transfer_id
+from tasuki.wire.messages import decode, encode
+from tasuki.wire.spool import Spool
+from tasuki_controller import history
+from tasuki_controller.checkpoints import Anchor, Checkpoints, document
+from tasuki_controller.intake import Intake
+from tasuki_controller.leases import Leases
+
+log = structlog.get_logger()
+
+REPORTS: tuple[type, ...] = get_args(Report)
+TO_BE_DONE = (
+    machine.IssueTurn,
+    machine.Fence,
+    machine.CollectWeights,
+    machine.SaveCheckpoint,
+    machine.Conclude,
+)
+"""Effects that must survive a crash: they go through the ledger's outbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """Something that an onlooker may want to show: a report, an event, and the run after it."""
+
+    run: RunState | None
+    what: object
+    outcome: str = ""
+
+
+Watcher = Callable[[Update], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controller:
+    """What a controller is made of.
+
+    Attributes:
+        runs: the folder of all runs' checkpoints.
+        patience_s: how long weights that should be coming may stand still.
+        only: leave every other run of the ledger alone.
+    """
+
+    transport: Transport
+    ledger: SqliteLedger
+    runs: Path
+    spool: Spool
+    clock: Clock
+    patience_s: float = 10.0
+    only: str | None = None
+
+
+class ControllerService:
+    """Runs every run until it is stopped. Nothing here decides: `core.run` does."""
+
+    def __init__(self, controller: Controller, *, watcher: Watcher = lambda _: None) -> None:
+        self._c = controller
+        self._watch = watcher
+        self._runs = {
+            run: state
+            for run, state in history.runs(controller.ledger).items()
+            if controller.only in {None, run}
+        }
+        self._intake = Intake(
+            controller.transport, controller.spool, patience_s=controller.patience_s
+        )
+        self._leases = Leases(lambda lease: self._soon(self._expire, lease))
+        self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
+        self._anchors: dict[tuple[str, int], Anchor] = {}
+        self._workers: list[asyncio.Task[None]] = []
+        self._work: dict[str, asyncio.Queue[Pending]] = {}
+        self._over: dict[str, asyncio.Event] = {}
+        self._tasks: asyncio.TaskGroup
+        self._stopped = asyncio.Event()
+
+    @property
+    def runs(self) -> dict[str, RunState]:
+        """Every run, as it stands now."""
+        return dict(self._runs)
+
+    async def run(self, *, started: asyncio.Event) -> None:
+        """Serve until `stop`. Sets `started` once runs can be submitted.
+
+        Raises:
+            TransportError, StorageError: the service cannot go on; start it again.
+        """
+        await self._c.transport.open()
+        try:
+            async with asyncio.TaskGroup() as self._tasks:
+                await self._intake.open()
+                self._recover()
+                await self._c.transport.consume(
+                    names.REPORTS,
+                    lambda delivery: self._soon(self._on_report, delivery),
+                    prefetch=64,
+                )
+                self._workers.append(self._tasks.create_task(self._serve()))
+                started.set()
+                await self._stopped.wait()
+                self._leases.close()
+                for worker in self._workers:
+                    worker.cancel()
+        finally:
+            await self._c.transport.close()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _soon(self, function: Callable[..., object], *args: object) -> None:
+        self._inbox.put_nowait(partial(function, *args))
+
+    async def _serve(self) -> None:
+        """One thing after the other; whatever is raised ends the service, which starts anew."""
+        while True:
+            (await self._inbox.get())()
+
+    # What operators ask for.
+
+    def submit(self, plan: Plan, weights: Path, ref: WeightsRef) -> None:
+        """Start a run from these weights, which are kept as its round 0.
+
+        Raises:
+            RunExists: there is one of this name.
+        """
+        if plan.run in self._runs:
+            raise RunExists(f"there is a run {plan.run!r} already: --resume it, or rename this one")
+        ledger, now = self._c.ledger, self._c.clock.now()
+        for first in (plan, ref)[ledger.head(plan.run)[0] :]:
+            ledger.append(plan.run, encode(first), at=now)
+        self._runs[plan.run] = machine.submitted(plan, ref)
+        # The file first: with the event, turns may be issued from it.
+        self._keep_first(plan, weights, ref)
+        self.apply(plan.run, machine.RunSubmitted())
+
+    def apply(self, run: str, event: machine.Event) -> str:
+        """Feed an event to a run; returns why it changed nothing, or "".
+
+        Raises:
+            UnknownRun: there is no such run.
+        """
+        if run not in self._runs:
+            raise UnknownRun(f"there is no run {run!r} here; `tasuki runs` lists them")
+        before = self._runs[run]
+        state, effects = machine.step(before, event)
+        outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
+        if outcome and not _is_worth_recording(event, outcome):
+            return outcome
+        lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
+        row, pending = self._c.ledger.append(
+            run, encode(event), at=self._c.clock.now(), outcome=outcome, effects=lasting
+        )
+        self._runs[run] = state
+        for effect in effects:
+            self._leases.apply(run, effect)
+            if isinstance(effect, machine.SaveCheckpoint):
+                self._anchors[run, effect.round] = Anchor(seq=row.seq, hash=row.hash)
+        for each in pending:
+            self._queue(run).put_nowait(each)
+        if state.turns > before.turns and not self._c.transport.is_durable:
+            # Sites keep what they sent until here, since the queues would not.
+            self._c.spool.discard(transfer_id(before.expected, before.weights), before.weights)
+        log.info("run changed", run=run, what=type(event).__name__, status=state.status.value)
+        self._watch(Update(run=state, what=event, outcome=outcome))
+        return outcome
+
+    async def wait(self, run: str) -> RunState:
+        """Returns once the run is over and what had to be done about that is done."""
+        await self._over.setdefault(run, asyncio.Event()).wait()
+        return self._runs[run]
+
+    # What sites say.
+
+    def _on_report(self, delivery: Delivery) -> None:
+        try:
+            report: Report = decode(delivery.body, REPORTS)
+            self._check_sender(report, delivery)
+        except MessageError as exc:
+            log.warning("report refused", reason=str(exc), sender=delivery.sender)
+            self._c.transport.settle(delivery, Settlement.DEAD)
+            return
+        self._hear(report.site)
+        self._take_in(report)
+        self._c.transport.settle(delivery, Settlement.DONE)
+
+    def _check_sender(self, report: Report, delivery: Delivery) -> None:
+        if delivery.sender and delivery.sender != report.site:
+            raise MessageError(f"{delivery.sender} reports in the name of {report.site}")
+
+    def _take_in(self, report: Report) -> None:  # noqa: C901 - one table of all reports
+        match report:
+            case SiteStarted(site=site, fresh=True):
+                for run in [run for run, state in self._runs.items() if state.holder == site]:
+                    self.apply(run, machine.SiteForgot(site=site))
+            case SiteStarted() | SiteBeat():
+                self._watch(Update(run=None, what=report))
+            case TurnTaken(id=id, history=records):
+                self._catch_up(id.run, records)
+                self._renew(report)
+            case TurnProgressed():
+                self._renew(report)
+            case TurnDone(record=record):
+                self._apply_known(record.id.run, machine.TurnFinished(record=record))
+            case RoundDone(id=id, history=records):
+                self._catch_up(id.run, records)
+            case TurnAbandoned(id=id, site=site, returned=True):
+                self._apply_known(id.run, machine.TurnReturned(id=id, site=site))
+            case TurnAbandoned(id=id, site=site, error=error, detail=detail):
+                failed = machine.TurnFailed(id=id, site=site, error=error, detail=detail)
+                self._apply_known(id.run, failed)
+            case TurnRefused(id=id, reason=reason):
+                self._record_refusal(id.run, report, reason)
+
+    def _catch_up(self, run: str, history: tuple[bytes, ...]) -> None:
+        """A turn carries its round's results: take in those whose own report has not come yet."""
+        state = self._runs.get(run)
+        known = 0 if state is None else len(state.records)
+        for encoded in history[known:]:
+            record = decode(encoded, TurnRecord)
+            self._apply_known(run, machine.TurnFinished(record=record))
+
+    def _apply_known(self, run: str, event: machine.Event) -> None:
+        """Sites may still talk of a run that this controller never had, or has no more."""
+        if run in self._runs:
+            self.apply(run, event)
+        else:
+            log.warning("report of an unknown run", run=run)
+
+    def _renew(self, report: TurnTaken | TurnProgressed) -> None:
+        state = self._runs.get(report.id.run)
+        if state is not None and report.id == state.expected and report.site == state.holder:
+            self._leases.renew(report.id)
+        self._watch(Update(run=state, what=report))
+
+    def _record_refusal(self, run: str, report: TurnRefused, reason: str) -> None:
+        if run in self._runs and reason not in {"duplicate", "stale_position"}:
+            self._c.ledger.append(
+                run, encode(report), at=self._c.clock.now(), outcome=f"refused: {reason}"
+            )
+        self._watch(Update(run=self._runs.get(run), what=report, outcome=reason))
+
+    def _hear(self, site: str) -> None:
+        for run in [run for run, state in self._runs.items() if site in state.silent]:
+            self.apply(run, machine.SiteHeard(site=site))
+
+    def _expire(self, lease: machine.StartLease) -> None:
+        self.apply(lease.id.run, machine.LeaseExpired(id=lease.id))
+
+    # What is to be done, one after the other for each run.
+
+    def _recover(self) -> None:
+        """After a restart: what was decided and not done is done now."""
+        for pending in self._c.ledger.pending():
+            if pending.run not in self._runs:
+                continue
+            self._queue(pending.run).put_nowait(pending)
+        for run, state in self._runs.items():
+            if state.status is machine.Status.RELAYING:
+                lease_s = state.plan.failure.lease_s
+                self._leases.apply(run, machine.StartLease(id=state.expected, lease_s=lease_s))
+        if not self._c.transport.is_durable:
+            for run in list(self._runs):
+                self.apply(run, machine.RelayLost())
+
+    def _queue(self, run: str) -> asyncio.Queue[Pending]:
+        if run not in self._work:
+            self._work[run] = asyncio.Queue()
+            self._workers.append(self._tasks.create_task(self._do_all(self._work[run])))
+        return self._work[run]
+
+    async def _do_all(self, work: asyncio.Queue[Pending]) -> None:
+        while True:
+            pending = await work.get()
+            await self._do(pending)
+            self._c.ledger.strike(pending)
+
+    async def _do(self, pending: Pending) -> None:
+        effect = decode(pending.effect, TO_BE_DONE)
+        match effect:
+            case machine.IssueTurn():
+                await self._issue(effect)
+            case machine.Fence(run=run, lane=lane, term=term):
+                await self._control(FenceRaised(run=run, lane=lane, term=term))
+            case machine.CollectWeights(weights=weights, at=at):
+                await self._collect(pending.run, weights, at)
+            case machine.SaveCheckpoint():
+                self._save(pending.run, effect)
+            case machine.Conclude():
+                await self._control(RunEnded(run=pending.run))
+                self._conclude(pending.run)
+
+    async def _issue(self, effect: machine.IssueTurn) -> None:
+        """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
+        state = self._runs[effect.id.run]
+        if effect.id != state.expected:
+            return
+        path = await self._obtain(effect.id.run, effect.weights, effect.at)
+        if path is None:
+            self.apply(effect.id.run, machine.WeightsLost(weights=effect.weights))
+            return
+        turn = Turn(
+            id=effect.id,
+            itinerary=effect.itinerary,
+            weights=effect.weights,
+            task=state.plan.task,
+            history=tuple(encode(record) for record in effect.records),
+        )
+        transfer = transfer_id(turn.id, turn.weights)
+        publish = self._c.transport.publish
+        try:
+            with ChunkedFile(path, transfer=transfer, weights=turn.weights) as chunks:
+                await publish(names.to_weights(turn.site), chunks)
+            await publish(names.to_turns(turn.site), [(encode(turn),)])
+        except Unroutable as exc:
+            failed = machine.TurnFailed(
+                id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
+            )
+            self.apply(turn.id.run, failed)
+
+    async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
+        found = await self._obtain(run, weights, at)
+        event = machine.WeightsLost if found is None else machine.WeightsArrived
+        self.apply(run, event(weights=weights))
+
+    async def _obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
+        """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
+        kept = self._checkpoints(run).find(weights) or self._c.spool.find(weights)
+        return kept or await self._intake.obtain(weights, at)
+
+    def _save(self, run: str, effect: machine.SaveCheckpoint) -> None:
+        plan, number = self._runs[run].plan, effect.round + 1
+        if anchor := self._anchors.pop((run, effect.round), None):
+            content = document(plan, number, effect.weights, effect.records, anchor)
+        else:
+            # Decided before a restart: the ledger knows by which row.
+            content = history.documents(list(self._c.ledger.rows(run)))[number]
+        source = self._checkpoints(run).find(effect.weights) or self._c.spool.find(effect.weights)
+        if source is None:
+            # Collected before the event that led here; only someone else can have removed it.
+            raise StorageError(f"the weights of round {number} are gone from the spool")
+        self._checkpoints(run).save(source, content, plan.checkpoint)
+        self._intake.discard(effect.weights)
+
+    def _keep_first(self, plan: Plan, weights: Path, ref: WeightsRef) -> None:
+        seq, previous = self._c.ledger.head(plan.run)
+        self._checkpoints(plan.run).save(
+            weights,
+            document(plan, 0, ref, (), Anchor(seq=seq, hash=previous)),
+            plan.checkpoint,
+        )
+
+    def _conclude(self, run: str) -> None:
+        if all(state.status in machine.OVER for state in self._runs.values()):
+            self._c.spool.clear()
+        self._over.setdefault(run, asyncio.Event()).set()
+
+    async def _control(self, message: FenceRaised | RunEnded) -> None:
+        with suppress(Unroutable):  # a federation that has no site yet
+            await self._c.transport.publish(names.to_control(), [(encode(message),)])
+
+    def _checkpoints(self, run: str) -> Checkpoints:
+        return Checkpoints(self._c.runs / run)
+
+
+def _is_worth_recording(event: machine.Event, outcome: str) -> bool:
+    """Results that were not accepted stay on record; what merely came twice does not."""
+    is_result = isinstance(event, machine.TurnFinished | machine.TurnFailed)
+    return is_result and outcome != "duplicate"

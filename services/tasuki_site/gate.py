@@ -1,0 +1,55 @@
+"""The checks that a result must pass before it is handed on.
+
+Finite values, names, shapes and dtypes were checked while the result was written; what is left
+needs the run's own settings.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tasuki.core.model import Task
+from tasuki.errors import GateRejected, ManifestMismatch
+from tasuki.wire.weights import DTYPES, open_weights, read_manifest
+from tasuki_site.spell import Outcome
+
+
+def check(task: Task, *, received: Path, result: Path, outcome: Outcome) -> None:
+    """Let a result pass, or say what is wrong with it.
+
+    Raises:
+        ManifestMismatch: other tensors than those received.
+        GateRejected: a metric that the run needs is missing, or the turn moved too far.
+    """
+    difference = read_manifest(received).difference(read_manifest(result))
+    if difference is not None:
+        raise ManifestMismatch(difference)
+    missing = [name for name in task.requires if name not in outcome.metrics]
+    if missing:
+        given = ", ".join(sorted(outcome.metrics)) or "none at all"
+        raise GateRejected(
+            f"the result has no metric {missing[0]!r}, which the run chooses its best checkpoint "
+            f"by; it has {given}: pass metrics={{{missing[0]!r}: ...}}"
+        )
+    if task.max_norm is not None:
+        norm = _distance(received, result)
+        if norm > task.max_norm:
+            raise GateRejected(f"the turn moved the weights by {norm:.4g}, over {task.max_norm:g}")
+
+
+def _distance(received: Path, result: Path) -> float:
+    """The L2 norm of what a turn changed, over tensors of f16, f32 and f64; in float64."""
+    total = 0.0
+    with open_weights(received) as before, open_weights(result) as after:
+        for (spec, old), (_, new) in zip(before.tensors(), after.tensors(), strict=True):
+            kind = {"F16": np.float16, "F32": np.float32, "F64": np.float64}.get(spec.dtype)
+            if kind is None or not DTYPES[spec.dtype].is_floating:
+                continue
+            step = 2**18
+            olds, news = np.frombuffer(old, kind), np.frombuffer(new, kind)
+            for at in range(0, len(olds), step):
+                moved = news[at : at + step].astype(np.float64) - olds[at : at + step]
+                total += float(moved @ moved)
+    return float(np.sqrt(total))

@@ -1,0 +1,218 @@
+"""Run the site's trainer: in a process of its own that stays between turns, or in this one.
+
+A process that stays imports torch once, not once a turn: that is what makes a hand-off take
+milliseconds. It is ended when its run is over, when it is fenced, or when it misbehaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tasuki import errors
+from tasuki.errors import TasukiError, TrainerDied, TrainerError
+from tasuki.trainer import Result
+from tasuki.trainer import Turn as TrainerTurn
+from tasuki_site import channel
+from tasuki_site.source import Source, load_function
+from tasuki_site.spell import Log, Outcome, Spell, failure_of, seed_everything, write_result
+
+FAREWELL_S = 5.0
+Output = Callable[[str], None]
+"""Takes one line that a trainer printed."""
+
+
+class Trainer(Protocol):
+    """Trains one run's turns at one site, one at a time."""
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        """Train and write the result's file. `log` gets what the trainer reports, as it does.
+
+        Cancelling ends the training at once.
+
+        Raises:
+            TasukiError: why there is no result.
+        """
+
+    async def close(self) -> None:
+        """End it; it can be used again."""
+
+
+@dataclass(slots=True)
+class InProcessTrainer:
+    """A function form called in a thread of this process: for many simulated sites."""
+
+    source: Source
+    _function: Callable[[TrainerTurn], Result] | None = None
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        loop = asyncio.get_running_loop()
+
+        def report(values: Mapping[str, float]) -> None:
+            loop.call_soon_threadsafe(log, values)
+
+        return await asyncio.to_thread(self._train, spell, report)
+
+    async def close(self) -> None:
+        """Nothing runs between turns."""
+
+    def _train(self, spell: Spell, log: Log) -> Outcome:
+        try:
+            self._function = self._function or load_function(self.source)
+            seed_everything(spell.seed)
+            return write_result(spell, self._function(spell.open(log)))
+        except Exception as exc:
+            # The trainer's code may raise anything; it is told apart from our own errors here.
+            raise _as_error(*failure_of(exc)) from exc
+
+
+@dataclass(slots=True)
+class ChildTrainer:
+    """Either form in a process of its own, started at the first turn and kept for the next."""
+
+    source: Source
+    output: Output
+    _process: asyncio.subprocess.Process | None = None
+    _reader: asyncio.StreamReader | None = None
+    _writer: asyncio.StreamWriter | None = None
+    _printing: asyncio.Task[None] | None = None
+    _tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        try:
+            if self._process is None:
+                await self._start()
+            return await self._exchange(spell, log)
+        except BaseException:
+            # Cancelled, dead or confused: the next turn gets a new process.
+            await self._kill()
+            raise
+
+    async def close(self) -> None:
+        """Tell the trainer that there are no more turns, and give it a moment to end by itself."""
+        if self._process is not None and self._writer is not None:
+            with suppress(TimeoutError, ConnectionError):
+                self._writer.write(channel.pack({"spell": None}))
+                await asyncio.wait_for(self._process.wait(), FAREWELL_S)
+        await self._kill()
+
+    async def _kill(self) -> None:
+        process, self._process = self._process, None
+        if self._writer is not None:
+            self._writer.close()
+        if process is not None:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+        if self._printing is not None:
+            await self._printing
+            self._printing = None
+
+    async def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "tasuki_site.child",
+                self.source.run,
+                str(self.source.folder),
+                cwd=self.source.folder,
+                env={**os.environ, channel.FD_VARIABLE: str(theirs.fileno())},
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                limit=2**20,
+            )
+        self._reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._tail.clear()
+        self._printing = asyncio.create_task(self._print(self._process))
+
+    async def _exchange(self, spell: Spell, log: Log) -> Outcome:
+        assert self._reader is not None  # noqa: S101 - `_start` made both
+        assert self._writer is not None  # noqa: S101
+        self._writer.write(channel.pack({"spell": spell.to_map()}))
+        while (message := await channel.receive_async(self._reader)) is not None:
+            if "log" in message:
+                log(message["log"])
+            elif "error" in message:
+                raise _as_error(message["error"], message["detail"])
+            else:
+                return Outcome(**message)
+        raise await self._death()
+
+    async def _death(self) -> TrainerDied:
+        assert self._process is not None  # noqa: S101 - it has just been heard of
+        code = await self._process.wait()
+        if self._printing is not None:
+            await self._printing
+            self._printing = None
+        how = f"ended with exit code {code}"
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        if code == -signal.SIGKILL:
+            how += " (is there enough memory?)"
+        printed = "\n".join(self._tail)
+        return TrainerDied(
+            f"the trainer's process {how} before it had a result"
+            + (f":\n{printed}" if printed else "")
+        )
+
+    async def _print(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:
+                continue  # a line longer than the limit; the reader has dropped it
+            if not line:
+                return
+            text = line.decode(errors="replace").rstrip()
+            self._tail.append(text)
+            self.output(text)
+
+
+class TrainerPool:
+    """A site's trainers, one a run; the longest unused is ended when there are too many."""
+
+    def __init__(self, make: Callable[[str], Trainer], *, limit: int = 2) -> None:
+        self._make = make
+        self._limit = limit
+        self._trainers: OrderedDict[str, Trainer] = OrderedDict()
+
+    async def train(self, trainer: str, spell: Spell, log: Log) -> Outcome:
+        """Train with the trainer of this name.
+
+        Raises:
+            TrainerNotFound: the site has none of that name.
+            TasukiError: why there is no result.
+        """
+        if spell.run not in self._trainers:
+            self._trainers[spell.run] = self._make(trainer)
+        self._trainers.move_to_end(spell.run)
+        while len(self._trainers) > self._limit:
+            await self._trainers.popitem(last=False)[1].close()
+        return await self._trainers[spell.run].train(spell, log)
+
+    async def end(self, run: str) -> None:
+        """This run needs no trainer any more."""
+        if trainer := self._trainers.pop(run, None):
+            await trainer.close()
+
+    async def close(self) -> None:
+        await asyncio.gather(*(self.end(run) for run in list(self._trainers)))
+
+
+def _as_error(name: str, detail: str) -> TasukiError:
+    """The error that a trainer's process told of, by the name of its class."""
+    kind = getattr(errors, name, TrainerError)
+    return kind(detail)

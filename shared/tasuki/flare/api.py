@@ -1,0 +1,140 @@
+"""The functions of NVFlare's Client API, by the names and with the arguments that scripts use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasuki.core.model import Kind
+from tasuki.errors import TrainerError
+from tasuki.flare import translation
+from tasuki.flare.model import FLModel
+from tasuki.flare.session import Session, installed
+
+
+def init(*_args: object, params_format: str | None = None, **_kwargs: object) -> None:
+    """Begin. What else NVFlare's takes (rank, config_file) is accepted; calling twice is harmless.
+
+    Args:
+        params_format: "torch" or "numpy": what the received params shall be.
+
+    Raises:
+        TrainerError: the script does not run at a site, or there is no such format.
+    """
+    session = installed()
+    if params_format is not None:
+        session.framework = translation.framework_named(params_format)
+    session.is_initialized = True
+
+
+def is_running() -> bool:
+    """Blocks until there is a turn (True) or there will be no more (False)."""
+    return initialized().is_running()
+
+
+def receive(timeout: float | None = None) -> FLModel | None:
+    """The model to train, the same one until it is sent. Blocks until there is one.
+
+    The generators of Python, NumPy and torch are seeded for the turn when it returns.
+
+    Args:
+        timeout: seconds; None is "as long as it takes".
+
+    Returns:
+        None when the run is over, or when it took too long.
+    """
+    return initialized().receive(timeout_s=timeout)
+
+
+def send(model: FLModel, clear_cache: bool = True) -> None:
+    """Hand on the result of the turn, once.
+
+    Args:
+        clear_cache: free the params of this model and of the received one.
+
+    Raises:
+        TypeError: it is no FLModel.
+        TrainerError: nothing was received, the turn has its result, or this is none.
+        TasukiError: the result cannot be handed on.
+    """
+    session = initialized()
+    if not isinstance(model, FLModel):
+        raise TypeError("model needs to be an instance of FLModel")
+    session.send(model, clear_cache=clear_cache)
+
+
+def clear() -> None:
+    """Forget the received model; the turn stays, and `receive` begins it again."""
+    initialized().clear()
+
+
+def shutdown() -> None:
+    """The script wants no more turns: `is_running` is False from here on."""
+    initialized().shut_down()
+
+
+def log(key: str, value: object, data_type: object = None, **kwargs: object) -> bool:
+    """Show a number as progress of the turn, with `global_step` if it is given.
+
+    Args:
+        data_type: accepted because NVFlare's scripts give it; a number is one without it.
+
+    Returns:
+        Whether it is shown: not if it is no number, or if there is no turn.
+    """
+    turn = initialized().current
+    number = translation.number_of(value)
+    if turn is None or number is None:
+        return False
+    step = translation.number_of(kwargs.get("global_step"))
+    turn.report(({} if step is None else {"step": step}) | {str(key): number})
+    return True
+
+
+def system_info() -> dict[str, Any]:  # Any: as in NVFlare
+    """Among others `site_name` and `job_id`."""
+    return translation.system_info(initialized().known_turn())
+
+
+def get_config() -> dict[str, Any]:  # Any: the run's params are
+    """The run's `params`, `site_name`, `job_id`, `total_rounds`, `data`, `device` and more."""
+    return translation.config(initialized().known_turn())
+
+
+def get_job_id() -> str:
+    """The run's name."""
+    return initialized().known_turn().run
+
+
+def get_site_name() -> str:
+    return initialized().known_turn().site
+
+
+def get_task_name() -> str:
+    """ "train" or "evaluate"."""
+    return initialized().known_turn().kind.value
+
+
+def is_train() -> bool:
+    return initialized().known_turn().kind is Kind.TRAIN
+
+
+def is_evaluate() -> bool:
+    return initialized().known_turn().kind is Kind.EVALUATE
+
+
+def is_submit_model() -> bool:
+    """False: Tasuki hands on every result, and never asks for one again."""
+    initialized()
+    return False
+
+
+def initialized() -> Session:
+    """The session.
+
+    Raises:
+        TrainerError: `init` was not called.
+    """
+    session = installed()
+    if not session.is_initialized:
+        raise TrainerError("call flare.init() before anything else of flare")
+    return session

@@ -1,0 +1,164 @@
+"""A script's turns, one after the other: which one it has, and what it has done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from tasuki.core.model import Kind
+from tasuki.errors import TrainerError
+from tasuki.flare.model import FLModel
+from tasuki.flare.translation import model_of, received_metrics, result_of
+from tasuki.trainer import Framework, Result, Turn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptTurn:
+    """A turn with what surrounds it.
+
+    Attributes:
+        seed: seeds every generator for this turn.
+        finish: hands the result on; raises a TasukiError if it cannot be.
+    """
+
+    turn: Turn
+    seed: Callable[[], None]
+    finish: Callable[[Result], None]
+
+
+class NextTurn(Protocol):
+    def __call__(self, *, timeout_s: float | None) -> ScriptTurn | None:
+        """Blocks until there is a turn; None: there will be no more.
+
+        Raises:
+            TimeoutError: there is none yet.
+        """
+
+
+class Session:
+    """What the Client API's functions work on. Not for several threads, but for `log`."""
+
+    def __init__(self, next_turn: NextTurn, *, framework: Framework | None = None) -> None:
+        self.framework = framework
+        self.is_initialized = False
+        self._next_turn = next_turn
+        self._current: ScriptTurn | None = None
+        self._last: Turn | None = None  # of this run: what is asked between turns is about it
+        self._model: FLModel | None = None
+        self._evaluated: object = None
+        self._is_over = False
+        self._is_shut_down = False
+
+    @property
+    def current(self) -> Turn | None:
+        """The turn whose result is still to be sent."""
+        return None if self._current is None else self._current.turn
+
+    @property
+    def has_received(self) -> bool:
+        return self._model is not None
+
+    def await_turn(self, *, timeout_s: float | None = None) -> ScriptTurn | None:
+        """The turn to work on, as soon as there is one; None: there will be no more.
+
+        Raises:
+            TimeoutError: there is none yet.
+        """
+        if self._current is None and not self._is_over:
+            self._current = self._next_turn(timeout_s=timeout_s)
+            self._is_over = self._current is None
+            self._last = self.current or self._last
+        return self._current
+
+    def known_turn(self) -> Turn:
+        """The turn that the script has or had last, or else the first, as soon as it is there.
+
+        Raises:
+            TrainerError: there was never any.
+        """
+        turn = self._last
+        if turn is None and not self._is_shut_down:
+            self.await_turn()
+            turn = self._last
+        if turn is None:
+            raise TrainerError("this site has no turn, so that there is nothing to say about it")
+        return turn
+
+    def is_running(self) -> bool:
+        return not self._is_shut_down and self.await_turn() is not None
+
+    def receive(self, *, timeout_s: float | None = None) -> FLModel | None:
+        """This turn's model, the same one until it is sent. None: no more turns, or none yet."""
+        if self._is_shut_down:
+            return None
+        try:
+            current = self.await_turn(timeout_s=timeout_s)
+        except TimeoutError:
+            return None
+        if current is not None and self._model is None:
+            self._model = model_of(current.turn, framework=self.framework)
+            # Here and not earlier, so that what a script draws while it sets up, which it does in
+            # its first turn only, is not in what it draws in the turn.
+            current.seed()
+        return self._model
+
+    def evaluated(self, metrics: object) -> None:
+        """Metrics of the received model: the result of a turn that evaluates, else part of it."""
+        if self.known_turn().kind is Kind.EVALUATE:
+            self.send(FLModel(metrics=metrics))
+        else:
+            self._evaluated = metrics
+
+    def send(self, model: FLModel, *, clear_cache: bool = True) -> None:
+        """Hand the result of this turn on. If that fails, the turn can still be finished.
+
+        Raises:
+            TrainerError: nothing was received, or the model is no result.
+            TasukiError: the result cannot be handed on.
+        """
+        current, received = self._current, self._model
+        if current is None and self._last is not None:
+            raise TrainerError(
+                "flare.send was called twice for one turn; call flare.receive before each send"
+            )
+        if current is None or received is None:
+            raise TrainerError('"receive" needs to be called before sending a model')
+        if self._evaluated is not None and not model.metrics:
+            model.metrics = received_metrics(self._evaluated)
+        current.finish(result_of(current.turn, model))
+        self._current = self._model = self._evaluated = None
+        if clear_cache:
+            for each in (model, received):
+                each.params = each.optimizer_params = None
+
+    def clear(self) -> None:
+        """Forget the received model; the turn stays, and `receive` begins it again."""
+        self._model = self._evaluated = None
+
+    def shut_down(self) -> None:
+        """The script wants no more turns."""
+        self._is_shut_down = True
+
+
+_installed: Session | None = None
+
+
+def install(session: Session | None) -> None:
+    """From here on the Client API of this process works on this session."""
+    global _installed
+    _installed = session
+
+
+def installed() -> Session:
+    """The session of this process.
+
+    Raises:
+        TrainerError: it was not started by a site.
+    """
+    if _installed is None:
+        raise TrainerError(
+            "this script does not run at a Tasuki site; name it as the trainer in the site's"
+            " settings and start the site, or try it with `tasuki simulate`"
+        )
+    return _installed

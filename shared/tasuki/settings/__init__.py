@@ -1,0 +1,1 @@
+"""Settings files: TOML in, frozen and checked models out."""

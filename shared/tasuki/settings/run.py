@@ -1,0 +1,161 @@
+"""run.toml: what to train. Submitted by an operator; becomes a `Plan`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from tasuki.core.model import Budget, CheckpointPolicy, Failure, OnSilent, Plan, Task, check_name
+from tasuki.core.order import POLICIES
+from tasuki.errors import TooFewSites, UnknownSite
+from tasuki.settings.toml import Settings
+
+
+class Weights(Settings):
+    """`initial`: module:factory beside the run file, or a .safetensors or .pt file."""
+
+    initial: str
+
+
+class BudgetTable(Settings):
+    """How long a turn trains; the trainer decides where none is set."""
+
+    epochs: float | None = Field(default=None, gt=0)
+    steps: int | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0)
+
+
+class FailureTable(Settings):
+    """What may go wrong before the run gives up."""
+
+    lease_s: float = Field(default=60.0, gt=0)
+    on_silent: OnSilent = OnSilent.RETRY
+    max_attempts: int = Field(default=3, ge=1)
+    min_sites: int = Field(default=2, ge=1)
+
+
+class CheckpointTable(Settings):
+    """Which checkpoints to keep."""
+
+    every_n_rounds: int = Field(default=1, ge=1)
+    keep: int = Field(default=5, ge=1)
+    best: str | None = None
+    best_mode: str = Field(default="max", pattern="^(max|min)$")
+
+
+class GateTable(Settings):
+    """What a turn's result must keep to, beyond finite values of the right shape."""
+
+    max_norm: float | None = Field(default=None, gt=0)
+
+
+class SimulateTable(Settings):
+    """Read by `tasuki simulate` alone."""
+
+    sites: int | list[str] = 3
+    trainer: str | None = None
+    data: str | None = None
+
+    @field_validator("sites")
+    @classmethod
+    def _enough(cls, sites: int | list[str]) -> int | list[str]:
+        if (sites if isinstance(sites, int) else len(sites)) < 1:
+            raise ValueError("a relay needs sites: give their number or their names")
+        return sites
+
+
+class RunFile(Settings):
+    """One run."""
+
+    name: str
+    rounds: int = Field(default=1, ge=1)
+    order: str | list[str] = "fixed"
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    trainer: str
+    sites: list[str] | None = None
+    weights: Weights
+    params: dict[str, Any] = Field(default_factory=dict)  # Any: the trainer's own keys
+    budget: BudgetTable = BudgetTable()
+    failure: FailureTable = FailureTable()
+    checkpoint: CheckpointTable = CheckpointTable()
+    gate: GateTable = GateTable()
+    simulate: SimulateTable = SimulateTable()
+
+    @field_validator("name")
+    @classmethod
+    def _plain_name(cls, name: str) -> str:
+        check_name(name, what="run")
+        return name
+
+    @field_validator("order")
+    @classmethod
+    def _known_order(cls, order: str | list[str]) -> str | list[str]:
+        if isinstance(order, str) and order not in POLICIES:
+            near = difflib.get_close_matches(order, POLICIES, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(
+                f"there is no order {order!r}; {hint}known: {', '.join(POLICIES)}, or a list of sites"
+            )
+        if not order:
+            raise ValueError("the order is empty: list at least one site")
+        return order
+
+    @model_validator(mode="after")
+    def _plain_params(self) -> RunFile:
+        for key in self.params:
+            if not isinstance(key, str):
+                raise ValueError("[params] has a key that is no text")  # noqa: TRY004 - pydantic's
+        return self
+
+    def simulated_sites(self, number: int | None = None) -> tuple[str, ...]:
+        """The sites of a simulation: site-1 .. site-N, or those named."""
+        sites = number if number is not None else self.simulate.sites
+        if isinstance(sites, int):
+            return tuple(f"site-{index}" for index in range(1, sites + 1))
+        return tuple(sites)
+
+    def plan(self, sites: Sequence[str]) -> Plan:
+        """The run as it goes to the controller.
+
+        Raises:
+            UnknownSite, TooFewSites: the order or the number of sites does not fit.
+        """
+        if not isinstance(self.order, str):
+            _refuse_unknown(self.order, sites)
+        if not sites:
+            raise TooFewSites("there is no site; a relay needs at least two")
+        if len(sites) < self.failure.min_sites:
+            only = "one site" if len(sites) == 1 else f"{len(sites)} sites"
+            raise TooFewSites(
+                f"{only} and [failure] min_sites = {self.failure.min_sites}: add sites, or set "
+                f"min_sites = {len(sites)} to run with so few on purpose"
+            )
+        failure = self.failure
+        return Plan(
+            run=self.name,
+            sites=tuple(sites),
+            order=self.order if isinstance(self.order, str) else tuple(self.order),
+            task=Task(
+                trainer=self.trainer,
+                params=self.params,
+                budget=Budget(**self.budget.model_dump()),
+                seed=self.seed,
+                rounds=self.rounds,
+                beat_s=min(5.0, failure.lease_s / 4),
+                requires=(self.checkpoint.best,) if self.checkpoint.best else (),
+                max_norm=self.gate.max_norm,
+            ),
+            failure=Failure(**failure.model_dump()),
+            checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),
+        )
+
+
+def _refuse_unknown(order: Sequence[str], sites: Sequence[str]) -> None:
+    for site in order:
+        if site not in sites:
+            near = difflib.get_close_matches(site, sites, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sites[:10])}"
+            raise UnknownSite(f"the order names {site!r}, which is no site of this run; {hint}")

@@ -1,0 +1,92 @@
+"""Read a TOML file into a settings model; whatever is wrong is said at once, with its line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from tasuki.errors import SettingsError
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class Settings(BaseModel):
+    """A table of a settings file: frozen, and no key is ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+def read(path: Path, model: type[M]) -> M:
+    """The settings in a file.
+
+    Raises:
+        SettingsError: it is missing, is not TOML, or has keys or values that are wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path} cannot be read: {exc}") from exc
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise SettingsError(f"{path} is not TOML: {exc}{_shown_line(text, str(exc))}") from exc
+    try:
+        return model.model_validate(content)
+    except ValidationError as exc:
+        problems = [_problem(error, text, model) for error in exc.errors()]
+        raise SettingsError("\n".join([f"{path}:", *problems])) from exc
+
+
+def _shown_line(text: str, message: str) -> str:
+    found = re.search(r"at line (\d+)", message)
+    lines = text.splitlines()
+    if found is None or int(found[1]) > len(lines):
+        return ""
+    return f"\n  {found[1]} | {lines[int(found[1]) - 1]}"
+
+
+def _problem(error: ErrorDetails, text: str, model: type[BaseModel]) -> str:
+    keys = [str(part) for part in error["loc"] if not isinstance(part, int)]
+    where = ".".join(keys)
+    line = _line_of(keys, text)
+    if error["type"] == "extra_forbidden":
+        known = list(_table(model, keys[:-1]).model_fields)
+        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"  {line}unknown key {where!r}; {hint}"
+    if error["type"] == "missing":
+        return f"  key {where!r} is missing"
+    return f"  {line}{where}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _table(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
+    """The model of a nested table; the outer one where the keys lead nowhere."""
+    for key in keys:
+        field = model.model_fields.get(key)
+        if field is not None and isinstance(field.annotation, type):
+            if issubclass(field.annotation, BaseModel):
+                model = field.annotation
+    return model
+
+
+def _line_of(keys: list[str], text: str) -> str:
+    """Where the last of these keys is set, as `line 12: `; empty if that cannot be told."""
+    table = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if header := re.fullmatch(r"\[\s*([^\]]+?)\s*\].*", stripped):
+            table = header[1]
+            if ".".join(keys) == table:
+                return f"line {number}: "
+        key = re.match(r"([A-Za-z0-9_.-]+|\"[^\"]+\")\s*=", stripped)
+        if key and keys and key[1].strip('"') == keys[-1] and table == ".".join(keys[:-1]):
+            return f"line {number}: "
+    return ""

@@ -1,0 +1,170 @@
+"""Every bad input: its own message, its own exit code, and nothing is lost."""
+
+from __future__ import annotations
+
+import pickle
+import sqlite3
+from pathlib import Path
+
+import pytest
+from support.simulation import simulate, tasuki, write_run
+
+from tasuki import errors
+
+SETTINGS = [
+    ({"top": "this is = = not toml"}, errors.SettingsError, "line 7"),
+    ({"top": "roundz = 3"}, errors.SettingsError, "did you mean 'rounds'"),
+    ({"failure": "lease = 3"}, errors.SettingsError, "did you mean 'lease_s'"),
+    ({"order": '"randon"'}, errors.SettingsError, "did you mean 'random'"),
+    ({"order": '["site-1", "site-9"]'}, errors.UnknownSite, "'site-9'"),
+    ({"sites": 0}, errors.SettingsError, "sites"),
+    ({"sites": 1}, errors.TooFewSites, "min_sites = 1"),
+    ({"initial": "walk:nothing_there"}, errors.SettingsError, "nothing_there"),
+    ({"initial": "missing.safetensors"}, errors.SettingsError, "there is no file"),
+]
+
+
+@pytest.mark.parametrize(("changes", "error", "says"), SETTINGS)
+def test_wrong_settings_are_explained(
+    tmp_path: Path, changes: dict[str, str], error: type[errors.TasukiError], says: str
+) -> None:
+    ended = simulate(write_run(tmp_path, **changes), "--in-process")
+    assert ended.code == error.exit_code, ended.err
+    assert says in ended.err
+
+
+def test_a_missing_run_file_is_named(tmp_path: Path) -> None:
+    ended = simulate(tmp_path / "none.toml")
+    assert ended.code == errors.SettingsError.exit_code
+    assert "none.toml" in ended.err
+
+
+@pytest.mark.parametrize("trainer", ["no_such_module:train", "walk:no_such_function", "gone.py"])
+def test_a_trainer_that_is_not_there_is_named(tmp_path: Path, trainer: str) -> None:
+    run = write_run(tmp_path)
+    run.write_text(run.read_text().replace("walk:train", trainer))
+    ended = simulate(run)
+    assert ended.code == errors.TrainerNotFound.exit_code, ended.err
+    assert trainer.split(":")[-1].removesuffix(":train") in ended.err + ended.out or (
+        "no_such_module" in ended.err
+    )
+
+
+RESULTS = [
+    ("always_raise", errors.TrainerRaised, "the scanner is on fire"),
+    ("always_die", errors.TrainerDied, "SIGKILL"),
+    ("nan", errors.NonFiniteWeights, "NaN"),
+    ("infinite", errors.NonFiniteWeights, "Inf"),
+    ("wrong_shape", errors.ManifestMismatch, "w"),
+    ("wrong_dtype", errors.ManifestMismatch, "w"),
+    ("missing_tensor", errors.ManifestMismatch, "n"),
+    ("extra_tensor", errors.ManifestMismatch, "extra"),
+    ("no_metrics", errors.GateRejected, "accuracy"),
+    ("nothing", errors.TrainerError, "NoneType"),
+]
+
+
+@pytest.mark.parametrize(("trainer", "error", "says"), RESULTS)
+def test_a_bad_result_ends_the_run_with_its_reason_and_is_never_handed_on(
+    tmp_path: Path, trainer: str, error: type[errors.TasukiError], says: str
+) -> None:
+    how = "--processes" if trainer == "always_die" else "--in-process"
+    ended = simulate(write_run(tmp_path, trainer=trainer), how)
+    assert ended.code == error.exit_code, ended.err
+    assert ended.last["status"] == "failed"
+    assert says in ended.last["reason"]
+    assert ended.last["turns"] == 0
+    verified = tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data")
+    assert verified.code == 0, verified.err
+
+
+def test_a_pickle_as_first_weights_is_never_executed(tmp_path: Path) -> None:
+    marker = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+            return Path.touch, (marker,)  # type: ignore[return-value]  # what a pickle would call
+
+    for name in ("evil.pt", "evil.safetensors"):
+        (tmp_path / name).write_bytes(pickle.dumps(Evil()))
+        ended = simulate(write_run(tmp_path, initial=name), "--in-process")
+        assert ended.code == errors.BadWeights.exit_code, ended.err
+        assert not marker.exists()
+
+
+def test_truncated_first_weights_are_refused(tmp_path: Path) -> None:
+    good = tmp_path / "whole"
+    good.mkdir()
+    simulate(write_run(good, rounds=1), "--in-process")
+    tasuki("export", "walk", "-o", tmp_path / "cut.safetensors", "--data", good / "data")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(cut.read_bytes()[:-5])
+    ended = simulate(write_run(tmp_path, initial="cut.safetensors"), "--in-process")
+    assert ended.code == errors.BadWeights.exit_code, ended.err
+
+
+def test_a_second_run_of_one_name_leaves_the_first_alone(tmp_path: Path) -> None:
+    first = simulate(write_run(tmp_path, rounds=1), "--in-process")
+    second = simulate(write_run(tmp_path, rounds=1), "--in-process")
+    assert second.code == errors.RunExists.exit_code
+    assert "--resume" in second.err
+    other = simulate(write_run(tmp_path, rounds=2), "--in-process", "--resume")
+    assert other.code == errors.RunExists.exit_code
+    assert "other settings" in other.err
+    runs = tasuki("runs", "--json", "--data", tmp_path / "data").last["runs"]
+    assert [run["digest"] for run in runs] == [first.last["digest"]]
+
+
+def test_a_data_folder_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rounds=1)
+    simulate(run, "--in-process")
+    database = sqlite3.connect(tmp_path / "data" / "ledger.sqlite")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    ended = simulate(run, "--in-process", "--resume")
+    assert ended.code == errors.NewerData.exit_code
+    assert "upgrade" in ended.err
+
+
+def test_an_unknown_run_is_answered_with_those_that_are_known(tmp_path: Path) -> None:
+    simulate(write_run(tmp_path, rounds=1), "--in-process")
+    for words in (["ledger", "wolk"], ["export", "wolk", "-o", str(tmp_path / "m.pt")]):
+        ended = tasuki(*words, "--data", tmp_path / "data")
+        assert ended.code == errors.UnknownRun.exit_code
+        assert "walk" in ended.err
+
+
+@pytest.mark.parametrize("file", ["ledger.sqlite", "runs/walk/round-0001.safetensors"])
+def test_one_changed_byte_is_found_and_named(tmp_path: Path, file: str) -> None:
+    simulate(write_run(tmp_path, rounds=2), "--in-process")
+    path = tmp_path / "data" / file
+    content = bytearray(path.read_bytes())
+    # In the ledger: a byte of the plan, which is in the first row.
+    at = content.index(b"random_without") if file == "ledger.sqlite" else len(content) // 2
+    content[at] ^= 1
+    path.write_bytes(content)
+    ended = tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data")
+    assert ended.code == errors.LedgerBroken.exit_code
+    assert ("row 1" if file == "ledger.sqlite" else "round-0001") in ended.err
+
+
+def test_a_full_disk_says_so_and_the_run_goes_on_once_there_is_room(tmp_path: Path) -> None:
+    """A file-size limit stands in for a full disk: the kernel refuses the write either way."""
+    import resource
+    import subprocess
+
+    from support.simulation import command, environment
+
+    run = write_run(tmp_path, rounds=1)
+    words = command("simulate", run, "--data", tmp_path / "data", "--json", "--in-process")
+    limited = subprocess.run(
+        words,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 2**30)),
+    )
+    assert limited.returncode == errors.DiskFull.exit_code, limited.stderr
+    ended = simulate(run, "--in-process", "--resume")
+    assert ended.code == 0, ended.err

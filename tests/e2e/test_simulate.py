@@ -1,0 +1,146 @@
+"""`tasuki simulate` end to end: the same weights whatever happens on the way (P1, P2, P4, P8)."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from safetensors.numpy import save
+from support.simulation import command, environment, simulate, tasuki, write_run
+
+from blake3 import blake3
+
+
+def load_walk() -> ModuleType:
+    path = Path(__file__).parent / "trainers" / "walk.py"
+    spec = importlib.util.spec_from_file_location("walk_alone", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def plain_loop(order: list[list[str]], *, seed: int = 7) -> str:
+    """The same training written without Tasuki: a loop, numpy and two hashes."""
+    walk = load_walk()
+    state = walk.make()
+    for round, sites in enumerate(order):
+        for hop, site in enumerate(sites):
+            label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
+            turn_seed = int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
+            state = walk.walk(state, turn_seed)
+    contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
+    return f"blake3:{blake3(save(contiguous)).hexdigest()}"
+
+
+FIXED = '["site-2", "site-1", "site-3"]'
+
+
+@pytest.mark.parametrize("how", ["--in-process", "--processes"])
+def test_the_final_weights_are_those_of_a_plain_loop(tmp_path: Path, how: str) -> None:
+    ended = simulate(write_run(tmp_path, order=FIXED), how)
+    assert ended.code == 0, ended.err
+    assert ended.last["status"] == "finished"
+    assert ended.last["digest"] == plain_loop([["site-2", "site-1", "site-3"]] * 3)
+
+
+@pytest.mark.parametrize("order", ["fixed", "random", "random_without_same_in_a_row"])
+def test_a_run_gives_the_same_weights_twice_and_in_either_kind_of_process(
+    tmp_path: Path, order: str
+) -> None:
+    run = write_run(tmp_path, order=f'"{order}"', rounds=2)
+    digests = {
+        tasuki("simulate", run, "--data", tmp_path / str(index), "--json", how).last["digest"]
+        for index, how in enumerate(["--in-process", "--in-process", "--processes"])
+    }
+    assert len(digests) == 1
+
+
+def test_one_site_alone_trains_when_it_is_allowed_to(tmp_path: Path) -> None:
+    ended = simulate(write_run(tmp_path, sites=1, min_sites=1), "--in-process")
+    assert ended.last["digest"] == plain_loop([["site-1"]] * 3)
+
+
+def test_a_list_may_name_a_site_twice(tmp_path: Path) -> None:
+    order = '["site-1", "site-2", "site-1"]'
+    ended = simulate(write_run(tmp_path, order=order, rounds=2), "--in-process")
+    assert ended.last["digest"] == plain_loop([["site-1", "site-2", "site-1"]] * 2)
+    assert ended.last["turns"] == 6
+
+
+@pytest.mark.parametrize("trainer", ["raise_once", "die_once"])
+def test_a_trainer_that_fails_once_costs_nothing_but_time(tmp_path: Path, trainer: str) -> None:
+    run = write_run(tmp_path, order=FIXED, trainer=trainer, attempts=2, rounds=1)
+    ended = simulate(run, "--processes")
+    assert ended.code == 0, ended.err
+    assert ended.last["digest"] == plain_loop([["site-2", "site-1", "site-3"]])
+    assert tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data").code == 0
+
+
+def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'
+    )
+    ended = simulate(run, "--in-process")
+    assert ended.code == 0, ended.err
+    assert ended.last["skipped"] == 1
+    assert ended.last["turns"] == 2
+
+
+@pytest.mark.timeout(600)
+def test_a_simulation_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    seconds = simulate(write_run(whole, rounds=4, pause_s=0.04), "--in-process").last["wall_s"]
+    expected = tasuki("runs", "--json", "--data", whole / "data").last["runs"][0]["digest"]
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    draws = random.Random(seed)
+    for attempt in range(20):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        run = write_run(folder, rounds=4, pause_s=0.04)
+        kill_after(run, draws.uniform(0.3, 1.0 + seconds))
+        ended = simulate(run, "--in-process", "--resume")
+        assert ended.code == 0, ended.err
+        assert ended.last["digest"] == expected
+        verified = tasuki("ledger", "walk", "--verify", "--data", folder / "data")
+        assert verified.code == 0, verified.err
+
+
+def kill_after(run: Path, seconds: float) -> None:
+    """kill -9 a simulation and its trainers' parent after so long, wherever it is then."""
+    words = command("simulate", run, "--data", run.parent / "data", "--json", "--in-process")
+    process = subprocess.Popen(
+        words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rounds=1)
+    first = simulate(run, "--in-process")
+    again = simulate(run, "--in-process", "--resume")
+    assert again.code == 0
+    assert again.last["digest"] == first.last["digest"]
+
+
+def test_a_run_is_exported_to_safetensors_and_to_pt(tmp_path: Path) -> None:
+    simulate(write_run(tmp_path, rounds=1), "--in-process")
+    for name in ("model.safetensors", "model.pt"):
+        done = tasuki("export", "walk", "-o", tmp_path / name, "--data", tmp_path / "data")
+        assert done.code == 0, done.err
+        assert (tmp_path / name).stat().st_size > 8000

@@ -1,0 +1,101 @@
+"""A small deterministic trainer with no torch: a seeded random walk, and every way to go wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from tasuki import Result, Turn
+
+
+def make() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    return {"w": rng.normal(size=(64, 32)).astype("float32"), "n": np.array(0)}
+
+
+def walk(state: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    noise = np.random.default_rng(seed).normal(size=state["w"].shape).astype("float32")
+    return {"w": state["w"] * np.float32(0.9) + noise, "n": state["n"] + 1}
+
+
+def train(turn: Turn) -> Result:
+    state = walk(turn.weights("numpy"), turn.seed)
+    if pause := turn.params.get("pause_s"):
+        threading.Event().wait(pause)  # a turn that takes its time, so that a fault can hit it
+    turn.log(step=turn.round, loss=float(np.abs(state["w"]).mean()))
+    return turn.result(state, metrics={"accuracy": float(state["n"])}, samples=8)
+
+
+def once(turn: Turn, what: str) -> bool:
+    """True the first time that this fault is asked for, at the run's second turn."""
+    flag = Path(str(turn.params["flag"])) / what
+    if (turn.round, turn.hop) != (0, 1) or flag.exists():
+        return False
+    flag.touch()
+    return True
+
+
+def raise_once(turn: Turn) -> Result:
+    if once(turn, "raised"):
+        raise RuntimeError("the scanner is on fire")
+    return train(turn)
+
+
+def die_once(turn: Turn) -> Result:
+    if once(turn, "died"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train(turn)
+
+
+def always_raise(turn: Turn) -> Result:
+    raise RuntimeError("the scanner is on fire")
+
+
+def always_die(turn: Turn) -> Result:
+    print("last words")
+    os.kill(os.getpid(), signal.SIGKILL)
+    return train(turn)
+
+
+def nan(turn: Turn) -> Result:
+    state = walk(turn.weights("numpy"), turn.seed)
+    state["w"][3, 4] = np.nan
+    return turn.result(state, metrics={"accuracy": 0.0})
+
+
+def infinite(turn: Turn) -> Result:
+    state = walk(turn.weights("numpy"), turn.seed)
+    state["w"][3, 4] = np.inf
+    return turn.result(state, metrics={"accuracy": 0.0})
+
+
+def wrong_shape(turn: Turn) -> Result:
+    state = turn.weights("numpy")
+    return turn.result({**state, "w": state["w"].T.copy()}, metrics={"accuracy": 0.0})
+
+
+def wrong_dtype(turn: Turn) -> Result:
+    state = turn.weights("numpy")
+    return turn.result({**state, "w": state["w"].astype("float64")}, metrics={"accuracy": 0.0})
+
+
+def missing_tensor(turn: Turn) -> Result:
+    state = turn.weights("numpy")
+    return turn.result({"w": state["w"]}, metrics={"accuracy": 0.0})
+
+
+def extra_tensor(turn: Turn) -> Result:
+    state = turn.weights("numpy")
+    return turn.result({**state, "extra": state["w"]}, metrics={"accuracy": 0.0})
+
+
+def no_metrics(turn: Turn) -> Result:
+    return turn.result(walk(turn.weights("numpy"), turn.seed))
+
+
+def nothing(turn: Turn) -> None:
+    return None

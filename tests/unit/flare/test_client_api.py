@@ -1,0 +1,296 @@
+"""The Client API's functions, on turns in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from support.scripts import ROUNDS, Desk
+
+import tasuki.flare as flare
+from tasuki.core.model import Kind
+from tasuki.errors import NonFiniteWeights, TrainerError
+from tasuki.flare.session import install
+from tasuki.flare.tracking import SummaryWriter
+
+PARAMS = {"w": np.zeros(2, np.float32)}
+
+
+@pytest.fixture
+def desk() -> Iterator[Desk]:
+    desk = Desk()
+    install(desk.session())
+    flare.init()
+    yield desk
+    install(None)
+
+
+def received() -> flare.FLModel:
+    model = flare.receive()
+    assert model is not None
+    return model
+
+
+def test_outside_of_a_site_init_says_what_to_do() -> None:
+    with pytest.raises(TrainerError, match="tasuki simulate"):
+        flare.init()
+
+
+@pytest.mark.parametrize(
+    "call", [flare.is_running, flare.receive, flare.system_info, flare.is_submit_model]
+)
+def test_whatever_is_called_before_init_says_so(call: object) -> None:
+    install(Desk().session())
+    try:
+        with pytest.raises(TrainerError, match=r"call flare.init\(\)"):
+            call()  # type: ignore[operator]  # pytest keeps no type of its parameters
+    finally:
+        install(None)
+
+
+def test_init_takes_what_nvflare_takes_and_may_be_called_twice(desk: Desk) -> None:
+    flare.init("0")
+    flare.init(rank="0", config_file="config.json")
+
+
+def test_a_loop_trains_every_turn_and_ends(desk: Desk) -> None:
+    for round in range(ROUNDS):
+        desk.add(round=round)
+    rounds = []
+    while flare.is_running():
+        assert flare.is_running()
+        model = received()
+        rounds.append((model.start_round, model.current_round, model.total_rounds))
+        params = {"w": model.params["w"] + 1}
+        flare.send(flare.FLModel(params=params, metrics={"accuracy": np.float32(0.5)}))
+    assert [(0, round, ROUNDS) for round in range(ROUNDS)] == rounds
+    assert [[2, 2]] * ROUNDS == [result.state["w"].tolist() for result in desk.results]
+    assert {"accuracy": 0.5} == desk.results[0].metrics
+    assert flare.receive() is None
+    assert not flare.is_running()
+
+
+def test_the_same_model_is_received_until_it_is_sent(desk: Desk) -> None:
+    desk.add()
+    assert received() is received()
+    assert flare.is_running()
+
+
+def test_generators_are_seeded_once_and_only_when_the_model_is_received(desk: Desk) -> None:
+    desk.add(round=1)
+    assert "site-1" == flare.get_site_name()
+    assert flare.is_running()
+    assert [] == desk.seeds
+    received()
+    received()
+    assert [101] == desk.seeds
+
+
+def test_a_difference_is_handed_on_as_one(desk: Desk) -> None:
+    desk.add()
+    received()
+    flare.send(flare.FLModel(params_type=flare.ParamsType.DIFF, params=dict(PARAMS)))
+    assert desk.results[0].is_difference
+
+
+def test_sending_before_receiving_is_refused(desk: Desk) -> None:
+    desk.add()
+    assert flare.is_running()
+    with pytest.raises(TrainerError, match='"receive" needs to be called'):
+        flare.send(flare.FLModel(params=dict(PARAMS)))
+
+
+def test_sending_twice_for_one_turn_is_refused(desk: Desk) -> None:
+    desk.add()
+    received()
+    flare.send(flare.FLModel(params=dict(PARAMS)))
+    with pytest.raises(TrainerError, match="twice"):
+        flare.send(flare.FLModel(params=dict(PARAMS)))
+    assert 1 == len(desk.results)
+
+
+def test_sending_something_else_than_a_model_is_refused(desk: Desk) -> None:
+    desk.add()
+    received()
+    with pytest.raises(TypeError, match="FLModel"):
+        flare.send(PARAMS)  # type: ignore[arg-type]  # the script's mistake
+
+
+def test_a_result_that_was_refused_may_be_corrected(desk: Desk) -> None:
+    desk.add()
+    received()
+    desk.refusal = NonFiniteWeights()
+    with pytest.raises(NonFiniteWeights):
+        flare.send(flare.FLModel(params=dict(PARAMS)))
+    desk.refusal = None
+    assert flare.is_running()
+    flare.send(flare.FLModel(params=dict(PARAMS)))
+    assert 1 == len(desk.results)
+
+
+@pytest.mark.parametrize("clear_cache", [True, False])
+def test_both_models_are_freed_by_sending_unless_the_script_keeps_them(
+    desk: Desk, *, clear_cache: bool
+) -> None:
+    desk.add()
+    given, sent = received(), flare.FLModel(params=dict(PARAMS))
+    flare.send(sent, clear_cache=clear_cache)
+    assert (clear_cache, clear_cache) == (given.params is None, sent.params is None)
+
+
+def test_metrics_alone_are_no_result_of_a_turn_that_trains(desk: Desk) -> None:
+    desk.add()
+    received()
+    with pytest.raises(TrainerError, match="metrics alone are no result"):
+        flare.send(flare.FLModel(metrics={"accuracy": 0.5}))
+
+
+def test_a_turn_that_evaluates_leaves_the_weights_as_they_are(desk: Desk) -> None:
+    desk.add(kind=Kind.EVALUATE)
+    received()
+    assert (True, False, "evaluate") == (
+        flare.is_evaluate(),
+        flare.is_train(),
+        flare.get_task_name(),
+    )
+    flare.send(flare.FLModel(metrics={"accuracy": 0.5}))
+    (result,) = desk.results
+    assert ({}, True, {"accuracy": 0.5}) == (result.state, result.is_difference, result.metrics)
+
+
+def test_a_turn_that_evaluates_needs_metrics(desk: Desk) -> None:
+    desk.add(kind=Kind.EVALUATE)
+    received()
+    with pytest.raises(TrainerError, match="neither params nor metrics"):
+        flare.send(flare.FLModel())
+
+
+@pytest.mark.parametrize(
+    ("meta", "samples"),
+    [
+        ({}, 0),
+        ({"NUM_STEPS_CURRENT_ROUND": 7}, 7),
+        ({"NUM_STEPS_CURRENT_ROUND": 7, "num_samples": np.int64(90)}, 90),
+        ({"samples": torch.tensor(5)}, 5),
+    ],
+)
+def test_samples_are_found_in_the_meta_data(
+    desk: Desk, meta: dict[str, object], samples: int
+) -> None:
+    desk.add()
+    received()
+    flare.send(flare.FLModel(params=dict(PARAMS), meta=meta))
+    assert samples == desk.results[0].samples
+
+
+def test_samples_that_are_no_number_are_refused(desk: Desk) -> None:
+    desk.add()
+    received()
+    with pytest.raises(TrainerError, match="'num_samples'"):
+        flare.send(flare.FLModel(params=dict(PARAMS), meta={"num_samples": "many"}))
+
+
+def test_only_numbers_are_shown_as_progress(desk: Desk) -> None:
+    desk.add()
+    assert not flare.log("loss", 1.0)
+    received()
+    assert flare.log("loss", torch.tensor(0.5), flare.AnalyticsDataType.SCALAR, global_step=3)
+    assert not flare.log("note", "good", data_type="TEXT")
+    assert not flare.log("image", np.zeros((2, 2)))
+    SummaryWriter().add_scalars("loss", {"train": 1, "valid": 2.0})
+    shown = [{"step": 3.0, "loss": 0.5}, {"loss/train": 1.0}, {"loss/valid": 2.0}]
+    assert shown == desk.logged
+
+
+def test_a_script_can_ask_where_it_is(desk: Desk) -> None:
+    desk.add()
+    assert "site-1" == flare.system_info()["site_name"]
+    assert ("demo", "site-1", "train") == (
+        flare.get_job_id(),
+        flare.get_site_name(),
+        flare.get_task_name(),
+    )
+    assert flare.is_train()
+    assert not flare.is_submit_model()
+    config = flare.get_config()
+    assert ({"lr": 0.5}, ROUNDS, "cpu") == (
+        config["params"],
+        config["total_rounds"],
+        config["device"],
+    )
+    meta = received().meta
+    assert meta is not None
+    assert ("site-1", "demo", 0) == (meta["site_name"], meta["job_id"], meta["current_round"])
+
+
+def test_without_any_turn_there_is_nothing_to_say(desk: Desk) -> None:
+    with pytest.raises(TrainerError, match="no turn"):
+        flare.get_site_name()
+
+
+def test_after_shutdown_there_are_no_more_turns(desk: Desk) -> None:
+    desk.add()
+    flare.shutdown()
+    assert not flare.is_running()
+    assert flare.receive() is None
+
+
+def test_clear_lets_the_turn_begin_again(desk: Desk) -> None:
+    desk.add()
+    first = received()
+    flare.clear()
+    assert first is not received()
+    assert [100, 100] == desk.seeds
+
+
+def test_receive_returns_none_when_it_took_too_long(desk: Desk) -> None:
+    desk.more_may_come = True
+    assert flare.receive(timeout=0.001) is None
+    desk.add()
+    assert flare.receive(timeout=0.001) is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "framework"),
+    [("numpy", "numpy"), ("PYTORCH", "torch"), ("ExchangeFormat.numpy", "numpy")],
+)
+def test_a_script_may_choose_its_framework(desk: Desk, name: str, framework: str) -> None:
+    flare.init(params_format=name)
+    asked: list[str] = []
+    desk.add()
+    turn = desk.turns[0]
+    object.__setattr__(turn, "load", lambda framework: asked.append(framework) or {})
+    received()
+    assert [framework] == asked
+
+
+def test_an_unknown_framework_is_refused(desk: Desk) -> None:
+    with pytest.raises(TrainerError, match="torch or numpy"):
+        flare.init(params_format="onnx")
+
+
+def test_without_a_choice_params_are_torchs_but_keras_layers_numpys() -> None:
+    for state, asked in ({"w": 1}, ["torch"]), ({"dense": [1, 2]}, ["torch", "numpy"]):
+        desk, seen = Desk(), list[str]()
+        desk.add(state)
+        turn = desk.turns[0]
+        object.__setattr__(
+            turn, "load", lambda name, seen=seen, state=state: seen.append(name) or state
+        )
+        desk.session(framework=None).receive()
+        assert asked == seen
+
+
+def test_a_type_of_params_needs_params() -> None:
+    with pytest.raises(ValueError, match="params must be provided"):
+        flare.FLModel(params_type=flare.ParamsType.DIFF)
+    with pytest.raises(ValueError, match="HALF"):
+        flare.FLModel(params_type="HALF", params={})
+
+
+def test_params_are_full_unless_said_otherwise() -> None:
+    assert flare.ParamsType.FULL is flare.FLModel(params={}).params_type
+    assert flare.FLModel(metrics={"a": 1}).params_type is None
+    assert flare.FLModel("DIFF", {}).is_difference

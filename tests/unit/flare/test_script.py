@@ -1,0 +1,185 @@
+"""Scripts as sites run them: in a trainer's process of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from support.scripts import script_site
+
+from tasuki.core.model import Kind
+
+FIVE_CALLS = """
+    flare.init()
+    print("drawn while setting up:", np.random.rand() > -1)
+    while flare.is_running():
+        input_model = flare.receive()
+        assert isinstance(input_model.params["w"], np.ndarray)
+        flare.log("loss", 0.5, global_step=2)
+        flare.send(
+            flare.FLModel(
+                params={"w": np.random.rand(2).astype(np.float32)},
+                metrics={"accuracy": 0.5, "round": input_model.current_round},
+                meta={"NUM_STEPS_CURRENT_ROUND": 7},
+            )
+        )
+    assert flare.receive() is None
+    print("ended at", flare.system_info()["site_name"])
+"""
+
+
+def test_the_five_calls_train_turn_after_turn_and_end_well(tmp_path: Path) -> None:
+    with script_site(tmp_path, FIVE_CALLS) as site:
+        answers, weights = [], []
+        for round in 0, 1, 1:
+            answers.append(site.train(round=round))
+            weights.append(site.result["w"].tolist())
+        printed = site.no_more_turns()
+    assert [0, 1, 1] == [answer["metrics"]["round"] for answer in answers]
+    assert 7 == answers[0]["samples"]
+    assert [{"step": 2.0, "loss": 0.5}] * 3 == site.logged
+    assert weights[0] != weights[1]
+    assert weights[1] == weights[2], "a repeated turn repeats itself"
+    assert "ended at site-1" in printed
+
+
+def test_a_difference_is_added_to_the_received_weights(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        flare.receive()
+        diff = {"w": np.array([1, 2], np.float32)}
+        flare.send(flare.FLModel(params_type=flare.ParamsType.DIFF, params=diff))
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+        assert [2, 3] == site.result["w"].tolist()
+        site.no_more_turns()
+
+
+def test_layers_of_keras_are_lists_of_arrays_there_and_back(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        while flare.is_running():
+            layers = flare.receive().params
+            params = {name: [array + 1 for array in arrays] for name, arrays in layers.items()}
+            flare.send(flare.FLModel(params=params))
+    """
+    state = {"dense": [np.zeros((2, 2), np.float32), np.ones(2, np.float32)], "pool": []}
+    with script_site(tmp_path, script, state=state) as site:
+        assert "digest" in site.train()
+        dense = [array.tolist() for array in site.result["dense"]]
+        assert ([[[1, 1], [1, 1]], [2, 2]], []) == (dense, site.result["pool"])
+
+
+def test_decorated_functions_train_turn_after_turn(tmp_path: Path) -> None:
+    script = """
+        @flare.train
+        def train(input_model=None, step=1):
+            return flare.FLModel(params={"w": input_model.params["w"] + np.float32(step)})
+
+        @flare.evaluate
+        def evaluate(input_model):
+            return {"mean": input_model.params["w"].mean()}
+
+        if __name__ == "__main__":
+            flare.init()
+            while flare.is_running():
+                input_model = flare.receive()
+                evaluate(input_model)
+                train(input_model, step=2)
+    """
+    with script_site(tmp_path, script) as site:
+        for round in range(2):
+            assert {"received_mean": 1.0} == site.train(round=round)["metrics"]
+            assert [3, 3] == site.result["w"].tolist()
+        site.no_more_turns()
+
+
+def test_a_turn_that_evaluates_gives_the_received_weights_back(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        flare.receive()
+        flare.send(flare.FLModel(metrics={"accuracy": 0.5}))
+    """
+    with script_site(tmp_path, script, kind=Kind.EVALUATE) as site:
+        assert {"accuracy": 0.5} == site.train()["metrics"]
+        assert [1, 1] == site.result["w"].tolist()
+
+
+def test_a_script_that_ends_without_sending_fails_its_turn(tmp_path: Path) -> None:
+    with script_site(tmp_path, "flare.init(); flare.receive()") as site:
+        answer = site.train(round=1)
+    assert "TrainerError" == answer["error"]
+    assert "the script ended without flare.send for round 2 of 3" == answer["detail"]
+
+
+def test_a_script_that_ends_early_fails_the_turn_that_comes_then(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        flare.send(flare.FLModel(params=flare.receive().params))
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+        answer = site.train(round=1)
+    assert "round 2 of 3, which came after its end" in answer["detail"]
+
+
+def test_a_script_that_raises_fails_its_turn_with_the_last_frames(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        flare.receive()
+        raise ZeroDivisionError("no batches")
+    """
+    with script_site(tmp_path, script) as site:
+        answer = site.train()
+        printed, _ = site.process.communicate(timeout=20)
+    assert 1 == site.process.returncode
+    assert "TrainerRaised" == answer["error"]
+    assert "client_api.py" in answer["detail"]
+    assert answer["detail"].endswith("ZeroDivisionError: no batches")
+    assert "ZeroDivisionError: no batches" in printed
+
+
+def test_what_a_script_raises_between_turns_fails_the_next(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        flare.send(flare.FLModel(params=flare.receive().params))
+        raise ZeroDivisionError("no batches")
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+        assert "no batches" in site.train(round=1)["detail"]
+
+
+def test_a_script_that_exits_with_a_code_says_so(tmp_path: Path) -> None:
+    with script_site(tmp_path, "raise SystemExit(3)") as site:
+        assert "sys.exit(3)" in site.train()["detail"]
+
+
+def test_other_tensors_than_were_received_fail_in_send(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        flare.receive()
+        flare.send(flare.FLModel(params={"other": np.zeros(2, np.float32)}))
+    """
+    with script_site(tmp_path, script) as site:
+        answer = site.train()
+    assert "ManifestMismatch" == answer["error"]
+
+
+def test_a_script_with_torch_gets_tensors_and_seeded_generators(tmp_path: Path) -> None:
+    script = """
+        import torch
+
+        flare.init()
+        while flare.is_running():
+            model = flare.receive()
+            flare.send(flare.FLModel(params={"w": model.params["w"] + torch.rand(2)}))
+    """
+    with script_site(tmp_path, script, has_torch=True) as site:
+        results = []
+        for _ in range(2):
+            assert "digest" in site.train()
+            results.append(site.result["w"].tolist())
+        site.no_more_turns()
+    assert results[0] == results[1]
