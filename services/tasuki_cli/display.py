@@ -50,7 +50,7 @@ class RunDisplay:
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
-        self._console.print(Text.assemble((f"{site} ", "cyan"), line))
+        self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
 
     def _render(self) -> RenderableType:
         state = self._state

@@ -104,7 +104,7 @@ def _show(
     skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
     console.print(f"{line}{skipped}", highlight=False)
     if state.status is not Status.FINISHED:
-        console.print(f"reason: {state.reason}", style="red", markup=False, highlight=False)
+        console.print(f"reason: {state.reason}", style="red", markup=False, soft_wrap=True)
     path = simulation.data.best(state.plan.run)
     console.print(f"digest {state.weights.digest}", highlight=False, soft_wrap=True)
     console.print(f"weights {path}", highlight=False, soft_wrap=True)

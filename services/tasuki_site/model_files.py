@@ -12,6 +12,7 @@ from typing import Any
 from tasuki.core.model import WeightsRef
 from tasuki.errors import BadWeights, SettingsError
 from tasuki.trainer import turn_seed
+from tasuki.wire.spool import disk_errors
 from tasuki.wire.weights import read_manifest, verify_digest
 from tasuki_site import tensors
 from tasuki_site.spell import failure_of, seed_everything
@@ -35,7 +36,8 @@ def write_initial(initial: str, path: Path, *, folder: Path, seed: int) -> Weigh
     else:
         seed_everything(turn_seed(seed=seed, round=0, hop=0, site="initial"))
         state = _made(initial, folder)
-    written = tensors.save_state(path, state)
+    with disk_errors(path):
+        written = tensors.save_state(path, state)
     return WeightsRef(digest=written.digest, size=written.size)
 
 
@@ -46,11 +48,13 @@ def export(source: Path, target: Path) -> None:
         SettingsError: the target has another ending.
     """
     if target.suffix == ".safetensors":
-        shutil.copyfile(source, target)
+        with disk_errors(target):
+            shutil.copyfile(source, target)
     elif target.suffix in {".pt", ".pth"}:
         import torch
 
-        torch.save(tensors.load_state(source, framework="torch"), target)
+        with disk_errors(target):
+            torch.save(tensors.load_state(source, framework="torch"), target)
     else:
         raise SettingsError(f"{target.name}: export to a .safetensors or a .pt file")
 
@@ -59,7 +63,8 @@ def _copied(source: Path, path: Path) -> WeightsRef:
     if not source.is_file():
         raise SettingsError(f"[weights] initial: there is no file {source}")
     read_manifest(source)
-    shutil.copyfile(source, path)
+    with disk_errors(path):
+        shutil.copyfile(source, path)
     return WeightsRef(digest=verify_digest(path), size=path.stat().st_size)
 
 

@@ -15,6 +15,7 @@ from tasuki.core.model import Budget, Kind, Turn
 from tasuki.errors import TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
+from tasuki.wire.spool import disk_errors
 from tasuki.wire.weights import read_manifest
 from tasuki_site import tensors
 
@@ -65,8 +66,9 @@ class Spell:
             budget=asdict(task.budget),
             data=data,
             device=device,
-            received=str(received),
-            result=str(result),
+            # The trainer's process has a working folder of its own.
+            received=str(received.absolute()),
+            result=str(result.absolute()),
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -120,6 +122,7 @@ def write_result(spell: Spell, result: object) -> Outcome:
     Raises:
         TrainerError: it is no `Result`.
         NonFiniteWeights, WeightsError: it cannot be handed on.
+        DiskFull, StorageError: it cannot be written.
     """
     if not isinstance(result, Result):
         raise TrainerError(
@@ -129,7 +132,9 @@ def write_result(spell: Spell, result: object) -> Outcome:
     state = result.state
     if result.is_difference:
         state = tensors.apply_difference(received, state)
-    written = tensors.save_state(Path(spell.result), state, like=read_manifest(received))
+    path = Path(spell.result)
+    with disk_errors(path):
+        written = tensors.save_state(path, state, like=read_manifest(received))
     return Outcome(
         digest=written.digest, size=written.size, metrics=result.metrics, samples=result.samples
     )

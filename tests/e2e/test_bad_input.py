@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+import resource
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.simulation import simulate, tasuki, write_run
+from support.simulation import command, environment, simulate, tasuki, write_run
 
 from tasuki import errors
 
@@ -150,12 +152,7 @@ def test_one_changed_byte_is_found_and_named(tmp_path: Path, file: str) -> None:
 
 def test_a_full_disk_says_so_and_the_run_goes_on_once_there_is_room(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the kernel refuses the write either way."""
-    import resource
-    import subprocess
-
-    from support.simulation import command, environment
-
-    run = write_run(tmp_path, rounds=1)
+    run = write_run(tmp_path, rounds=1, initial="walk:make_large")
     words = command("simulate", run, "--data", tmp_path / "data", "--json", "--in-process")
     limited = subprocess.run(
         words,
@@ -163,7 +160,7 @@ def test_a_full_disk_says_so_and_the_run_goes_on_once_there_is_room(tmp_path: Pa
         capture_output=True,
         text=True,
         check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 2**30)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**30)),
     )
     assert limited.returncode == errors.DiskFull.exit_code, limited.stderr
     ended = simulate(run, "--in-process", "--resume")

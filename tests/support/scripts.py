@@ -35,6 +35,7 @@ class Desk:
     results: list[Result] = field(default_factory=list)
     logged: list[Mapping[str, float]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    asked: list[Framework] = field(default_factory=list)
     refusal: Exception | None = None
 
     def session(self, *, framework: Framework | None = "numpy") -> Session:
@@ -44,6 +45,11 @@ class Desk:
         self, state: Mapping[str, Any] | None = None, *, round: int = 0, kind: Kind = Kind.TRAIN
     ) -> None:
         weights = {"w": np.ones(2, np.float32)} if state is None else state
+
+        def load(framework: Framework) -> dict[str, Any]:  # Any: arrays
+            self.asked.append(framework)
+            return dict(weights)
+
         self.turns.append(
             Turn(
                 run="demo",
@@ -57,7 +63,7 @@ class Desk:
                 device="cpu",
                 kind=kind,
                 params={"lr": 0.5},
-                load=lambda _framework: dict(weights),
+                load=load,
                 report=self.logged.append,
             )
         )

@@ -51,7 +51,6 @@ def system_info(turn: Turn) -> dict[str, Any]:  # Any: a script may add to it
     return {
         "site_name": turn.site,
         "job_id": turn.run,
-        "identity": turn.site,
         "task_name": turn.kind.value,
     }
 

@@ -17,6 +17,10 @@ def make() -> dict[str, np.ndarray]:
     return {"w": rng.normal(size=(64, 32)).astype("float32"), "n": np.array(0)}
 
 
+def make_large() -> dict[str, np.ndarray]:
+    return {"w": np.zeros((512, 1024), "float32"), "n": np.array(0)}
+
+
 def walk(state: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     noise = np.random.default_rng(seed).normal(size=state["w"].shape).astype("float32")
     return {"w": state["w"] * np.float32(0.9) + noise, "n": state["n"] + 1}

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from support.scripts import Desk
 
 import tasuki.flare as flare
+from support.scripts import Desk
 from tasuki.core.model import Kind
 from tasuki.errors import TrainerError
 from tasuki.flare.session import install
@@ -38,8 +38,8 @@ def mean(input_model: flare.FLModel) -> dict[str, float]:
 def test_a_function_that_trains_gets_the_model_and_its_result_is_sent(desk: Desk) -> None:
     desk.add()
     add(step=2)
-    assert [3, 3] == desk.results[0].state["w"].tolist()
-    assert ("add", "Adds to the weights.") == (add.__name__, add.__doc__)  # type: ignore[attr-defined]
+    assert desk.results[0].state["w"].tolist() == [3, 3]
+    assert (add.__name__, add.__doc__) == ("add", "Adds to the weights.")
 
 
 @pytest.mark.parametrize(("args", "kwargs"), [((None, 4), {}), ((), {"input_model": 0, "step": 4})])
@@ -48,17 +48,17 @@ def test_the_received_model_takes_the_place_of_the_first_argument(
 ) -> None:
     desk.add()
     add(*args, **kwargs)
-    assert [5, 5] == desk.results[0].state["w"].tolist()
+    assert desk.results[0].state["w"].tolist() == [5, 5]
 
 
 def test_what_was_evaluated_is_sent_with_what_was_trained(desk: Desk) -> None:
     for round in range(2):
         desk.add(round=round)
     model = flare.receive()
-    assert {"mean": 1.0} == mean(model)
+    assert mean(model) == {"mean": 1.0}
     add(model)
     add()
-    assert [{"received_mean": 1.0}, {}] == [result.metrics for result in desk.results]
+    assert [result.metrics for result in desk.results] == [{"received_mean": 1.0}, {}]
 
 
 def test_metrics_of_the_trained_model_come_before_evaluated_ones(desk: Desk) -> None:
@@ -69,7 +69,7 @@ def test_metrics_of_the_trained_model_come_before_evaluated_ones(desk: Desk) -> 
     desk.add()
     mean()
     keep()
-    assert {"loss": 0.25} == desk.results[0].metrics
+    assert desk.results[0].metrics == {"loss": 0.25}
 
 
 def test_one_number_is_called_metric(desk: Desk) -> None:
@@ -80,13 +80,13 @@ def test_one_number_is_called_metric(desk: Desk) -> None:
     desk.add()
     score()
     add()
-    assert {"received_metric": 0.75} == desk.results[0].metrics
+    assert desk.results[0].metrics == {"received_metric": 0.75}
 
 
 def test_in_a_turn_that_evaluates_the_metrics_are_sent_at_once(desk: Desk) -> None:
     desk.add(kind=Kind.EVALUATE)
     mean()
-    assert {"mean": 1.0} == desk.results[0].metrics
+    assert desk.results[0].metrics == {"mean": 1.0}
 
 
 def test_a_function_that_returns_nothing_is_refused(desk: Desk) -> None:
@@ -98,7 +98,7 @@ def test_a_function_that_returns_nothing_is_refused(desk: Desk) -> None:
         flare.train(nothing)()
     with pytest.raises(TrainerError, match="nothing returned None"):
         flare.evaluate(nothing)()
-    assert [] == desk.results
+    assert desk.results == []
 
 
 def test_after_the_run_a_function_is_not_called(desk: Desk) -> None:

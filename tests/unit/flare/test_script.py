@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from support.scripts import script_site
 
+from support.scripts import script_site
 from tasuki.core.model import Kind
 
 FIVE_CALLS = """
@@ -35,9 +35,9 @@ def test_the_five_calls_train_turn_after_turn_and_end_well(tmp_path: Path) -> No
             answers.append(site.train(round=round))
             weights.append(site.result["w"].tolist())
         printed = site.no_more_turns()
-    assert [0, 1, 1] == [answer["metrics"]["round"] for answer in answers]
-    assert 7 == answers[0]["samples"]
-    assert [{"step": 2.0, "loss": 0.5}] * 3 == site.logged
+    assert [answer["metrics"]["round"] for answer in answers] == [0, 1, 1]
+    assert answers[0]["samples"] == 7
+    assert site.logged == [{"step": 2.0, "loss": 0.5}] * 3
     assert weights[0] != weights[1]
     assert weights[1] == weights[2], "a repeated turn repeats itself"
     assert "ended at site-1" in printed
@@ -52,7 +52,7 @@ def test_a_difference_is_added_to_the_received_weights(tmp_path: Path) -> None:
     """
     with script_site(tmp_path, script) as site:
         assert "digest" in site.train()
-        assert [2, 3] == site.result["w"].tolist()
+        assert site.result["w"].tolist() == [2, 3]
         site.no_more_turns()
 
 
@@ -68,7 +68,7 @@ def test_layers_of_keras_are_lists_of_arrays_there_and_back(tmp_path: Path) -> N
     with script_site(tmp_path, script, state=state) as site:
         assert "digest" in site.train()
         dense = [array.tolist() for array in site.result["dense"]]
-        assert ([[[1, 1], [1, 1]], [2, 2]], []) == (dense, site.result["pool"])
+        assert (dense, site.result["pool"]) == ([[[1, 1], [1, 1]], [2, 2]], [])
 
 
 def test_decorated_functions_train_turn_after_turn(tmp_path: Path) -> None:
@@ -90,8 +90,8 @@ def test_decorated_functions_train_turn_after_turn(tmp_path: Path) -> None:
     """
     with script_site(tmp_path, script) as site:
         for round in range(2):
-            assert {"received_mean": 1.0} == site.train(round=round)["metrics"]
-            assert [3, 3] == site.result["w"].tolist()
+            assert site.train(round=round)["metrics"] == {"received_mean": 1.0}
+            assert site.result["w"].tolist() == [3, 3]
         site.no_more_turns()
 
 
@@ -102,15 +102,30 @@ def test_a_turn_that_evaluates_gives_the_received_weights_back(tmp_path: Path) -
         flare.send(flare.FLModel(metrics={"accuracy": 0.5}))
     """
     with script_site(tmp_path, script, kind=Kind.EVALUATE) as site:
-        assert {"accuracy": 0.5} == site.train()["metrics"]
-        assert [1, 1] == site.result["w"].tolist()
+        assert site.train()["metrics"] == {"accuracy": 0.5}
+        assert site.result["w"].tolist() == [1, 1]
+
+
+def test_a_script_may_wait_for_a_while_only(tmp_path: Path) -> None:
+    script = """
+        flare.init()
+        flare.send(flare.FLModel(params=flare.receive().params))
+        print("waited for", flare.receive(timeout=0.01), flush=True)
+        flare.send(flare.FLModel(params=flare.receive(timeout=60).params))
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+        assert site.process.stdout is not None
+        assert site.process.stdout.readline() == "waited for None\n"
+        assert "digest" in site.train(round=1)
+        site.no_more_turns()
 
 
 def test_a_script_that_ends_without_sending_fails_its_turn(tmp_path: Path) -> None:
     with script_site(tmp_path, "flare.init(); flare.receive()") as site:
         answer = site.train(round=1)
-    assert "TrainerError" == answer["error"]
-    assert "the script ended without flare.send for round 2 of 3" == answer["detail"]
+    assert answer["error"] == "TrainerError"
+    assert answer["detail"] == "the script ended without flare.send for round 2 of 3"
 
 
 def test_a_script_that_ends_early_fails_the_turn_that_comes_then(tmp_path: Path) -> None:
@@ -133,8 +148,8 @@ def test_a_script_that_raises_fails_its_turn_with_the_last_frames(tmp_path: Path
     with script_site(tmp_path, script) as site:
         answer = site.train()
         printed, _ = site.process.communicate(timeout=20)
-    assert 1 == site.process.returncode
-    assert "TrainerRaised" == answer["error"]
+    assert site.process.returncode == 1
+    assert answer["error"] == "TrainerRaised"
     assert "client_api.py" in answer["detail"]
     assert answer["detail"].endswith("ZeroDivisionError: no batches")
     assert "ZeroDivisionError: no batches" in printed
@@ -164,7 +179,7 @@ def test_other_tensors_than_were_received_fail_in_send(tmp_path: Path) -> None:
     """
     with script_site(tmp_path, script) as site:
         answer = site.train()
-    assert "ManifestMismatch" == answer["error"]
+    assert answer["error"] == "ManifestMismatch"
 
 
 def test_a_script_with_torch_gets_tensors_and_seeded_generators(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+# One command to a working tree: make dev. Everything else: make help.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST_ARGS ?=
+
+DEV := $(VENV)/.tasuki-dev
+DEMO := $(VENV)/.tasuki-demo
+# What `make dev` installed is enough for the demo too.
+TO_RUN := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
+
+.PHONY: help dev lint check test wheel-check demo bench clean
+
+help:
+	@echo "make dev          a virtual environment with everything in it"
+	@echo "make check        format, lint, types, import contracts, unit and contract tests"
+	@echo "make test         every suite, on a RabbitMQ of its own"
+	@echo "make wheel-check  build the wheel, install it bare, import it without torch"
+	@echo "make demo         three sites train a small network on this machine"
+	@echo "make bench        what a hand-over costs"
+	@echo "make clean        remove what these commands made; your runs in .tasuki stay"
+
+dev: $(DEV)
+
+$(DEV): pyproject.toml
+	@.ci/provide venv $(VENV)
+	@echo "installing Tasuki and what it is developed with (the first time takes minutes)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+$(DEMO): pyproject.toml
+	@.ci/provide venv $(VENV)
+	@echo "installing Tasuki, PyTorch and what the examples need (the first time takes minutes)"
+	@$(PIP) install --editable '.[torch,examples]'
+	@touch $@
+
+lint: $(DEV)
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint
+	$(BIN)/python -m pytest tests/unit tests/contract $(PYTEST_ARGS)
+
+test: $(DEV)
+	@.ci/provide rabbitmq
+	@.ci/provide fashion-mnist
+	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+wheel-check: $(DEV)
+	$(BIN)/python -m pytest tests/e2e/test_wheel.py $(PYTEST_ARGS)
+
+demo: $(TO_RUN)
+	@mkdir -p .tasuki
+	@data=$$(mktemp -d ".tasuki/demo-$$(date +%Y%m%d-%H%M%S)-XXXX"); \
+	$(BIN)/tasuki simulate examples/cifar10/run.toml --data "$$data"; \
+	$(BIN)/tasuki export cifar10 -o "$$data/cifar10.safetensors" --data "$$data"
+
+bench: $(DEV)
+	@.ci/provide rabbitmq
+	$(BIN)/python benchmarks/transport.py
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

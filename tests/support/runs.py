@@ -1,0 +1,109 @@
+"""A run under test: the state, what it last asked for, and shorthand for what sites say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TypeVar
+
+from blake3 import blake3
+
+from tasuki.core import run
+from tasuki.core.model import Failure, OnSilent, Plan, Task, TurnId, TurnRecord, WeightsRef
+
+SITES = ("a", "b", "c")
+E = TypeVar("E")
+
+
+def weights(label: str) -> WeightsRef:
+    """Weights that differ if their labels do."""
+    return WeightsRef(digest=f"blake3:{blake3(label.encode()).hexdigest()}", size=len(label) + 1)
+
+
+FIRST = weights("first")
+
+
+def plan(
+    *,
+    sites: tuple[str, ...] = SITES,
+    rounds: int = 2,
+    on_silent: OnSilent = OnSilent.RETRY,
+    min_sites: int = 2,
+    max_attempts: int = 3,
+    order: str | tuple[str, ...] = "fixed",
+) -> Plan:
+    failure = Failure(on_silent=on_silent, min_sites=min_sites, max_attempts=max_attempts)
+    task = Task(trainer="t", rounds=rounds)
+    return Plan(run="r", sites=sites, order=order, task=task, failure=failure)
+
+
+class Relay:
+    """Feeds a run machine; `effects` are those of the last event, `history` all events."""
+
+    def __init__(self, of: Plan | None = None) -> None:
+        self.plan = of or plan()
+        self.state = run.submitted(self.plan, FIRST)
+        self.effects: tuple[run.Effect, ...] = ()
+        self.history: list[run.Event] = []
+        self(run.RunSubmitted())
+
+    def __call__(self, event: run.Event) -> tuple[run.Effect, ...]:
+        self.state, self.effects = run.step(self.state, event)
+        self.history.append(event)
+        return self.effects
+
+    def only(self, kind: type[E]) -> E:
+        """The one effect of a kind."""
+        (effect,) = [effect for effect in self.effects if isinstance(effect, kind)]
+        return effect
+
+    @property
+    def kinds(self) -> list[str]:
+        return [type(effect).__name__ for effect in self.effects]
+
+    def record(self, *, ahead: int = 0, received: str | None = None) -> TurnRecord:
+        """What the holder, or a site behind it, would report if all goes well."""
+        id = replace(self.state.expected, hop=self.state.hop + ahead)
+        before = self.state.weights if not ahead else sent(replace(id, hop=id.hop - 1))
+        return TurnRecord(
+            id=id,
+            site=self.state.itinerary[id.hop],
+            received=received or before.digest,
+            sent=sent(id),
+            metrics={"accuracy": 0.5},
+            samples=10,
+            seconds=1.5,
+        )
+
+    def finish_turn(self) -> TurnRecord:
+        record = self.record()
+        self(run.TurnFinished(record=record))
+        return record
+
+    def finish_round(self) -> None:
+        number = self.state.round
+        while self.state.holder is not None and self.state.round == number:
+            self.finish_turn()
+        self(run.WeightsArrived(weights=self.state.weights))
+
+    def expire(self) -> None:
+        self(run.LeaseExpired(id=self.state.expected))
+
+    def fail(self) -> None:
+        assert self.state.holder is not None
+        self(
+            run.TurnFailed(
+                id=self.state.expected, site=self.state.holder, error="TrainerRaised", detail="boom"
+            )
+        )
+
+
+def sent(id: TurnId) -> WeightsRef:
+    """What training this turn gives."""
+    return weights(str(id))
+
+
+def drops(relay: Relay, event: run.Event, reason: str) -> None:
+    """This event changes nothing and the machine says why."""
+    before = relay.state
+    assert (run.Drop(reason=reason),) == relay(event)
+    assert before == relay.state

@@ -1,0 +1,116 @@
+"""Hypothesis strategies for the core's nouns, made from their own annotations.
+
+A message that is added to `wire.messages` is covered by every test that uses `messages()`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from enum import Enum
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from hypothesis import strategies as st
+
+from support.runs import weights
+from tasuki.core.model import Plan, Task, Turn, TurnId, WeightsRef
+from tasuki.wire.messages import MESSAGES
+
+Strategy = st.SearchStrategy[Any]  # Any: of whatever the annotation says
+
+INTEGERS = st.integers(0, 2**63)
+NUMBERS = st.floats(allow_nan=False)
+TEXTS = st.text(max_size=8)
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,8}", fullmatch=True)
+SITES = st.sampled_from(["a", "b", "c", "site-1", "site-2"])
+VALUES: Strategy = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | NUMBERS | TEXTS | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=5,
+)
+REFS = st.builds(weights, TEXTS)
+PLAIN: dict[object, Strategy] = {
+    NoneType: st.none(),
+    bool: st.booleans(),
+    bytes: st.binary(max_size=16),
+    float: NUMBERS,
+    int: INTEGERS,
+    object: VALUES,
+    str: TEXTS,
+    WeightsRef: REFS,
+}
+
+
+def instances(kind: type) -> Strategy:
+    """Well-formed values of one of the core's dataclasses."""
+    if kind is Turn:
+        return _turns()
+    if kind is Plan:
+        return _plans()
+    return st.builds(kind, **_fields(kind))
+
+
+def messages() -> Strategy:
+    """Any message that there is."""
+    return st.sampled_from(sorted(MESSAGES)).flatmap(lambda name: instances(MESSAGES[name]))
+
+
+def _fields(kind: type) -> dict[str, Strategy]:
+    hints = get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]
+    return {name: NAMES if name == "run" else _of(hints[name]) for name in names}
+
+
+def _of(hint: Any) -> Strategy:  # Any: an annotation may be anything
+    if hint in PLAIN:
+        return PLAIN[hint]
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in {Union, UnionType}:
+        return st.one_of(*(_of(each) for each in inner))
+    if origin is tuple:
+        return st.lists(_of(inner[0]), max_size=3).map(tuple)
+    if origin is Mapping:
+        return st.dictionaries(_of(inner[0]), _of(inner[1]), max_size=3)
+    if issubclass(hint, Enum):
+        return st.sampled_from(hint)
+    return instances(hint)
+
+
+@st.composite
+def _turns(draw: st.DrawFn) -> Turn:
+    itinerary = tuple(draw(st.lists(SITES, min_size=1, max_size=4)))
+    id = draw(instances(TurnId))
+    id = dataclasses.replace(id, hop=draw(st.integers(0, len(itinerary) - 1)))
+    fields = _fields(Turn) | {"id": st.just(id), "itinerary": st.just(itinerary)}
+    return draw(st.builds(Turn, **fields))
+
+
+def _plans() -> st.SearchStrategy[Plan]:
+    fields = _fields(Plan) | {"sites": st.lists(SITES, unique=True).map(tuple)}
+    return st.builds(Plan, **fields)
+
+
+def run_plans() -> st.SearchStrategy[Plan]:
+    """Plans that a run can be made from, small enough to reach their end."""
+
+    @st.composite
+    def plans(draw: st.DrawFn) -> Plan:
+        sites = tuple("abcd"[: draw(st.integers(1, 4))])
+        listed = st.lists(st.sampled_from(sites), min_size=1, max_size=4).map(tuple)
+        named = st.sampled_from(["fixed", "random", "random_without_same_in_a_row"])
+        plan = draw(instances(Plan))
+        failure = dataclasses.replace(
+            plan.failure,
+            min_sites=draw(st.integers(1, len(sites))),
+            max_attempts=draw(st.integers(1, 3)),
+        )
+        return Plan(
+            run="r",
+            sites=sites,
+            order=draw(named | listed),
+            task=Task(trainer="t", rounds=draw(st.integers(1, 3)), seed=draw(st.integers())),
+            failure=failure,
+        )
+
+    return plans()

@@ -1,0 +1,669 @@
+"""The run machine by example: one test a promise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from support.runs import FIRST, SITES, Relay, drops, plan, sent, weights
+from tasuki.core import run
+from tasuki.core.model import CONTROLLER, OnSilent, TurnRecord
+from tasuki.core.run import Status
+
+EVERY_POLICY = pytest.mark.parametrize("policy", list(OnSilent))
+
+
+# A run without trouble.
+
+
+def test_a_submitted_run_issues_its_first_turn_from_its_first_weights() -> None:
+    relay = Relay()
+
+    issued = relay.only(run.IssueTurn)
+    assert ["IssueTurn", "StartLease"] == relay.kinds
+    assert (FIRST, SITES, "a", CONTROLLER) == (
+        issued.weights,
+        issued.itinerary,
+        issued.site,
+        issued.at,
+    )
+    assert issued.id == relay.only(run.StartLease).id
+    assert "a" == relay.state.holder
+
+
+def test_within_a_round_the_controller_only_watches() -> None:
+    relay = Relay()
+    record = relay.finish_turn()
+
+    assert ["StartLease"] == relay.kinds
+    assert relay.state.expected == relay.only(run.StartLease).id
+    assert ("b", record.sent, "b") == (relay.state.holder, relay.state.weights, relay.state.at)
+
+
+def test_the_last_turn_of_a_round_makes_the_controller_collect_the_weights() -> None:
+    relay = Relay()
+    for _ in SITES:
+        record = relay.finish_turn()
+
+    assert (
+        run.EndLease(),
+        run.CollectWeights(weights=record.sent, at=CONTROLLER),
+    ) == relay.effects
+    assert (Status.CLOSING, None) == (relay.state.status, relay.state.holder)
+
+
+def test_a_round_ends_with_a_checkpoint_before_the_next_is_issued() -> None:
+    relay = Relay()
+    relay.finish_round()
+
+    saved = relay.only(run.SaveCheckpoint)
+    assert ["SaveCheckpoint", "IssueTurn", "StartLease"] == relay.kinds
+    assert (0, list(SITES)) == (saved.round, [record.site for record in saved.records])
+    assert saved.weights == relay.only(run.IssueTurn).weights
+    assert (1, 0) == (relay.state.round, relay.state.hop)
+
+
+def test_a_run_finishes_after_its_last_round() -> None:
+    relay = Relay(plan(rounds=2))
+    relay.finish_round()
+    relay.finish_round()
+
+    assert ["SaveCheckpoint", "EndLease", "Conclude"] == relay.kinds
+    assert (Status.FINISHED, 6, ()) == (
+        relay.state.status,
+        relay.state.turns,
+        relay.state.skipped,
+    )
+
+
+def test_each_round_has_a_term_of_its_own() -> None:
+    relay = Relay()
+    first = relay.state.term
+    relay.finish_round()
+    assert first + 1 == relay.state.term
+
+
+def test_a_site_may_have_several_turns_of_a_listed_order() -> None:
+    relay = Relay(plan(order=("a", "b", "a"), rounds=1))
+    relay.finish_round()
+    assert (Status.FINISHED, 3, "a") == (relay.state.status, relay.state.turns, relay.state.last)
+
+
+def test_the_order_policy_is_told_who_trained_last() -> None:
+    relay = Relay(plan(order="random_without_same_in_a_row", rounds=30))
+    for _ in range(29):
+        last = relay.state.itinerary[-1]
+        relay.finish_round()
+        assert last != relay.state.itinerary[0]
+
+
+# Results that never enter the chain.
+
+
+def changed(**parts: int) -> Callable[[TurnRecord], TurnRecord]:
+    return lambda record: replace(record, id=replace(record.id, **parts))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda record: replace(record, id=replace(record.id, run="other")), "other_run"),
+        (changed(lane=1), "other_run"),
+        (changed(term=0), "stale_term"),
+        (changed(term=9), "not_awaited"),
+        (changed(hop=0), "duplicate"),
+        (changed(hop=3), "not_awaited"),
+        (changed(round=0), "duplicate"),
+        (changed(round=2), "not_awaited"),
+        (lambda record: replace(record, site="a"), "wrong_site"),
+        (lambda record: replace(record, site=CONTROLLER), "wrong_site"),
+        (lambda record: replace(record, received=FIRST.digest), "broken_chain"),
+        (lambda record: replace(record, received="blake3:" + "0" * 64), "broken_chain"),
+    ],
+)
+def test_a_result_that_is_wrong_in_one_part_is_dropped(
+    change: Callable[[TurnRecord], TurnRecord], reason: str
+) -> None:
+    relay = Relay(plan(rounds=3))
+    relay.finish_round()
+    relay.finish_turn()
+    drops(relay, run.TurnFinished(record=change(relay.record())), reason)
+
+
+def test_a_duplicated_result_is_dropped() -> None:
+    relay = Relay()
+    record = relay.finish_turn()
+    drops(relay, run.TurnFinished(record=record), "duplicate")
+
+
+def test_a_late_result_from_an_old_term_is_dropped() -> None:
+    relay = Relay()
+    late = relay.record()
+    relay.expire()
+    drops(relay, run.TurnFinished(record=late), "stale_term")
+
+
+def test_a_late_result_is_dropped_though_its_site_has_the_same_turn_again() -> None:
+    relay = Relay(plan(on_silent=OnSilent.RETRY))
+    late = relay.record()
+    relay.expire()
+    again = relay.record()
+
+    assert (late.site, late.received) == (again.site, again.received)
+    drops(relay, run.TurnFinished(record=late), "stale_term")
+    relay.finish_turn()
+    assert (sent(again.id),) == tuple(record.sent for record in relay.state.records)
+
+
+def test_a_result_of_a_round_that_is_being_collected_is_dropped() -> None:
+    relay = Relay()
+    for _ in SITES:
+        last = relay.finish_turn()
+    drops(relay, run.TurnFinished(record=last), "not_awaited")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        run.SiteHeard(site="a"),
+        run.SiteForgot(site="b"),
+        run.SiteForgot(site="unheard-of"),
+        run.WeightsArrived(weights=FIRST),
+        run.WeightsLost(weights=weights("others")),
+    ],
+)
+def test_news_that_concern_nobody_who_matters_change_nothing(event: run.Event) -> None:
+    relay = Relay()
+    before = relay.state
+    assert ["Drop"] == [type(effect).__name__ for effect in relay(event)]
+    assert before == relay.state
+
+
+def test_a_run_cannot_be_submitted_twice() -> None:
+    relay = Relay()
+    before = relay.state
+    with pytest.raises(run.IllegalEvent, match="RunSubmitted while relaying"):
+        relay(run.RunSubmitted())
+    assert before == relay.state
+
+
+# Results that overtake one another.
+
+
+def test_a_result_before_its_predecessors_is_kept_and_accepted_in_its_turn() -> None:
+    relay = Relay()
+    first, second, third = (relay.record(ahead=ahead) for ahead in range(3))
+
+    assert () == relay(run.TurnFinished(record=third))
+    assert () == relay(run.TurnFinished(record=second))
+    assert 0 == relay.state.turns
+    relay(run.TurnFinished(record=first))
+
+    assert (first, second, third) == relay.state.records
+    assert ["EndLease", "CollectWeights"] == relay.kinds
+
+
+def test_an_early_result_is_kept_once() -> None:
+    relay = Relay()
+    early = run.TurnFinished(record=relay.record(ahead=1))
+    relay(early)
+    drops(relay, early, "duplicate")
+
+
+def test_an_early_result_of_another_chain_does_not_hide_the_one_that_let_it_in() -> None:
+    """Bug: the accepted turn's lease was never started, since only the drop was returned."""
+    relay = Relay()
+    relay(run.TurnFinished(record=relay.record(ahead=1, received="blake3:" + "0" * 64)))
+    first = relay.finish_turn()
+
+    assert (first,) == relay.state.records
+    assert (run.StartLease(id=relay.state.expected, lease_s=60.0),) == relay.effects
+    assert () == relay.state.early
+
+
+def test_early_results_are_void_once_the_weights_were_taken_back() -> None:
+    relay = Relay()
+    relay(run.TurnFinished(record=relay.record(ahead=1)))
+    relay.expire()
+    assert () == relay.state.early
+    relay.finish_turn()
+    assert "b" == relay.state.holder
+
+
+# Silence.
+
+
+def test_wait_leaves_the_turn_with_its_site() -> None:
+    relay = Relay(plan(on_silent=OnSilent.WAIT))
+    expected = relay.state.expected
+    relay.expire()
+
+    assert () == relay.effects
+    assert (expected, "a") == (relay.state.expected, relay.state.holder)
+    assert "waiting: a was silent for 60 s" == relay.state.reason
+
+    relay(run.SiteHeard(site="a"))
+    assert (run.StartLease(id=expected, lease_s=60.0),) == relay.effects
+    assert "" == relay.state.reason
+    relay.finish_turn()
+    assert "b" == relay.state.holder
+
+
+def test_retry_takes_the_turn_back_and_gives_it_to_the_same_site() -> None:
+    relay = Relay(plan(on_silent=OnSilent.RETRY))
+    before = relay.state
+    relay.expire()
+
+    assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
+    assert before.term + 1 == relay.only(run.Fence).term
+    assert before.term + 1 == relay.only(run.IssueTurn).id.term
+    assert ("a", FIRST) == (relay.only(run.IssueTurn).site, relay.only(run.IssueTurn).weights)
+
+
+def test_retry_fetches_the_weights_from_the_silent_sites_own_queue() -> None:
+    relay = Relay(plan(on_silent=OnSilent.RETRY))
+    record = relay.finish_turn()
+    relay.expire()
+
+    issued = relay.only(run.IssueTurn)
+    assert ("b", record.sent, (record,)) == (issued.at, issued.weights, issued.records)
+
+
+def test_retry_gives_up_after_so_many_attempts() -> None:
+    relay = Relay(plan(on_silent=OnSilent.RETRY, max_attempts=3))
+    relay.expire()
+    relay.expire()
+    assert Status.RELAYING is relay.state.status
+    relay.expire()
+
+    assert ["Fence", "EndLease", "Conclude"] == relay.kinds
+    assert (Status.FAILED, "a was silent for 60 s (3 attempts)") == (
+        relay.state.status,
+        relay.state.reason,
+    )
+
+
+def test_attempts_are_counted_for_each_turn() -> None:
+    relay = Relay(plan(on_silent=OnSilent.RETRY, max_attempts=2))
+    relay.expire()
+    relay.finish_turn()
+    relay.expire()
+    assert (Status.RELAYING, "b") == (relay.state.status, relay.state.holder)
+
+
+def test_skip_takes_the_turn_back_and_gives_it_to_the_next_site() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP))
+    relay.expire()
+
+    assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
+    assert ("b", FIRST) == (relay.only(run.IssueTurn).site, relay.only(run.IssueTurn).weights)
+    assert (run.Skip(round=0, hop=0, site="a", reason="silent"),) == relay.state.skipped
+
+
+def test_a_silent_site_is_left_out_of_the_next_round_until_it_is_heard() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=3))
+    relay.expire()
+    relay.finish_round()
+    assert ("b", "c") == relay.state.itinerary
+    relay(run.SiteHeard(site="a"))
+    relay.finish_round()
+    assert SITES == relay.state.itinerary
+
+
+def test_skipping_passes_over_silent_sites_behind_the_silent_one() -> None:
+    relay = Relay(plan(sites=("a", "b", "c", "d"), order=("a", "b", "a", "c"), rounds=1,
+                       on_silent=OnSilent.SKIP))  # fmt: skip
+    relay.expire()
+    relay.finish_turn()
+
+    relay.expire()  # the relay went to the silent site by itself
+    assert ["a", "a"] == [skip.site for skip in relay.state.skipped]
+    assert "c" == relay.state.holder
+
+
+def test_a_round_whose_last_site_is_skipped_ends_with_the_newest_weights() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP))
+    relay.finish_turn()
+    newest = relay.finish_turn()
+    relay.expire()
+
+    assert run.CollectWeights(weights=newest.sent, at="c") == relay.only(run.CollectWeights)
+    relay(run.WeightsArrived(weights=newest.sent))
+    assert 2 == len(relay.only(run.SaveCheckpoint).records)
+
+
+def test_fail_ends_the_run_at_the_first_silence() -> None:
+    relay = Relay(plan(on_silent=OnSilent.FAIL))
+    relay.expire()
+    assert ["Fence", "EndLease", "Conclude"] == relay.kinds
+    assert (Status.FAILED, "a was silent for 60 s") == (relay.state.status, relay.state.reason)
+
+
+@EVERY_POLICY
+def test_a_lease_of_an_earlier_turn_means_nothing(policy: OnSilent) -> None:
+    relay = Relay(plan(on_silent=policy))
+    lease = relay.only(run.StartLease)
+    relay.finish_turn()
+    drops(relay, run.LeaseExpired(id=lease.id), "stale_lease")
+
+
+def test_a_lease_means_nothing_while_nobody_holds_the_weights() -> None:
+    relay = Relay()
+    for _ in SITES:
+        relay.finish_turn()
+    drops(relay, run.LeaseExpired(id=relay.state.expected), "stale_lease")
+
+
+# Turns that fail.
+
+
+@pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY, OnSilent.SKIP])
+def test_a_failed_turn_is_tried_again(policy: OnSilent) -> None:
+    relay = Relay(plan(on_silent=policy))
+    relay.fail()
+    assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
+    assert ("a", 2) == (relay.state.holder, relay.state.attempts)
+
+
+@pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY])
+def test_a_turn_that_fails_too_often_ends_the_run(policy: OnSilent) -> None:
+    relay = Relay(plan(on_silent=policy, max_attempts=2))
+    relay.fail()
+    relay.fail()
+    assert (Status.FAILED, "a: boom (2 attempts)") == (relay.state.status, relay.state.reason)
+
+
+def test_a_turn_that_fails_too_often_is_skipped_if_the_policy_says_so() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=2))
+    relay.fail()
+    relay.fail()
+    assert (run.Skip(round=0, hop=0, site="a", reason="TrainerRaised"),) == relay.state.skipped
+    assert ("b", SITES) == (relay.state.holder, relay.state.eligible)
+
+
+def test_a_failed_turn_ends_the_run_at_once_if_the_policy_says_so() -> None:
+    relay = Relay(plan(on_silent=OnSilent.FAIL))
+    relay.fail()
+    assert (Status.FAILED, "a: boom") == (relay.state.status, relay.state.reason)
+
+
+@pytest.mark.parametrize(
+    ("site", "parts", "reason"),
+    [
+        ("b", {}, "not_awaited"),
+        ("a", {"hop": 1}, "not_awaited"),
+        ("a", {"lane": 1}, "not_awaited"),
+        ("a", {"term": 0}, "stale_term"),
+    ],
+)
+def test_a_failure_of_another_turn_is_dropped(
+    site: str, parts: dict[str, int], reason: str
+) -> None:
+    relay = Relay()
+    id = replace(relay.state.expected, **parts)
+    drops(relay, run.TurnFailed(id=id, site=site, error="TrainerRaised"), reason)
+
+
+# Turns that are given back.
+
+
+@pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY, OnSilent.FAIL])
+def test_a_turn_given_back_costs_no_attempt(policy: OnSilent) -> None:
+    relay = Relay(plan(on_silent=policy, max_attempts=1))
+    for _ in range(5):
+        relay(run.TurnReturned(id=relay.state.expected, site="a"))
+    assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
+    assert ("a", 1) == (relay.state.holder, relay.state.attempts)
+
+
+def test_a_turn_given_back_goes_to_the_next_site_if_the_policy_is_to_skip() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP))
+    relay(run.TurnReturned(id=relay.state.expected, site="a"))
+    assert ("b", ("b", "c")) == (relay.state.holder, relay.state.eligible)
+    assert (run.Skip(round=0, hop=0, site="a", reason="given_back"),) == relay.state.skipped
+
+
+def test_only_the_holder_can_give_the_turn_back() -> None:
+    relay = Relay()
+    drops(relay, run.TurnReturned(id=relay.state.expected, site="b"), "not_awaited")
+    other = replace(relay.state.expected, term=0)
+    drops(relay, run.TurnReturned(id=other, site="a"), "not_awaited")
+
+
+# Sites and brokers that forgot.
+
+
+@EVERY_POLICY
+def test_a_holder_that_lost_its_journal_gets_its_turn_again(policy: OnSilent) -> None:
+    relay = Relay(plan(on_silent=policy))
+    newest = relay.finish_turn()
+    relay(run.SiteForgot(site="b"))
+
+    assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
+    issued = relay.only(run.IssueTurn)
+    assert ("b", newest.sent, "b") == (issued.site, issued.weights, issued.at)
+
+
+def test_empty_queues_make_the_controller_issue_the_turn_again() -> None:
+    relay = Relay()
+    relay.finish_turn()
+    relay(run.RelayLost())
+    assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
+    assert "b" == relay.only(run.IssueTurn).site
+
+
+def test_empty_queues_at_a_rounds_end_make_the_controller_collect_again() -> None:
+    relay = Relay()
+    for _ in SITES:
+        last = relay.finish_turn()
+    relay(run.RelayLost())
+    assert (run.CollectWeights(weights=last.sent, at=CONTROLLER),) == relay.effects
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_round_whose_weights_are_lost_starts_again_from_its_first(turns: int) -> None:
+    relay = Relay(plan(rounds=3))
+    relay.finish_round()
+    base, term, done = relay.state.weights, relay.state.term, relay.state.turns
+    for _ in range(turns):
+        relay.finish_turn()
+
+    relay(run.WeightsLost(weights=relay.state.weights))
+
+    assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
+    issued = relay.only(run.IssueTurn)
+    assert (base, CONTROLLER, (), "a") == (issued.weights, issued.at, issued.records, issued.site)
+    assert (term + 1, done, 0) == (relay.state.term, relay.state.turns, relay.state.hop)
+    relay.finish_round()
+    assert 3 == len(relay.only(run.SaveCheckpoint).records)
+
+
+def test_a_round_that_starts_again_gives_the_skipped_sites_another_turn() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP))
+    relay.expire()
+    newest = relay.finish_turn()
+    relay(run.WeightsLost(weights=newest.sent))
+    assert ((), "a") == (relay.state.skipped, relay.state.holder)
+
+
+def test_a_run_fails_when_even_the_rounds_first_weights_are_lost() -> None:
+    relay = Relay()
+    relay(run.WeightsLost(weights=FIRST))
+    assert Status.FAILED is relay.state.status
+    assert "first weights" in relay.state.reason
+
+
+# Too few sites.
+
+
+def test_below_min_sites_the_run_pauses_and_fences_the_turn() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=2))
+    relay.expire()
+    relay.expire()
+    assert ["Fence", "EndLease"] == relay.kinds
+    assert (Status.PAUSED, None, "1 of at least 2 sites are there") == (
+        relay.state.status,
+        relay.state.holder,
+        relay.state.reason,
+    )
+
+
+def test_a_run_below_min_sites_goes_on_by_itself_when_a_site_is_back() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=2))
+    relay.expire()
+    relay.expire()
+    paused = relay.state
+
+    relay(run.SiteHeard(site="a"))  # its turn has been passed over; b is still silent
+
+    assert ["IssueTurn", "StartLease"] == relay.kinds
+    assert "c" == relay.only(run.IssueTurn).site
+    assert paused.term < relay.only(run.IssueTurn).id.term
+    assert ["a", "b"] == [skip.site for skip in relay.state.skipped]
+    assert "" == relay.state.reason
+
+
+def test_a_run_below_min_sites_gives_the_turn_to_the_site_it_waited_for() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=3))
+    relay.expire()
+    assert Status.PAUSED is relay.state.status
+    relay(run.SiteHeard(site="a"))
+    assert ("a", ()) == (relay.state.holder, relay.state.skipped)
+
+
+def test_a_run_with_too_few_sites_for_the_next_round_pauses_after_its_checkpoint() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=2, order=("a",), sites=("a", "b")))
+    relay.finish_turn()
+    closing = replace(relay.state, silent=frozenset({"a"}))
+    relay.state = closing
+    relay(run.WeightsArrived(weights=closing.weights))
+
+    assert ["SaveCheckpoint", "EndLease"] == relay.kinds
+    assert (Status.PAUSED, 1) == (relay.state.status, relay.state.round)
+    relay(run.SiteHeard(site="a"))
+    assert ("a", 1) == (relay.state.holder, relay.state.round)
+
+
+def test_resuming_by_hand_with_too_few_sites_keeps_waiting() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=3))
+    relay.expire()
+    relay(run.ResumeRequested())
+    assert Status.PAUSED is relay.state.status
+    relay(run.SiteHeard(site="a"))
+    assert Status.RELAYING is relay.state.status
+
+
+# Operators.
+
+
+def test_a_pause_waits_for_the_rounds_end() -> None:
+    relay = Relay()
+    assert () == relay(run.PauseRequested())
+    assert Status.RELAYING is relay.state.status
+    relay.finish_round()
+
+    assert ["SaveCheckpoint", "EndLease"] == relay.kinds
+    assert (Status.PAUSED, "paused by an operator", 1) == (
+        relay.state.status,
+        relay.state.reason,
+        relay.state.round,
+    )
+
+
+def test_a_paused_run_resumes_with_the_next_round() -> None:
+    relay = Relay()
+    relay(run.PauseRequested())
+    relay.finish_round()
+    relay(run.ResumeRequested())
+    assert ["IssueTurn", "StartLease"] == relay.kinds
+    assert (1, 0) == (relay.state.round, relay.state.hop)
+    relay.finish_round()
+    assert Status.FINISHED is relay.state.status
+
+
+def test_a_pause_can_be_taken_back_before_it_begins() -> None:
+    relay = Relay()
+    relay(run.PauseRequested())
+    relay(run.ResumeRequested())
+    relay.finish_round()
+    assert Status.RELAYING is relay.state.status
+
+
+def test_a_pause_by_an_operator_does_not_end_by_itself() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=3))
+    relay.expire()
+    relay(run.PauseRequested())
+    relay(run.SiteHeard(site="a"))
+    assert (Status.PAUSED, "paused by an operator") == (relay.state.status, relay.state.reason)
+    relay(run.ResumeRequested())
+    assert "a" == relay.state.holder
+
+
+def test_a_pause_that_was_asked_for_outlives_one_for_want_of_sites() -> None:
+    """Bug: the operator's pause was forgotten when the run paused for another reason first."""
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=3))
+    relay(run.PauseRequested())
+    relay.expire()
+    relay(run.SiteHeard(site="a"))
+    relay.finish_round()
+    assert (Status.PAUSED, "paused by an operator") == (relay.state.status, relay.state.reason)
+
+
+def test_a_run_that_goes_on_by_hand_does_not_pause_again() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=3))
+    relay(run.PauseRequested())
+    relay.expire()
+    relay(run.SiteHeard(site="a"))
+    relay.expire()
+    relay.state = replace(relay.state, silent=frozenset())
+    relay(run.ResumeRequested())
+    relay.finish_round()
+    assert Status.RELAYING is relay.state.status
+
+
+def test_a_stop_fences_whatever_is_under_way() -> None:
+    relay = Relay()
+    before = relay.state
+    relay(run.StopRequested())
+    assert (
+        run.Fence(run="r", lane=0, term=before.term + 1),
+        run.EndLease(),
+        run.Conclude(status=Status.STOPPED, reason="stopped by an operator"),
+    ) == relay.effects
+
+
+def test_a_paused_run_can_be_stopped() -> None:
+    relay = Relay()
+    relay(run.PauseRequested())
+    relay.finish_round()
+    relay(run.StopRequested(reason="enough"))
+    assert (Status.STOPPED, "enough") == (relay.state.status, relay.state.reason)
+
+
+@pytest.mark.parametrize("end", ["finished", "failed", "stopped"])
+def test_a_run_that_is_over_stays_so(end: str) -> None:
+    relay = Relay(plan(rounds=1, on_silent=OnSilent.FAIL))
+    record = relay.record()
+    match end:
+        case "finished":
+            relay.finish_round()
+        case "failed":
+            relay.expire()
+        case "stopped":
+            relay(run.StopRequested())
+    events: list[run.Event] = [
+        run.TurnFinished(record=record),
+        run.TurnFailed(id=record.id, site="a", error="x"),
+        run.LeaseExpired(id=record.id),
+        run.SiteForgot(site="a"),
+        run.WeightsArrived(weights=relay.state.weights),
+        run.RelayLost(),
+        run.ResumeRequested(),
+        run.StopRequested(),
+        run.RunSubmitted(),
+    ]
+    for event in events:
+        drops(relay, event, "run_over")
+    assert end == relay.state.status

@@ -1,0 +1,211 @@
+"""The run machine under whatever may happen, in any order, with junk in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from hypothesis import event as note
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.runs import FIRST, Relay, weights
+from support.strategies import run_plans
+from tasuki.core import run
+from tasuki.core.model import CONTROLLER, TurnId, TurnRecord
+from tasuki.core.run import OVER, Status
+from tasuki.wire.messages import decode, encode
+
+NEAR = st.integers(0, 4)
+WHO = st.sampled_from(["a", "b", "c", "d", "stranger", CONTROLLER])
+STEPS = 40
+
+Move = Callable[[st.DataObject, Relay], run.Event]
+
+
+def some_record(data: st.DataObject, relay: Relay) -> TurnRecord:
+    """What a site that is honest and on time would say next."""
+    if relay.state.holder is None:
+        sent = weights("junk")
+        return TurnRecord(id=relay.state.expected, site="a", received=FIRST.digest, sent=sent)
+    ahead = data.draw(st.integers(0, len(relay.state.itinerary) - relay.state.hop - 1))
+    return relay.record(ahead=data.draw(st.sampled_from([0, 0, ahead])))
+
+
+def spoiled(data: st.DataObject, relay: Relay) -> run.Event:
+    """A result that is wrong somewhere: late, of another lane, site, chain or run."""
+    record = some_record(data, relay)
+    part = data.draw(st.sampled_from(["run", "lane", "term", "round", "hop", "site", "received"]))
+    if part == "site":
+        return run.TurnFinished(record=replace(record, site=data.draw(WHO)))
+    if part == "received":
+        return run.TurnFinished(record=replace(record, received=weights("junk").digest))
+    if part == "run":
+        return run.TurnFinished(record=replace(record, id=replace(record.id, run="other")))
+    id = replace(record.id, **{part: data.draw(NEAR)})
+    return run.TurnFinished(record=replace(record, id=id))
+
+
+def said_before(data: st.DataObject, relay: Relay) -> run.Event:
+    return data.draw(st.sampled_from(relay.history[1:] or [run.RelayLost()]))
+
+
+def some_id(data: st.DataObject, relay: Relay) -> TurnId:
+    near = replace(relay.state.expected, term=data.draw(NEAR), hop=data.draw(NEAR))
+    return data.draw(st.sampled_from([relay.state.expected, relay.state.expected, near]))
+
+
+def some_site(data: st.DataObject, relay: Relay) -> str:
+    return relay.state.holder or data.draw(WHO)
+
+
+MOVES: dict[str, Move] = {
+    "finish": lambda data, relay: run.TurnFinished(record=some_record(data, relay)),
+    "finish soon": lambda data, relay: run.TurnFinished(record=some_record(data, relay)),
+    "arrive": lambda _, relay: run.WeightsArrived(weights=relay.state.weights),
+    "arrive soon": lambda _, relay: run.WeightsArrived(weights=relay.state.weights),
+    "spoil": spoiled,
+    "repeat": said_before,
+    "expire": lambda data, relay: run.LeaseExpired(id=some_id(data, relay)),
+    "fail": lambda data, relay: run.TurnFailed(
+        id=some_id(data, relay), site=some_site(data, relay), error="TrainerRaised"
+    ),
+    "return": lambda data, relay: run.TurnReturned(
+        id=some_id(data, relay), site=some_site(data, relay)
+    ),
+    "hear": lambda data, _: run.SiteHeard(site=data.draw(WHO)),
+    "forget": lambda data, relay: run.SiteForgot(site=some_site(data, relay)),
+    "lose": lambda _, relay: run.WeightsLost(weights=relay.state.weights),
+    "lose others": lambda _, __: run.WeightsLost(weights=weights("junk")),
+    "empty": lambda _, __: run.RelayLost(),
+    "pause": lambda _, __: run.PauseRequested(),
+    "resume": lambda _, __: run.ResumeRequested(),
+}
+RARELY = {"stop": lambda _, __: run.StopRequested()}
+COMMON = ("finish", "finish soon", "arrive", "arrive soon")
+
+
+def moves() -> st.SearchStrategy[str]:
+    often = st.sampled_from(COMMON)
+    return st.one_of(often, often, often, st.sampled_from([*MOVES, *RARELY]))
+
+
+class Watch:
+    """Looks at every step of a run and says what must never be seen."""
+
+    def __init__(self) -> None:
+        self.issued: list[TurnId] = []
+        self.saved: list[run.SaveCheckpoint] = []
+
+    def see(self, before: run.RunState, relay: Relay) -> None:
+        after = relay.state
+        self._fence_only_grows(before, after)
+        self._one_holder(relay)
+        self._one_chain(after)
+        self._one_checkpoint_a_round(before, relay)
+        self._drops_change_nothing(before, relay)
+        if before.status in OVER:
+            assert before == after
+        if relay.plan.task.rounds == len(self.saved):
+            assert Status.FINISHED is after.status
+        if after.status is Status.FINISHED:
+            assert relay.plan.task.rounds == len(self.saved)
+        for effect in relay.effects:
+            assert effect == decode(encode(effect), type(effect))
+
+    def _fence_only_grows(self, before: run.RunState, after: run.RunState) -> None:
+        assert before.expected.fence <= after.expected.fence
+        assert before.term <= after.term
+
+    def _one_holder(self, relay: Relay) -> None:
+        after = relay.state
+        assert (after.holder is not None) == (after.status is Status.RELAYING)
+        issues = [each for each in relay.effects if isinstance(each, run.IssueTurn)]
+        assert len(issues) <= 1
+        for issue in issues:
+            assert (after.expected, after.holder) == (issue.id, issue.site)
+            assert all(issue.id.fence > earlier.fence for earlier in self.issued)
+            self.issued.append(issue.id)
+        leases = [each for each in relay.effects if isinstance(each, run.StartLease)]
+        assert all(lease.id == after.expected for lease in leases)
+        assert len(leases) <= 1
+
+    def _one_chain(self, after: run.RunState) -> None:
+        chain = [after.base, *(record.sent for record in after.records)]
+        assert [ref.digest for ref in chain[:-1]] == [record.received for record in after.records]
+        assert chain[-1] == after.weights
+        hops = [record.id.hop for record in after.records]
+        assert sorted(set(hops)) == hops
+        for record in after.records:
+            assert after.round == record.id.round
+            assert after.itinerary[record.id.hop] == record.site
+
+    def _one_checkpoint_a_round(self, before: run.RunState, relay: Relay) -> None:
+        for saved in relay.effects:
+            if isinstance(saved, run.SaveCheckpoint):
+                assert len(self.saved) == saved.round
+                assert (before.weights, before.records) == (saved.weights, saved.records)
+                earlier = self.saved[-1].weights if self.saved else FIRST
+                assert before.base == earlier
+                accepted = [record.id.hop for record in saved.records]
+                passed = [skip.hop for skip in before.skipped if skip.round == saved.round]
+                assert list(range(len(before.itinerary))) == sorted(accepted + passed)
+                self.saved.append(saved)
+
+    def _drops_change_nothing(self, before: run.RunState, relay: Relay) -> None:
+        if any(isinstance(effect, run.Drop) for effect in relay.effects):
+            assert 1 == len(relay.effects)
+            assert before == relay.state
+
+
+@given(plan=run_plans(), data=st.data())
+def test_whatever_happens_a_run_keeps_its_promises(plan: run.Plan, data: st.DataObject) -> None:
+    relay, watch = Relay(plan), Watch()
+    watch.see(run.submitted(plan, FIRST), relay)
+    for move in data.draw(st.lists(moves(), max_size=STEPS)):
+        before = relay.state
+        relay({**MOVES, **RARELY}[move](data, relay))
+        watch.see(before, relay)
+    note(f"ends {relay.state.status}")
+
+    replayed = Relay(plan)
+    for event in relay.history[1:]:
+        replayed(decode(encode(event), type(event)))
+    assert relay.state == replayed.state
+
+
+@given(plan=run_plans(), data=st.data())
+def test_a_run_in_any_state_can_still_reach_its_end(plan: run.Plan, data: st.DataObject) -> None:
+    """No silent stall: once nothing goes wrong any more, the run goes on until it is over."""
+    relay = Relay(plan)
+    for move in data.draw(st.lists(moves(), max_size=STEPS // 2)):
+        relay(MOVES[move](data, relay) if move in MOVES else run.RelayLost())
+
+    for site in plan.sites:
+        relay(run.SiteHeard(site=site))
+    if relay.state.status is Status.PAUSED:
+        relay(run.ResumeRequested())
+    for _ in range(plan.task.rounds):
+        if relay.state.status not in OVER:
+            relay(run.ResumeRequested())
+            relay.finish_round()
+    assert relay.state.status in {Status.FINISHED, Status.FAILED}
+
+
+@given(plan=run_plans(), data=st.data())
+def test_something_always_watches_over_a_turn_that_is_out(
+    plan: run.Plan, data: st.DataObject
+) -> None:
+    """A lease runs for the expected turn whenever a turn is out, unless it is waited for."""
+    relay = Relay(plan)
+    lease: TurnId | None = None
+    for move in ["", *data.draw(st.lists(moves(), max_size=STEPS))]:
+        if move in MOVES:
+            relay(MOVES[move](data, relay))
+        for effect in relay.effects:
+            if isinstance(effect, run.StartLease):
+                lease = effect.id
+            if isinstance(effect, run.EndLease):
+                lease = None
+        if relay.state.holder is not None:
+            assert lease == relay.state.expected

@@ -1,0 +1,99 @@
+"""The import contracts hold, and each turns red when it is broken."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CORE = ROOT / "shared/tasuki/core"
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+CONTRACTS = {contract["id"]: contract["name"] for contract in SETTINGS["contracts"]}
+
+# Which contract must catch it, where it is put, and what is put there.
+VIOLATIONS = (
+    ("layers", "services/tasuki_controller/service.py", "import tasuki_site.service"),
+    ("layers", "services/tasuki_site/service.py", "import tasuki_controller.service"),
+    ("layers", "services/tasuki_site/service.py", "import tasuki_cli.main"),
+    ("layers", "shared/tasuki/transport/memory.py", "import tasuki_controller.service"),
+    ("layers", "shared/tasuki/wire/messages.py", "import tasuki.transport.memory"),
+    ("layers", "shared/tasuki/ports.py", "import tasuki.wire.names"),
+    ("layers", "shared/tasuki/core/run.py", "import tasuki.wire.messages"),
+    ("core", "shared/tasuki/core/turn.py", "import time"),
+    ("core", "shared/tasuki/core/order/draws.py", "import random"),
+    ("core", "shared/tasuki/core/model.py", "import pydantic"),
+    ("pika", "services/tasuki_site/service.py", "import pika"),
+    ("pika", "shared/tasuki/transport/memory.py", "from pika import spec"),
+    ("msgpack", "shared/tasuki/transport/memory.py", "import msgpack"),
+    ("msgpack", "services/tasuki_site/journal.py", "import msgpack"),
+    ("torch", "services/tasuki_controller/service.py", "import torch"),
+    ("torch", "services/tasuki_site/service.py", "import torch"),
+    ("torch", "shared/tasuki/flare/api.py", "import torch"),
+    ("prometheus", "services/tasuki_controller/service.py", "import prometheus_client"),
+)
+
+
+def test_the_tree_keeps_every_contract() -> None:
+    done = _lint(ROOT)
+
+    assert done.returncode == 0, done.stdout
+    assert [f"{name} KEPT" in done.stdout for name in CONTRACTS.values()] == [True] * len(CONTRACTS)
+
+
+def test_there_is_a_violation_for_every_contract() -> None:
+    assert {contract for contract, _, _ in VIOLATIONS} == set(CONTRACTS)
+
+
+@pytest.mark.parametrize(("contract", "path", "statement"), VIOLATIONS)
+def test_a_broken_contract_is_named(
+    tmp_path: Path, contract: str, path: str, statement: str
+) -> None:
+    for part in ("shared", "services"):
+        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / path).open("a") as module:
+        module.write(f"\n{statement}\n")
+
+    done = _lint(tmp_path)
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{CONTRACTS[contract]} BROKEN" in done.stdout
+
+
+@pytest.mark.parametrize("path", sorted(CORE.rglob("*.py")), ids=lambda path: path.stem)
+def test_the_core_imports_only_itself_and_the_standard_library(path: Path) -> None:
+    imported = {name for name in _imports(path) if not name.startswith("tasuki.core")}
+
+    assert {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names} == set()
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            names.add(node.module or "")
+    return names
+
+
+def _lint(tree: Path) -> subprocess.CompletedProcess[str]:
+    """Run import-linter on a tree, which comes before whatever is installed."""
+    paths = os.pathsep.join(str(tree / part) for part in ("shared", "services"))
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=tree,
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
