@@ -65,7 +65,7 @@ demo: $(TO_RUN)
 
 bench: $(DEV)
 	@.ci/provide rabbitmq
-	$(BIN)/python benchmarks/transport.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/transport.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""List the tests that a JUnit report says were skipped; fail if there are any, or no test at all."""
+"""List the tests that a JUnit report calls skipped; fail if there are any, or no test at all."""
 
 from __future__ import annotations
 

@@ -104,6 +104,8 @@ class _Federation:
         self._ledger = SqliteLedger(simulation.data.ledger_path)
         self._spool = Spool(self._folder / "spool")
         self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
+        # In memory, as the queues are: after a restart the controller gives the turn out again.
+        self._journals = migrations.connect(":memory:", migrations.JOURNAL)
         self._failed: str | None = None
         self._pause = asyncio.Event()
 
@@ -129,6 +131,7 @@ class _Federation:
             raise _first(group) from group
         finally:
             self._ledger.close()
+            self._journals.close()
         with suppress(OSError):  # what is left of it is still wanted
             self._spool.folder.rmdir()
         error = getattr(errors, self._failed or "", None) if state.status is Status.FAILED else None
@@ -189,13 +192,11 @@ class _Federation:
         return ControllerService(parts, watcher=self._watch)
 
     def _site(self, name: str) -> SiteService:
-        # In memory, as its queue is: after a restart the controller gives the turn out again.
-        journal = migrations.connect(":memory:", migrations.JOURNAL)
         return SiteService(
             Site(
                 name=name,
                 transport=self._queues.connect(name),
-                journal=Journal(journal, name),
+                journal=Journal(self._journals, name),
                 spool=Spool(self._spool.folder),
                 trainers=TrainerPool(lambda _: self._trainer(name), limit=1),
                 clock=SystemClock(),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from tasuki.core.model import Turn, TurnRecord
+from tasuki.core.model import CONTROLLER, Turn, TurnRecord
 from tasuki.core.turn import Phase, Progress, SiteState
 from tasuki.errors import DiskFull, StorageError
 from tasuki.ledger import migrations
@@ -52,7 +53,7 @@ class Journal:
             id.lane,
             progress.phase.value,
             self._came,
-            encode(progress.turn),
+            encode(_kept(progress)),
             None if record is None else encode(record),
         )
         self._execute("REPLACE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?)", values)
@@ -89,6 +90,14 @@ class Journal:
             if "full" in str(exc):
                 raise DiskFull("the disk of the site's journal is full; free space") from exc
             raise StorageError(f"the site's journal cannot be written: {exc}") from exc
+
+
+def _kept(progress: Progress) -> Turn:
+    """The turn without its history once the next site has that; the last site reports it again."""
+    turn = progress.turn
+    if progress.phase is Phase.DONE and turn.successor != CONTROLLER:
+        return replace(turn, history=())
+    return turn
 
 
 def open_journal(path: Path) -> tuple[sqlite3.Connection, bool]:

@@ -25,8 +25,6 @@ from tasuki.transport.memory import MemoryFederation
 from tasuki.transport.topology import topology
 from tasuki.wire import names
 
-pytest_plugins = ("support.broker_fixtures",)
-
 SITES = ("site-1", "site-2")
 TURNS_1 = names.turns_queue("site-1")
 WEIGHTS_1 = names.weights_stream("site-1")
@@ -36,14 +34,14 @@ KINDS = {
 }
 
 
-@pytest.fixture(params=["memory", "amqp"])
+@pytest.fixture(params=["memory", "amqp", "amqp on stock pika"])
 def federation(request: pytest.FixtureRequest) -> Federation:
     if request.param == "memory":
         return MemoryFederation(SITES)
     broker: Broker = request.getfixturevalue("broker")
     vhost: str = request.getfixturevalue("vhost")
     broker.provision(vhost, topology(SITES))
-    return BrokerFederation(broker, vhost)
+    return BrokerFederation(broker, vhost, is_fast=request.param == "amqp")
 
 
 def test_a_transport_is_one(federation: Federation) -> None:

@@ -38,7 +38,7 @@ def plain_loop(order: list[list[str]], *, seed: int = 7) -> str:
             label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
             turn_seed = int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
             state = walk.walk(state, turn_seed)
-    contiguous = {name: np.ascontiguousarray(value) for name, value in state.items()}
+    contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
     return f"blake3:{blake3(save(contiguous)).hexdigest()}"
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import mmap
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import pika
 import pytest
+from pika.adapters.blocking_connection import BlockingChannel
 
 from support.broker import Broker
 from support.proxy import Proxy
@@ -14,12 +18,10 @@ from support.transports import BrokerFederation, Inbox, Made, numbered, opened, 
 from support.waiting import until
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import BrokerUnreachable, NotPermitted
-from tasuki.ports import Settlement
+from tasuki.ports import Route, Settlement
 from tasuki.transport.amqp import LinkState, StateChange
 from tasuki.transport.topology import topology
 from tasuki.wire import names
-
-pytest_plugins = ("support.broker_fixtures",)
 
 TURNS_1 = names.turns_queue("site-1")
 WEIGHTS_1 = names.weights_stream("site-1")
@@ -324,6 +326,89 @@ def test_a_consumer_that_was_too_slow_for_the_broker_gets_its_message_again(
             assert await inbox.bodies(1) == [b"1"]
 
     run(scenario(), within_s=110)
+
+
+def test_a_message_that_the_broker_cannot_take_is_sent_again(
+    federation: BrokerFederation, broker: Broker
+) -> None:
+    """A queue that refuses what is too much: the only nacks that can be had at will."""
+    full = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    url = broker.url("admin", federation.vhost)
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("tasuki.weights.full", arguments=full)
+        channel.queue_bind("tasuki.weights.full", names.WEIGHTS, "full")
+
+        async def scenario() -> None:
+            async with opened(federation.connect("site-1")) as transport:
+                sending = asyncio.create_task(
+                    transport.publish(Route(exchange=names.WEIGHTS, key="full"), numbered(3))
+                )
+                await until(lambda: transport.counters.nacked_messages > 2, what="nacks")
+                assert not sending.done()
+                await until(lambda: take(channel) and sending.done(), what="all are taken")
+
+        run(scenario())
+
+
+def take(channel: BlockingChannel) -> bool:
+    return channel.basic_get("tasuki.weights.full", auto_ack=True)[0] is not None
+
+
+def test_a_fault_in_the_io_thread_costs_a_connection_and_nothing_else(
+    federation: BrokerFederation,
+) -> None:
+    async def scenario() -> None:
+        changes: list[StateChange] = []
+        async with opened(federation.connect("site-1", on_state=changes.append)) as transport:
+            inbox = Inbox(transport, Settlement.DONE)
+            await transport.consume(WEIGHTS_1, inbox, prefetch=8)
+            sending = asyncio.create_task(
+                transport.publish(names.to_weights("site-1"), Made(100, size=200_000))
+            )
+            await until(lambda: transport.counters.published_messages > 5, what="it runs")
+            for link in (transport._publishing, transport._consuming):  # noqa: SLF001 - to break it
+                link.call(lambda: 1 // 0)  # type: ignore[arg-type]
+            await sending
+            await until(
+                lambda: inbox.all and number(inbox.all[-1].body) == 99, what="the last arrived"
+            )
+
+            assert any("ZeroDivisionError" in change.reason for change in changes)
+            arrived = [number(delivery.body) for delivery in inbox.all]
+            assert list(dict.fromkeys(arrived)) == list(range(100))
+
+    run(scenario())
+
+
+def test_a_body_that_cannot_be_made_is_the_callers_error(federation: BrokerFederation) -> None:
+    class Broken(Made):
+        def __getitem__(self, index: Any) -> Any:
+            if index == 3:
+                raise RuntimeError("the file is gone")
+            return (b"x",)
+
+    async def scenario() -> None:
+        async with opened(federation.connect("site-1")) as transport:
+            with pytest.raises(RuntimeError, match="the file is gone"):
+                await transport.publish(names.to_weights("site-1"), Broken(5))
+            await transport.publish(names.to_weights("site-1"), numbered(1))
+
+    run(scenario())
+
+
+def test_nothing_holds_a_body_once_it_is_confirmed(federation: BrokerFederation) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect("site-1")) as transport:
+            mapped = mmap.mmap(-1, 8 * 2**20)
+            view = memoryview(mapped)
+            bodies = [(b"header", view[at : at + 2**20]) for at in range(0, len(view), 2**20)]
+            await transport.publish(names.to_weights("site-1"), bodies)
+            bodies.clear()
+            view.release()
+            mapped.close()  # raises if anyone still has a view
+
+    run(scenario())
 
 
 def test_the_controller_and_a_site_use_the_transport_at_once(

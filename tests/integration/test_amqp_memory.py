@@ -10,8 +10,6 @@ import pytest
 from support.broker import Broker
 from tasuki.transport.topology import topology
 
-pytest_plugins = ("support.broker_fixtures",)
-
 COUNT, SIZE = 300, 2**20
 MOST_KB = 64 * 1024
 

@@ -17,8 +17,6 @@ from tasuki.ports import Route
 from tasuki.transport.topology import declare, topology
 from tasuki.wire import names
 
-pytest_plugins = ("support.broker_fixtures",)
-
 FEDERATION = topology(["site-1", "site-2"])
 TURNS_1 = names.turns_queue("site-1")
 WEIGHTS_1 = names.weights_stream("site-1")

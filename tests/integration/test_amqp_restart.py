@@ -20,8 +20,6 @@ from tasuki.ports import Settlement
 from tasuki.transport.topology import topology
 from tasuki.wire import names
 
-pytest_plugins = ("support.broker_fixtures",)
-
 
 @pytest.fixture
 def federation(own_broker: Callable[..., Broker]) -> BrokerFederation:

@@ -1,6 +1,6 @@
 """The private broker as fixtures: one broker a session, one vhost a test.
 
-A test module asks for them with `pytest_plugins = ("support.broker_fixtures",)`.
+`tests/conftest.py` names this module as a plugin; import nothing from it.
 """
 
 from __future__ import annotations

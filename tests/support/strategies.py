@@ -14,7 +14,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 
 from support.runs import weights
-from tasuki.core.model import Plan, Task, Turn, TurnId, WeightsRef
+from tasuki.core.model import Failure, OnSilent, Plan, Task, Turn, TurnId, WeightsRef
 from tasuki.wire.messages import MESSAGES
 
 Strategy = st.SearchStrategy[Any]  # Any: of whatever the annotation says
@@ -48,6 +48,8 @@ def instances(kind: type) -> Strategy:
         return _turns()
     if kind is Plan:
         return _plans()
+    if kind is WeightsRef:
+        return REFS
     return st.builds(kind, **_fields(kind))
 
 
@@ -91,26 +93,16 @@ def _plans() -> st.SearchStrategy[Plan]:
     return st.builds(Plan, **fields)
 
 
-def run_plans() -> st.SearchStrategy[Plan]:
+@st.composite
+def run_plans(draw: st.DrawFn) -> Plan:
     """Plans that a run can be made from, small enough to reach their end."""
-
-    @st.composite
-    def plans(draw: st.DrawFn) -> Plan:
-        sites = tuple("abcd"[: draw(st.integers(1, 4))])
-        listed = st.lists(st.sampled_from(sites), min_size=1, max_size=4).map(tuple)
-        named = st.sampled_from(["fixed", "random", "random_without_same_in_a_row"])
-        plan = draw(instances(Plan))
-        failure = dataclasses.replace(
-            plan.failure,
-            min_sites=draw(st.integers(1, len(sites))),
-            max_attempts=draw(st.integers(1, 3)),
-        )
-        return Plan(
-            run="r",
-            sites=sites,
-            order=draw(named | listed),
-            task=Task(trainer="t", rounds=draw(st.integers(1, 3)), seed=draw(st.integers())),
-            failure=failure,
-        )
-
-    return plans()
+    sites = tuple("abcd"[: draw(st.integers(1, 4))])
+    listed = st.lists(st.sampled_from(sites), min_size=1, max_size=4).map(tuple)
+    named = st.sampled_from(["fixed", "random", "random_without_same_in_a_row"])
+    failure = Failure(
+        on_silent=draw(st.sampled_from(OnSilent)),
+        min_sites=draw(st.integers(1, len(sites))),
+        max_attempts=draw(st.integers(1, 3)),
+    )
+    task = Task(trainer="t", rounds=draw(st.integers(1, 3)), seed=draw(INTEGERS))
+    return Plan(run="r", sites=sites, order=draw(named | listed), task=task, failure=failure)

@@ -40,11 +40,13 @@ class BrokerFederation:
     broker: Broker
     vhost: str
     port: int | None = None
+    is_fast: bool = True
 
     def settings(self, user: str) -> AmqpSettings:
         settings = AmqpSettings.from_url(self.broker.url(user, self.vhost))
         # No patience with missing routes: this broker was not started just now.
-        return replace(settings, port=self.port or settings.port, recovery_s=0.0)
+        port = self.port or settings.port
+        return replace(settings, port=port, recovery_s=0.0, is_fast=self.is_fast)
 
     def connect(
         self,

@@ -140,10 +140,12 @@ class Spool:
             self._abandon(transfer)
             raise DigestMismatch(f"the weights that arrived are not {growing.weights.digest}")
         growing.file.close()
-        del self._growing[transfer]
         path = self.path(transfer, growing.weights)
-        with disk_errors(path):
-            self.part(transfer.hex()).replace(path)
+        try:
+            with disk_errors(path):
+                self.part(transfer.hex()).replace(path)
+        finally:
+            self._abandon(transfer)
 
     def _abandon(self, transfer: bytes) -> None:
         growing = self._growing.pop(transfer, None)

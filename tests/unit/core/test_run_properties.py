@@ -162,7 +162,7 @@ class Watch:
 def test_whatever_happens_a_run_keeps_its_promises(plan: run.Plan, data: st.DataObject) -> None:
     relay, watch = Relay(plan), Watch()
     watch.see(run.submitted(plan, FIRST), relay)
-    for move in data.draw(st.lists(moves(), max_size=STEPS)):
+    for move in data.draw(st.lists(moves(), min_size=STEPS // 4, max_size=STEPS)):
         before = relay.state
         relay({**MOVES, **RARELY}[move](data, relay))
         watch.see(before, relay)
@@ -199,7 +199,7 @@ def test_something_always_watches_over_a_turn_that_is_out(
     """A lease runs for the expected turn whenever a turn is out, unless it is waited for."""
     relay = Relay(plan)
     lease: TurnId | None = None
-    for move in ["", *data.draw(st.lists(moves(), max_size=STEPS))]:
+    for move in ["", *data.draw(st.lists(moves(), min_size=STEPS // 4, max_size=STEPS))]:
         if move in MOVES:
             relay(MOVES[move](data, relay))
         for effect in relay.effects:

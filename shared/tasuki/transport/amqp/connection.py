@@ -88,8 +88,8 @@ class Link:
             loop = IOLoop()
             with self._lock:
                 self._ioloop = loop
-            loop.add_callback(self._connect)
             loop.add_callback(self._work_off)
+            self.later(self._connect, delay_s=self.backoff_s(self._attempt) * bool(self._attempt))
             try:
                 loop.start()
             except Exception as exc:  # noqa: BLE001 - the thread's supervision: see below

@@ -12,7 +12,6 @@ module, tried once against the pika that is installed, and not used if anything 
 from __future__ import annotations
 
 import functools
-import inspect
 import struct
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -185,19 +184,24 @@ class FastConnection(SelectConnection):  # type: ignore[misc]
 @functools.cache
 def fits() -> bool:
     """Whether the pika that is installed is one that all of this was written for."""
-    return pika.__version__.startswith(_KNOWN) and _has_its_parts() and _reads() and _writes()
+    if not pika.__version__.startswith(_KNOWN) or not _has_its_parts():
+        return False
+    try:
+        return _reads() and _writes()
+    except Exception:  # noqa: BLE001 - a pika that differs may fail in any way
+        return False
 
 
 def _has_its_parts() -> bool:
     transport = io_services_utils._AsyncPlaintextTransport
-    source = inspect.getsource(io_services_utils._AsyncTransportBase)
+    mentioned = io_services_utils._AsyncTransportBase._produce.__code__.co_names
     return (
         hasattr(SelectConnection, "_proto_connection_made")
         and hasattr(SelectConnection, "_on_data_available")
         and hasattr(SelectConnection, "_output_marshaled_frames")
         and hasattr(SelectConnection, "_process_frame")
         and all(hasattr(transport, name) for name in ("_produce", "_consume", "abort"))
-        and all(name in source for name in ("_tx_buffers.popleft", "_tx_buffered_byte_count -="))
+        and {"_tx_buffers", "_tx_buffered_byte_count", "_sock"} <= set(mentioned)
     )
 
 

@@ -7,20 +7,18 @@ filled in turns, one body each: a report does not wait for the gigabytes before 
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from pika import BasicProperties, SelectConnection, spec
-from pika.channel import Channel
 from pika.frame import Method
 
 from tasuki.errors import Unroutable
-from tasuki.ports import Frames, Route
+from tasuki.ports import Route
 from tasuki.transport.amqp import fastpath, refusals
 from tasuki.transport.amqp.connection import Link
+from tasuki.transport.amqp.publication import Outlet, Publication
 from tasuki.transport.amqp.settings import AmqpSettings
 from tasuki.transport.amqp.state import Counters, LinkState
 
@@ -29,58 +27,7 @@ _SPARE = 4  # idle channels kept: opening one costs two round trips
 _BURST_BYTES = 4 * 2**20  # handed to pika between two looks at the socket
 _BACKLOG_BYTES = 2 * 2**20  # handed to pika and not yet to the socket: the rest can still be mixed
 
-Done = Callable[[Exception | None], None]
 OnChange = Callable[[LinkState, str, Exception | None], None]
-
-
-@dataclass(slots=True, eq=False)
-class Publication:
-    """One call of `publish`: which bodies are sent and which are confirmed."""
-
-    route: Route
-    bodies: Sequence[Frames]
-    done: Done
-    sent: int = 0
-    failures: int = 0
-    sent_most: int = 0
-    is_over: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def next_body(self) -> Frames | None:
-        """The next body, made now; None if the publication was cancelled."""
-        with self.lock:
-            return None if self.is_over else self.bodies[self.sent]
-
-    def cancel(self) -> None:
-        """From the caller's thread: once this returns, `bodies` is not asked for any more."""
-        with self.lock:
-            self.is_over = True
-
-    def end(self, error: Exception | None) -> None:
-        """Tell the caller, once."""
-        if not self.is_over:
-            self.is_over = True
-            self.done(error)
-
-
-@dataclass(slots=True, eq=False)
-class _Outlet:
-    """A channel in confirm mode and the publication that has it."""
-
-    channel: Channel
-    publication: Publication | None = None
-    tag: int = 0
-    unconfirmed: dict[int, int] = field(default_factory=dict)  # tag -> bytes, in order
-
-    def confirmed(self, tag: int, *, multiple: bool) -> list[int]:
-        """Remove what this confirm is about; the sizes."""
-        tags = [known for known in self.unconfirmed if known <= tag] if multiple else [tag]
-        return [self.unconfirmed.pop(known) for known in tags if known in self.unconfirmed]
-
-    def first_unconfirmed(self, publication: Publication) -> int:
-        """The index of the body to go on from when this channel is lost."""
-        oldest = next(iter(self.unconfirmed), self.tag + 1)
-        return publication.sent - (self.tag + 1 - oldest)
 
 
 class Publisher:
@@ -98,11 +45,11 @@ class Publisher:
         self._up_since = 0.0
         self._in_flight = 0
         self._waiting: deque[Publication] = deque()  # for a channel
-        self._ready: deque[_Outlet] = deque()  # have more to send
-        self._outlets: set[_Outlet] = set()
+        self._ready: deque[Outlet] = deque()  # have more to send
+        self._outlets: set[Outlet] = set()
         self._resting: set[Publication] = set()  # failed, and tried again after a pause
-        self._spare: list[_Outlet] = []
-        self._opening: set[_Outlet] = set()
+        self._spare: list[Outlet] = []
+        self._opening: set[Outlet] = set()
         self._is_pumping = False
 
     def submit(self, publication: Publication) -> None:
@@ -114,7 +61,7 @@ class Publisher:
         self._link.call(lambda: self._forget(publication))
 
     def on_up(self, connection: SelectConnection) -> None:
-        fastpath.when_drained(connection, self._pump_later)
+        fastpath.when_drained(connection, self._on_drained)
         self._up_since = time.monotonic()
         self._assign()
 
@@ -154,31 +101,31 @@ class Publisher:
             self._open(self._link.connection)
         self._pump()
 
-    def _occupy(self, outlet: _Outlet, publication: Publication) -> None:
+    def _occupy(self, outlet: Outlet, publication: Publication) -> None:
         outlet.publication = publication
         self._ready.append(outlet)
 
     def _open(self, connection: SelectConnection) -> None:
         channel = connection.channel(on_open_callback=lambda _: self._on_channel_open(outlet))
-        outlet: _Outlet = _Outlet(channel)
+        outlet: Outlet = Outlet(channel)
         self._opening.add(outlet)
         channel.add_on_close_callback(lambda _, error: self._on_channel_closed(outlet, error))
         channel.add_on_return_callback(lambda _, method, __, ___: self._on_return(outlet, method))
 
-    def _on_channel_open(self, outlet: _Outlet) -> None:
+    def _on_channel_open(self, outlet: Outlet) -> None:
         outlet.channel.confirm_delivery(
             lambda frame: self._on_confirm(outlet, frame),
             callback=lambda _: self._on_channel_ready(outlet),
         )
 
-    def _on_channel_ready(self, outlet: _Outlet) -> None:
+    def _on_channel_ready(self, outlet: Outlet) -> None:
         if outlet in self._opening:
             self._opening.remove(outlet)
             self._outlets.add(outlet)
             self._spare.append(outlet)
             self._assign()
 
-    def _on_channel_closed(self, outlet: _Outlet, error: Exception) -> None:
+    def _on_channel_closed(self, outlet: Outlet, error: Exception) -> None:
         if outlet in self._opening:
             self._opening.remove(outlet)
             self._link.later(self._assign, delay_s=self._link.backoff_s(0))
@@ -198,13 +145,13 @@ class Publisher:
         else:
             self._retry(publication, refusals.describe(error))
 
-    def _discard(self, outlet: _Outlet) -> None:
+    def _discard(self, outlet: Outlet) -> None:
         """Close a channel; its publication, if it goes on, starts at its first unconfirmed body."""
         self._release(outlet)
         if outlet.channel.is_open:
             outlet.channel.close()
 
-    def _release(self, outlet: _Outlet) -> None:
+    def _release(self, outlet: Outlet) -> None:
         self._outlets.discard(outlet)
         if outlet in self._ready:
             self._ready.remove(outlet)
@@ -255,6 +202,10 @@ class Publisher:
         connection = self._link.connection
         return connection is not None and fastpath.backlog(connection) >= _BACKLOG_BYTES
 
+    def _on_drained(self) -> None:
+        if self._ready:
+            self._pump_later()
+
     def _pump_later(self) -> None:
         if not self._is_pumping:
             self._is_pumping = True
@@ -264,7 +215,7 @@ class Publisher:
         self._is_pumping = False
         self._pump()
 
-    def _send_one(self, outlet: _Outlet) -> int:
+    def _send_one(self, outlet: Outlet) -> int:
         publication = outlet.publication
         assert publication is not None  # noqa: S101 - only outlets in use are ready
         try:
@@ -280,7 +231,7 @@ class Publisher:
         self._note_sent(outlet, publication, size)
         return size
 
-    def _note_sent(self, outlet: _Outlet, publication: Publication, size: int) -> None:
+    def _note_sent(self, outlet: Outlet, publication: Publication, size: int) -> None:
         outlet.tag += 1
         outlet.unconfirmed[outlet.tag] = size
         self._in_flight += size
@@ -297,7 +248,7 @@ class Publisher:
 
     # --- what the broker says of it
 
-    def _on_confirm(self, outlet: _Outlet, frame: Method) -> None:
+    def _on_confirm(self, outlet: Outlet, frame: Method) -> None:
         confirm, publication = frame.method, outlet.publication
         if publication is None or outlet not in self._outlets:
             return
@@ -317,7 +268,7 @@ class Publisher:
         self._counters.published_messages += len(sizes)
         self._counters.published_bytes += sum(sizes)
 
-    def _finish_if_done(self, outlet: _Outlet, publication: Publication) -> None:
+    def _finish_if_done(self, outlet: Outlet, publication: Publication) -> None:
         if outlet.unconfirmed or publication.sent < len(publication.bodies):
             return
         publication.end(None)
@@ -328,7 +279,7 @@ class Publisher:
         else:
             self._discard(outlet)
 
-    def _on_return(self, outlet: _Outlet, method: spec.Basic.Return) -> None:
+    def _on_return(self, outlet: Outlet, method: spec.Basic.Return) -> None:
         self._counters.returned_messages += 1
         publication = outlet.publication
         if publication is None or outlet not in self._outlets:

@@ -29,7 +29,7 @@ class StateChange:
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """Running totals since `open`. Written by the I/O threads, each field by one of them only."""
+    """Running totals since `open`. Each field is written by one thread only."""
 
     publish_reconnects: int = 0
     consume_reconnects: int = 0

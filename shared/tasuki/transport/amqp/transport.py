@@ -14,8 +14,10 @@ from functools import partial
 from tasuki.errors import BrokerUnreachable, NotPermitted, TransportError
 from tasuki.ports import Delivery, Frames, Handler, Route, Settlement
 from tasuki.transport.amqp.connection import Link
-from tasuki.transport.amqp.consumer import Consumer, Consumers
-from tasuki.transport.amqp.publisher import Publication, Publisher
+from tasuki.transport.amqp.consumer import Consumer
+from tasuki.transport.amqp.consumers import Consumers
+from tasuki.transport.amqp.publication import Publication
+from tasuki.transport.amqp.publisher import Publisher
 from tasuki.transport.amqp.settings import AmqpSettings
 from tasuki.transport.amqp.state import Counters, LinkState, StateChange
 
@@ -28,6 +30,8 @@ class AmqpTransport:
 
     Args:
         on_state: told on the event loop when a connection changes, for the log.
+
+    One that was closed, or could not be opened, is done with: make another.
 
     `publish` asks for its bodies on another thread, one at a time, and never after it has
     returned or was cancelled.

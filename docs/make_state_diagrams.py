@@ -1,0 +1,285 @@
+"""Draws the two machines of the core by running them.
+
+    python docs/make_state_diagrams.py [--check]
+
+Every state that a small federation can reach is given every event that can happen in it, and what
+the machines answer is written into `protocol.md`. Nothing here knows what they should answer.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tasuki.core import run, turn
+from tasuki.core.model import (
+    CONTROLLER,
+    Failure,
+    OnSilent,
+    Plan,
+    Task,
+    Turn,
+    TurnId,
+    TurnRecord,
+    WeightsRef,
+)
+
+PAGE = Path(__file__).with_name("protocol.md")
+SITES = ("site-1", "site-2", "site-3")
+ROUNDS = 2
+MAX_ATTEMPTS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """One arrow: what a machine did with an event that it did not drop."""
+
+    origin: str
+    event: str
+    target: str
+    effects: tuple[str, ...]
+
+
+# Both machines are explored alike: states that differ only in names and counters are one.
+
+Machine = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]  # Any: the states of either machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration:
+    """How to walk through a machine's states."""
+
+    step: Machine
+    illegal: type[Exception]
+    node: Callable[[Any], str]
+    key: Callable[[Any], object]
+    events: Callable[[Any], Iterable[Any]]
+    before: Callable[[Any, Any], Any] = lambda state, _: state
+
+    def moves(self, starts: Iterable[Any]) -> set[Move]:
+        """Every arrow that can be reached from these states."""
+        found: set[Move] = set()
+        ahead = list(starts)
+        known = {self.key(state) for state in ahead}
+        while ahead:
+            state = ahead.pop()
+            for event in self.events(state):
+                try:
+                    after, effects = self.step(self.before(state, event), event)
+                except self.illegal:
+                    continue
+                names = tuple(type(effect).__name__ for effect in effects)
+                if after == state and set(names) <= {"Drop", "Settle"}:
+                    continue
+                found.add(
+                    Move(
+                        origin=self.node(state),
+                        event=type(event).__name__,
+                        target=self.node(after),
+                        effects=tuple(dict.fromkeys(names)),
+                    )
+                )
+                if self.key(after) not in known:
+                    known.add(self.key(after))
+                    ahead.append(after)
+        return found
+
+
+# The run machine.
+
+
+def _run_starts() -> Iterator[run.RunState]:
+    for policy in OnSilent:
+        for min_sites in (1, len(SITES)):
+            plan = Plan(
+                run="run",
+                sites=SITES,
+                task=Task(trainer="trainer", rounds=ROUNDS),
+                failure=Failure(on_silent=policy, max_attempts=MAX_ATTEMPTS, min_sites=min_sites),
+            )
+            yield run.submitted(plan, _weights("first"))
+
+
+def _run_key(state: run.RunState) -> object:
+    return (
+        state.plan.failure,
+        state.status,
+        state.round,
+        state.hop,
+        state.itinerary,
+        state.at,
+        state.weights == state.base,
+        min(max(state.attempts, 0), MAX_ATTEMPTS),
+        tuple(sorted(state.silent)),
+        state.pausing,
+        state.unattended,
+        len(state.early),
+    )
+
+
+def _run_events(state: run.RunState) -> Iterator[run.Event]:
+    yield run.RunSubmitted()
+    yield run.WeightsArrived(weights=state.weights)
+    yield run.WeightsLost(weights=state.weights)
+    yield run.RelayLost()
+    yield run.PauseRequested()
+    yield run.ResumeRequested()
+    yield run.StopRequested()
+    for site in SITES:
+        yield run.SiteHeard(site=site)
+        yield run.SiteForgot(site=site)
+    if state.hop < len(state.itinerary):
+        id, site = state.expected, state.itinerary[state.hop]
+        record = _record(id, site, state.weights)
+        yield run.TurnFinished(record=record)
+        yield run.TurnFailed(id=id, site=site, error="TrainerRaised")
+        yield run.TurnReturned(id=id, site=site)
+        yield run.LeaseExpired(id=id)
+        if state.hop + 1 < len(state.itinerary):
+            later = _record(
+                replace(id, hop=id.hop + 1), state.itinerary[state.hop + 1], record.sent
+            )
+            yield run.TurnFinished(record=later)
+
+
+RUN = Exploration(
+    step=run.step,
+    illegal=run.IllegalEvent,
+    node=lambda state: state.status.value,
+    key=_run_key,
+    events=_run_events,
+)
+
+
+# The turn machine.
+
+IDLE = "idle"
+
+
+def _turn_node(state: turn.SiteState) -> str:
+    return IDLE if state.current is None else state.current.phase.value
+
+
+def _turn_key(state: turn.SiteState) -> object:
+    return (_turn_node(state), len(state.waiting), state.draining)
+
+
+def _turn_events(state: turn.SiteState) -> Iterator[turn.Event]:
+    lanes = {lane: fence[0] for lane, fence in state.seen.items()}
+    for name in ("a", "b"):
+        term = max(lanes.get((name, 0), 0), state.fenced.get((name, 0), 0)) + 1
+        yield turn.TurnArrived(turn=_turn(name, term), sender=CONTROLLER)
+        yield turn.TermRaised(run=name, lane=0, term=term)
+    yield turn.Restarted()
+    yield turn.DrainRequested()
+    if state.current is not None:
+        held = state.current.turn
+        yield turn.WeightsReady(id=held.id)
+        yield turn.TrainingFinished(record=_record(held.id, held.site, held.weights))
+        yield turn.TrainingFailed(id=held.id, error="TrainerRaised", detail="")
+        yield turn.HandedOver(id=held.id)
+
+
+def _as_journaled(state: turn.SiteState, event: object) -> turn.SiteState:
+    """What a restart finds: training is never written down, nor is a wish to drain."""
+    if not isinstance(event, turn.Restarted):
+        return state
+    if state.current is not None and state.current.phase is turn.Phase.TRAINING:
+        state = replace(state, current=replace(state.current, phase=turn.Phase.TAKEN))
+    return replace(state, draining=False)
+
+
+TURN = Exploration(
+    step=turn.step,
+    illegal=turn.IllegalEvent,
+    node=_turn_node,
+    key=_turn_key,
+    events=_turn_events,
+    before=_as_journaled,
+)
+
+
+# Small values of the right kind.
+
+
+def _weights(name: str) -> WeightsRef:
+    return WeightsRef(digest=f"blake3:{name.encode().hex():0>64}"[:71], size=1)
+
+
+def _record(id: TurnId, site: str, received: WeightsRef) -> TurnRecord:
+    sent = _weights(f"{id.round}-{id.hop}")
+    return TurnRecord(id=id, site=site, received=received.digest, sent=sent)
+
+
+def _turn(name: str, term: int) -> Turn:
+    return Turn(
+        id=TurnId(run=name, term=term, round=0, hop=0),
+        itinerary=("site-1", "site-2"),
+        weights=_weights("first"),
+        task=Task(trainer="trainer"),
+    )
+
+
+# Drawing.
+
+
+def diagram(moves: set[Move], *, start: str, ends: tuple[str, ...]) -> str:
+    """A picture for where states change, and a table of all that happens."""
+    arrows: dict[tuple[str, str], set[str]] = {}
+    for move in moves:
+        if move.origin != move.target:
+            arrows.setdefault((move.origin, move.target), set()).add(move.event)
+    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {start}"]
+    for (origin, target), events in sorted(arrows.items()):
+        lines.append(f"    {origin} --> {target}: {', '.join(sorted(events))}")
+    lines += [f"    {end} --> [*]" for end in ends]
+    return "\n".join([*lines, "```", "", *_table(moves)])
+
+
+def _table(moves: set[Move]) -> Iterator[str]:
+    yield "| in state | on event | goes to | may call for |"
+    yield "|---|---|---|---|"
+    cells: dict[tuple[str, str], tuple[set[str], dict[str, None]]] = {}
+    for move in sorted(moves, key=lambda move: (move.origin, move.event, move.target)):
+        targets, effects = cells.setdefault((move.origin, move.event), (set(), {}))
+        targets.add(move.target)
+        effects.update(dict.fromkeys(move.effects))
+    for (origin, event), (targets, effects) in cells.items():
+        called = ", ".join(sorted(effects)) or "nothing"
+        yield f"| {origin} | {event} | {', '.join(sorted(targets))} | {called} |"
+
+
+def drawn(page: str) -> str:
+    """The page with both machines as they are now."""
+    over = tuple(sorted(status.value for status in run.OVER))
+    run_machine = diagram(RUN.moves(_run_starts()), start=run.Status.SUBMITTED.value, ends=over)
+    turn_machine = diagram(TURN.moves([turn.SiteState(site="site-1")]), start=IDLE, ends=())
+    return _between(_between(page, "run", run_machine), "turn", turn_machine)
+
+
+def _between(page: str, name: str, content: str) -> str:
+    begin, end = f"<!-- begin {name} machine -->", f"<!-- end {name} machine -->"
+    found = re.search(f"{begin}.*?{end}", page, re.DOTALL)
+    if found is None:
+        raise SystemExit(f"{PAGE.name} has no place for the {name} machine: {begin} ... {end}")
+    return f"{page[: found.start()]}{begin}\n{content}\n{end}{page[found.end() :]}"
+
+
+def main(arguments: list[str]) -> int:
+    page = PAGE.read_text()
+    current = drawn(page)
+    if "--check" not in arguments:
+        PAGE.write_text(current)
+        return 0
+    if page == current:
+        return 0
+    sys.stderr.write(f"{PAGE.name} is out of date: run python docs/make_state_diagrams.py\n")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,82 @@
+"""A site under test: its machine, a journal that outlives it, and shorthand for turns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from support.runs import SITES, weights
+from tasuki.core import turn as machine
+from tasuki.core.model import CONTROLLER, Task, Turn, TurnId, TurnRecord
+from tasuki.core.turn import Lane, Phase, Progress, SiteState
+
+
+def turn(
+    *,
+    run: str = "r",
+    lane: int = 0,
+    term: int = 1,
+    round: int = 0,
+    hop: int = 1,
+    itinerary: tuple[str, ...] = SITES,
+) -> Turn:
+    id = TurnId(run=run, lane=lane, term=term, round=round, hop=hop)
+    return Turn(id=id, itinerary=itinerary, weights=weights(str(id)), task=Task(trainer="t"))
+
+
+def result(of: Turn) -> TurnRecord:
+    sent = weights(f"trained {of.id}")
+    return TurnRecord(id=of.id, site=of.site, received=of.weights.digest, sent=sent)
+
+
+class Site:
+    """Feeds a turn machine; `effects` are those of the last event.
+
+    `journal` is what is on disk: the newest turn of each lane, as `tasuki_site.journal` keeps it.
+    """
+
+    def __init__(self, name: str = "b") -> None:
+        self.state = SiteState(site=name)
+        self.effects: tuple[machine.Effect, ...] = ()
+        self.journal: dict[Lane, Progress] = {}
+
+    def __call__(self, event: machine.Event) -> tuple[machine.Effect, ...]:
+        self.state, self.effects = machine.step(self.state, event)
+        for effect in self.effects:
+            if isinstance(effect, machine.Journal):
+                id = effect.progress.turn.id
+                self.journal[id.run, id.lane] = effect.progress
+        return self.effects
+
+    @property
+    def kinds(self) -> list[str]:
+        return [type(effect).__name__ for effect in self.effects]
+
+    def take(self, turn: Turn, *, sender: str = CONTROLLER) -> tuple[machine.Effect, ...]:
+        return self(machine.TurnArrived(turn=turn, sender=sender))
+
+    def train(self, turn: Turn) -> None:
+        self.take(turn)
+        self(machine.WeightsReady(id=turn.id))
+
+    def keep(self, turn: Turn) -> TurnRecord:
+        self.train(turn)
+        self(machine.TrainingFinished(record=result(turn)))
+        return result(turn)
+
+    def restart(self) -> tuple[machine.Effect, ...]:
+        """What a crash leaves is the journal."""
+        rows = sorted(self.journal.values(), key=lambda row: row.phase is not Phase.TRAINED)
+        open_ = [row for row in rows if row.phase is not Phase.DONE]
+        self.state = SiteState(
+            site=self.state.site,
+            current=open_[0] if open_ else None,
+            waiting=tuple(open_[1:]),
+            seen={lane: row.turn.id.fence for lane, row in self.journal.items()},
+        )
+        done = tuple(row for row in rows if row.phase is Phase.DONE)
+        return self(machine.Restarted(done=done))
+
+
+def beyond(turn: Turn, **parts: int) -> Turn:
+    """The same turn elsewhere, its weights unchanged."""
+    return replace(turn, id=replace(turn.id, **parts))

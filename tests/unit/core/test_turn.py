@@ -1,0 +1,368 @@
+"""The turn machine by example: one test a promise."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.sites import Site, result, turn
+from tasuki.core import turn as machine
+from tasuki.core.model import CONTROLLER
+from tasuki.core.turn import Phase, Progress
+
+# A turn without trouble.
+
+
+def test_a_turn_is_journaled_before_its_message_is_settled() -> None:
+    site, mine = Site(), turn()
+    assert (
+        machine.Journal(progress=Progress(turn=mine)),
+        machine.Settle(),
+        machine.AwaitWeights(turn=mine),
+    ) == site.take(mine, sender="a")
+
+
+def test_training_starts_when_the_weights_are_there() -> None:
+    site, mine = Site(), turn()
+    site.take(mine)
+    assert (machine.StartTrainer(turn=mine),) == site(machine.WeightsReady(id=mine.id))
+
+
+def test_a_result_is_journaled_before_it_is_handed_over() -> None:
+    site, mine = Site(), turn()
+    record = site.keep(mine)
+    assert (
+        machine.Journal(progress=Progress(turn=mine, phase=Phase.TRAINED, record=record)),
+        machine.HandOver(turn=mine, record=record),
+    ) == site.effects
+
+
+def test_a_hand_over_is_journaled_before_it_is_reported() -> None:
+    site, mine = Site(), turn()
+    record = site.keep(mine)
+    assert (
+        machine.Journal(progress=Progress(turn=mine, phase=Phase.DONE, record=record)),
+        machine.ReportFinished(turn=mine, record=record),
+        machine.Idle(),
+    ) == site(machine.HandedOver(id=mine.id))
+
+
+def test_turns_of_other_runs_wait_in_the_order_in_which_they_came() -> None:
+    site = Site()
+    first, second, third = (turn(run=name) for name in ("z", "y", "x"))
+    site.keep(first)
+    assert ["Journal", "Settle"] == [type(effect).__name__ for effect in site.take(second)]
+    site.take(third)
+
+    site(machine.HandedOver(id=first.id))
+    assert machine.AwaitWeights(turn=second) == site.effects[-1]
+    site(machine.TrainingFailed(id=second.id, error="TrainerRaised", detail=""))
+    assert machine.AwaitWeights(turn=third) == site.effects[-1]
+
+
+def test_a_failed_turn_is_closed_and_reported_and_makes_room() -> None:
+    site, mine = Site(), turn()
+    site.train(mine)
+    site(machine.TrainingFailed(id=mine.id, error="TrainerDied", detail="out of memory"))
+
+    assert ["Journal", "ReportFailed", "Idle"] == site.kinds
+    assert Phase.DONE is site.journal["r", 0].phase
+    assert ["Drop", "Settle"] == [type(effect).__name__ for effect in site.take(mine)]
+
+
+# Turns that must not be taken.
+
+
+@pytest.mark.parametrize("sender", ["a", CONTROLLER])
+def test_a_turn_is_taken_from_its_predecessor_and_from_the_controller(sender: str) -> None:
+    assert "Journal" in [type(effect).__name__ for effect in Site().take(turn(), sender=sender)]
+
+
+@pytest.mark.parametrize("sender", ["b", "c", "stranger", ""])
+def test_a_turn_from_anybody_else_is_dropped(sender: str) -> None:
+    site, mine = Site(), turn()
+    before = site.state
+    assert (machine.Drop(id=mine.id, reason="wrong_sender"), machine.Settle()) == site.take(
+        mine, sender=sender
+    )
+    assert before == site.state
+
+
+def test_the_first_turn_of_a_round_comes_from_the_controller_alone() -> None:
+    site, mine = Site(), turn(hop=0, itinerary=("b", "a"))
+    site.take(mine, sender="a")
+    assert machine.Drop(id=mine.id, reason="wrong_sender") == site.effects[0]
+
+
+def test_a_turn_of_another_site_is_dropped() -> None:
+    site, other = Site("c"), turn()
+    assert machine.Drop(id=other.id, reason="wrong_site") == site.take(other)[0]
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ({}, "duplicate"),
+        ({"term": 1, "round": 9}, "stale_position"),
+        ({"round": 1, "hop": 1}, "stale_position"),
+        ({"hop": 1}, "stale_position"),
+    ],
+)
+def test_a_turn_that_is_not_above_what_was_seen_is_dropped(
+    parts: dict[str, int], reason: str
+) -> None:
+    site, order = Site(), ("a", "b", "c", "b")
+    here = {"term": 2, "round": 3, "hop": 3}
+    site.take(turn(**here, itinerary=order))
+    before = site.state
+
+    late = turn(**{**here, **parts}, itinerary=order)
+    assert (machine.Drop(id=late.id, reason=reason), machine.Settle()) == site.take(late)
+    assert before == site.state
+
+
+def test_a_turn_that_was_finished_is_not_trained_again() -> None:
+    site, mine = Site(), turn()
+    site.keep(mine)
+    site(machine.HandedOver(id=mine.id))
+    assert machine.Drop(id=mine.id, reason="duplicate") == site.take(mine)[0]
+
+
+def test_a_turn_of_a_fenced_term_is_dropped_though_none_was_seen() -> None:
+    site, late = Site(), turn(term=1)
+    site(machine.TermRaised(run="r", lane=0, term=2))
+    assert (machine.Drop(id=late.id, reason="stale_term"), machine.Settle()) == site.take(late)
+
+
+def test_lanes_and_runs_do_not_fence_one_another() -> None:
+    site = Site()
+    site(machine.TermRaised(run="r", lane=1, term=5))
+    site(machine.TermRaised(run="other", lane=0, term=5))
+    assert "Journal" in [type(effect).__name__ for effect in site.take(turn())]
+
+
+# Fences.
+
+
+def test_a_fence_aborts_the_trainer_of_an_older_term() -> None:
+    site, mine = Site(), turn()
+    site.train(mine)
+    site(machine.TermRaised(run="r", lane=0, term=2))
+    assert ["Settle", "AbortTrainer", "Journal", "Drop", "Idle"] == site.kinds
+    assert (None, Phase.DONE) == (site.state.current, site.journal["r", 0].phase)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        machine.WeightsReady(id=turn().id),
+        machine.TrainingFinished(record=result(turn())),
+        machine.TrainingFailed(id=turn().id, error="x", detail=""),
+        machine.HandedOver(id=turn().id),
+    ],
+)
+def test_nothing_that_a_fenced_turn_still_does_has_an_effect(event: machine.Event) -> None:
+    site, mine = Site(), turn()
+    site.train(mine)
+    site(machine.TermRaised(run="r", lane=0, term=2))
+    before = site.state
+    assert (machine.Drop(id=mine.id, reason="void"),) == site(event)
+    assert before == site.state
+
+
+def test_a_fence_does_not_touch_the_turn_of_its_own_term() -> None:
+    site, mine = Site(), turn(term=2)
+    site.train(mine)
+    assert (machine.Settle(),) == site(machine.TermRaised(run="r", lane=0, term=2))
+    assert Progress(turn=mine, phase=Phase.TRAINING) == site.state.current
+
+
+def test_a_fence_does_not_touch_a_waiting_turn_of_its_own_term() -> None:
+    """Bug: a turn that waited behind another run's was voided by the fence that came with it."""
+    site, mine = Site(), turn(term=2)
+    site.train(turn(run="other"))
+    site.take(mine)
+    assert (machine.Settle(),) == site(machine.TermRaised(run="r", lane=0, term=2))
+    assert (Progress(turn=mine),) == site.state.waiting
+
+
+def test_a_fence_voids_a_waiting_turn_of_an_older_term() -> None:
+    site, mine = Site(), turn(term=1)
+    site.train(turn(run="other"))
+    site.take(mine)
+    site(machine.TermRaised(run="r", lane=0, term=2))
+    assert ["Settle", "Journal", "Drop"] == site.kinds
+    assert () == site.state.waiting
+
+
+def test_a_fence_that_comes_twice_or_late_is_only_settled() -> None:
+    site = Site()
+    site(machine.TermRaised(run="r", lane=0, term=3))
+    before = site.state
+    for term in (3, 2, 0):
+        assert (machine.Settle(),) == site(machine.TermRaised(run="r", lane=0, term=term))
+    assert before == site.state
+
+
+def test_a_newer_turn_of_the_lane_aborts_the_older_one_and_is_taken() -> None:
+    site, new = Site(), turn(term=2)
+    site.train(turn(term=1))
+    site.take(new)
+    assert [
+        "AbortTrainer",
+        "Journal",
+        "Drop",
+        "Journal",
+        "Settle",
+        "AwaitWeights",
+    ] == site.kinds
+    assert Progress(turn=new) == site.journal["r", 0] == site.state.current
+
+
+def test_a_fenced_result_that_was_being_sent_is_not_handed_over_after_a_restart() -> None:
+    site = Site()
+    site.keep(turn(term=1))
+    site(machine.TermRaised(run="r", lane=0, term=2))
+    site.restart()
+    assert not [effect for effect in site.effects if isinstance(effect, machine.HandOver)]
+
+
+# What our own service must never do.
+
+
+@pytest.mark.parametrize("phase", [Phase.TAKEN, Phase.TRAINED])
+def test_a_result_that_nobody_is_training_for_is_a_bug_of_ours(phase: Phase) -> None:
+    site, mine = Site(), turn()
+    if phase is Phase.TAKEN:
+        site.take(mine)
+    else:
+        site.keep(mine)
+    before = site.state
+    with pytest.raises(machine.IllegalEvent, match=f"while {phase}"):
+        site(machine.TrainingFinished(record=result(mine)))
+    assert before == site.state
+
+
+def test_weights_that_are_reported_twice_start_one_trainer() -> None:
+    site, mine = Site(), turn()
+    site.train(mine)
+    assert (machine.Drop(id=mine.id, reason="duplicate"),) == site(
+        machine.WeightsReady(id=mine.id)
+    )
+
+
+def test_weights_of_a_waiting_turn_start_no_trainer() -> None:
+    site, mine = Site(), turn()
+    site.train(turn(run="other"))
+    site.take(mine)
+    assert (machine.Drop(id=mine.id, reason="void"),) == site(machine.WeightsReady(id=mine.id))
+
+
+def test_a_confirmation_before_there_is_a_result_is_dropped() -> None:
+    site, mine = Site(), turn()
+    site.train(mine)
+    assert (machine.Drop(id=mine.id, reason="void"),) == site(machine.HandedOver(id=mine.id))
+
+
+# Restarts.
+
+
+def test_a_site_without_a_journal_starts_idle() -> None:
+    assert (machine.Idle(),) == Site().restart()
+
+
+@pytest.mark.parametrize("phase", [Phase.TAKEN, Phase.TRAINING])
+def test_a_turn_that_was_not_trained_is_awaited_again_after_a_restart(phase: Phase) -> None:
+    site, mine = Site(), turn()
+    if phase is Phase.TAKEN:
+        site.take(mine)
+    else:
+        site.train(mine)
+    assert (machine.AwaitWeights(turn=mine),) == site.restart()
+    assert (machine.StartTrainer(turn=mine),) == site(machine.WeightsReady(id=mine.id))
+
+
+def test_a_result_is_handed_over_again_after_a_restart() -> None:
+    site, mine = Site(), turn()
+    record = site.keep(mine)
+    assert (machine.HandOver(turn=mine, record=record),) == site.restart()
+    site(machine.HandedOver(id=mine.id))
+    assert "ReportFinished" in site.kinds
+
+
+def test_a_finished_turn_is_reported_again_after_a_restart() -> None:
+    site, mine = Site(), turn()
+    record = site.keep(mine)
+    site(machine.HandedOver(id=mine.id))
+    assert (machine.ReportFinished(turn=mine, record=record), machine.Idle()) == site.restart()
+
+
+def test_a_failed_turn_is_not_reported_as_finished_after_a_restart() -> None:
+    site, mine = Site(), turn()
+    site.train(mine)
+    site(machine.TrainingFailed(id=mine.id, error="x", detail=""))
+    assert (machine.Idle(),) == site.restart()
+
+
+def test_waiting_turns_go_on_waiting_after_a_restart() -> None:
+    site, first, second = Site(), turn(), turn(run="other")
+    record = site.keep(first)
+    site.take(second)
+    assert (machine.HandOver(turn=first, record=record),) == site.restart()
+    site(machine.HandedOver(id=first.id))
+    assert machine.AwaitWeights(turn=second) == site.effects[-1]
+
+
+def test_a_redelivered_turn_is_settled_and_dropped_after_a_restart() -> None:
+    """Killed between journal and settle: the broker sends it again."""
+    site, mine = Site(), turn()
+    site.take(mine)
+    site.restart()
+    assert (machine.Drop(id=mine.id, reason="duplicate"), machine.Settle()) == site.take(mine)
+
+
+# The end of a service.
+
+
+def test_draining_an_idle_site_ends_it() -> None:
+    assert (machine.Idle(),) == Site()(machine.DrainRequested())
+
+
+def test_draining_gives_back_what_is_not_being_trained() -> None:
+    site, first, second = Site(), turn(), turn(run="other")
+    site.take(first)
+    site.take(second)
+    site(machine.DrainRequested())
+    assert ["Journal", "GiveBack", "Journal", "GiveBack", "Idle"] == site.kinds
+    assert {Phase.DONE} == {row.phase for row in site.journal.values()}
+
+
+def test_draining_finishes_what_is_being_trained() -> None:
+    site, mine, other = Site(), turn(), turn(run="other")
+    site.train(mine)
+    site.take(other)
+    site(machine.DrainRequested())
+    assert ["Journal", "GiveBack"] == site.kinds
+
+    site(machine.TrainingFinished(record=result(mine)))
+    assert ["Journal", "HandOver"] == site.kinds
+    site(machine.HandedOver(id=mine.id))
+    assert ["Journal", "ReportFinished", "Idle"] == site.kinds
+
+
+def test_a_draining_site_gives_new_turns_back() -> None:
+    site, mine = Site(), turn()
+    site.train(turn(run="other"))
+    site(machine.DrainRequested())
+    site.take(mine)
+    assert ["Journal", "Settle", "GiveBack"] == site.kinds
+    assert Phase.DONE is site.journal["r", 0].phase
+
+
+def test_a_draining_site_ends_when_a_newer_turn_aborts_its_trainer() -> None:
+    """Bug: nothing was left to do and nobody said so, so that the service never ended."""
+    site = Site()
+    site.train(turn(term=1))
+    site(machine.DrainRequested())
+    site.take(turn(term=2))
+    assert "AbortTrainer" == site.kinds[0]
+    assert ["GiveBack", "Idle"] == site.kinds[-2:]

@@ -1,0 +1,190 @@
+"""The turn machine under whatever may arrive, with crashes in between."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.sites import Site, result, turn
+from tasuki.core import turn as machine
+from tasuki.core.model import CONTROLLER, Turn, TurnId
+from tasuki.core.turn import Lane, Phase
+
+SMALL = st.integers(0, 3)
+RUNS = st.sampled_from(["r", "s"])
+TURNS = st.builds(
+    turn,
+    run=RUNS,
+    lane=st.integers(0, 1),
+    term=SMALL,
+    round=SMALL,
+    hop=st.sampled_from([0, 1, 2, 2, 3]),
+    itinerary=st.sampled_from([("b", "a", "b", "b"), ("a", "b", "b", "c"), ("c", "a", "b", "b")]),
+)
+SENDERS = st.sampled_from([CONTROLLER, CONTROLLER, CONTROLLER, "a", "b", "stranger"])
+MOVES = ["ready", "finish", "confirm", "fail", "fence", "drain", "crash"]
+Event = machine.Event | None  # None: a crash
+
+
+def mostly_current(data: st.DataObject, site: Site) -> Turn:
+    """The turn under way here, and now and then another."""
+    others = data.draw(TURNS)
+    current = site.state.current
+    return others if current is None else data.draw(st.sampled_from([current.turn] * 4 + [others]))
+
+
+def event(data: st.DataObject, site: Site, move: str) -> Event:
+    about = mostly_current(data, site)
+    match move:
+        case "arrive":
+            return machine.TurnArrived(turn=data.draw(TURNS), sender=data.draw(SENDERS))
+        case "ready":
+            return machine.WeightsReady(id=about.id)
+        case "finish":
+            return machine.TrainingFinished(record=result(about))
+        case "confirm":
+            return machine.HandedOver(id=about.id)
+        case "fail":
+            return machine.TrainingFailed(id=about.id, error="TrainerRaised", detail="")
+        case "fence":
+            return machine.TermRaised(
+                run=data.draw(RUNS), lane=data.draw(st.integers(0, 1)), term=data.draw(SMALL)
+            )
+        case "drain":
+            return machine.DrainRequested()
+    return None
+
+
+class Watch:
+    """Looks at every step of a site and says what must never be seen."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.taken: dict[Lane, TurnId] = {}
+        self.valid: dict[Lane, int] = {}  # of this life; a fence is not journaled
+        self.trainer: TurnId | None = None
+
+    def see(self, what: Event) -> None:
+        effects = self.site.effects
+        settled = sum(isinstance(effect, machine.Settle) for effect in effects)
+        comes_by_message = isinstance(what, machine.TurnArrived | machine.TermRaised)
+        assert settled == (1 if comes_by_message else 0)
+        if isinstance(what, machine.TurnArrived):
+            self._journaled_first(what.turn)
+        if isinstance(what, machine.TermRaised):
+            lane = (what.run, what.lane)
+            self.valid[lane] = max(self.valid.get(lane, 0), what.term)
+        if what is None:
+            self.trainer, self.valid = None, {}
+        for at, effect in enumerate(effects):
+            self._look_at(effect, effects[:at])
+        self._one_turn_a_lane()
+
+    def _journaled_first(self, turn: Turn) -> None:
+        """A turn is either on disk when its message goes, or dropped with a reason."""
+        effects = self.site.effects
+        before = effects[: effects.index(machine.Settle())]
+        journaled = any(
+            isinstance(effect, machine.Journal) and effect.progress.turn == turn
+            for effect in before
+        )
+        dropped = [each for each in before if isinstance(each, machine.Drop) and each.id == turn.id]
+        assert journaled != bool(dropped)
+        assert all(drop.reason for drop in dropped)
+        if journaled:
+            lane = (turn.id.run, turn.id.lane)
+            assert lane not in self.taken or turn.id.fence > self.taken[lane].fence
+            assert turn.id.term >= self.valid.get(lane, 0)
+            assert turn.site == self.site.state.site
+            self.taken[lane] = turn.id
+
+    def _look_at(self, effect: machine.Effect, before: tuple[machine.Effect, ...]) -> None:
+        match effect:
+            case machine.StartTrainer(turn=turn):
+                assert self.trainer is None
+                self._is_valid(turn.id)
+                self.trainer = turn.id
+            case machine.AbortTrainer(id=id):
+                assert self.trainer in {id, None}
+                self.trainer = None
+            case machine.HandOver(turn=turn, record=record):
+                self._is_valid(turn.id)
+                row = self.site.journal[turn.id.run, turn.id.lane]
+                assert (turn, Phase.TRAINED, record) == (row.turn, row.phase, row.record)
+                self.trainer = None
+            case machine.ReportFinished(turn=turn):
+                row = self.site.journal[turn.id.run, turn.id.lane]
+                assert (turn, Phase.DONE) == (row.turn, row.phase)
+            case machine.ReportFailed() | machine.GiveBack():
+                assert any(isinstance(earlier, machine.Journal) for earlier in before)
+                if isinstance(effect, machine.ReportFailed):
+                    self.trainer = None
+            case machine.Idle():
+                assert self.site.state.current is None
+                assert () == self.site.state.waiting
+
+    def _is_valid(self, id: TurnId) -> None:
+        lane = (id.run, id.lane)
+        assert id == self.taken[lane]
+        assert id.term >= self.valid.get(lane, 0)
+
+    def _one_turn_a_lane(self) -> None:
+        state = self.site.state
+        held = [*([state.current] if state.current else []), *state.waiting]
+        lanes = [(each.turn.id.run, each.turn.id.lane) for each in held]
+        assert len(set(lanes)) == len(lanes)
+        assert not (state.waiting and state.current is None)
+        assert not (state.waiting and state.draining)
+        for lane, seen in state.seen.items():
+            assert self.taken[lane].fence == seen
+
+
+def illegal(site: Site, what: Event) -> bool:
+    """A result that no trainer of ours can have made: the service never says this."""
+    current = site.state.current
+    return (
+        isinstance(what, machine.TrainingFinished)
+        and current is not None
+        and current.turn.id == what.record.id
+        and current.phase is not Phase.TRAINING
+    )
+
+
+@given(
+    moves=st.lists(st.one_of(st.just("arrive"), st.sampled_from(MOVES)), min_size=10, max_size=40),
+    data=st.data(),
+)
+def test_whatever_arrives_a_site_keeps_its_promises(
+    moves: list[str], data: st.DataObject
+) -> None:
+    site = Site()
+    watch = Watch(site)
+    for move in moves:
+        what = event(data, site, move)
+        if illegal(site, what):
+            continue
+        before = site.state
+        if what is None:
+            site.restart()
+        else:
+            site(what)
+            assert (site.state, site.effects) == machine.step(before, what)
+        watch.see(what)
+
+
+@given(
+    moves=st.lists(st.one_of(st.just("arrive"), st.sampled_from(MOVES)), max_size=20),
+    data=st.data(),
+)
+def test_a_draining_site_always_comes_to_its_end(moves: list[str], data: st.DataObject) -> None:
+    site = Site()
+    ended = False
+    for move in [*moves, "drain"]:
+        what = event(data, site, move)
+        if what is None or illegal(site, what):
+            continue
+        was_draining = site.state.draining
+        site(what)
+        ended = (ended and was_draining) or machine.Idle() in site.effects
+        if site.state.draining:
+            assert ended == (site.state.current is None)

@@ -1,0 +1,92 @@
+"""The documentation says what the code does."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tasuki import errors
+from tasuki.errors import TasukiError
+from tasuki.wire.messages import MESSAGES
+
+ROOT = Path(__file__).parents[2]
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+PROTOCOL = (ROOT / "docs/protocol.md").read_text()
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+)
+ERRORS = sorted(
+    (
+        kind
+        for _, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, TasukiError)
+    ),
+    key=lambda kind: kind.exit_code,
+)
+HEADING = re.compile(r"^### (\d+) (\w+)$", re.MULTILINE)
+SECTIONS = {(int(code), name) for code, name in HEADING.findall(OPERATIONS)}
+
+
+def test_the_state_diagrams_are_those_of_the_machines() -> None:
+    script = ROOT / "docs/make_state_diagrams.py"
+
+    done = subprocess.run(
+        [sys.executable, script, "--check"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_exit_codes_are_unique() -> None:
+    codes = Counter(kind.exit_code for kind in ERRORS)
+
+    assert {code for code, times in codes.items() if times > 1} == set()
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_an_error_has_an_exit_code_of_its_own(kind: type[TasukiError]) -> None:
+    assert "exit_code" in vars(kind)
+    assert 0 < kind.exit_code < 126  # from there on codes belong to the shell
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_an_error_has_a_sentence_for_the_operator(kind: type[TasukiError]) -> None:
+    assert str(kind()) == inspect.cleandoc(vars(kind)["__doc__"])
+    assert str(kind()).endswith(".")
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_an_error_has_a_section_that_says_what_to_do(kind: type[TasukiError]) -> None:
+    assert (kind.exit_code, kind.__name__) in SECTIONS
+
+
+def test_no_section_is_about_an_error_that_is_gone() -> None:
+    assert {(kind.exit_code, kind.__name__) for kind in ERRORS} == SECTIONS
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_the_tree_in_the_module_has_every_error(kind: type[TasukiError]) -> None:
+    assert re.search(rf"\b{kind.__name__}\b", errors.__doc__ or "")
+
+
+@pytest.mark.parametrize("name", sorted(name for name in MESSAGES if "." not in name))
+def test_a_message_has_a_row_in_the_protocol(name: str) -> None:
+    assert f"| `{name}` |" in PROTOCOL
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    inside = [target for target in targets if "://" not in target]
+
+    assert [target for target in inside if not (page.parent / target).exists()] == []

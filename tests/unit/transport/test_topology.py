@@ -1,0 +1,96 @@
+"""The topology as data."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tasuki.core.model import CONTROLLER
+from tasuki.transport.topology import Permissions, Sizes, definitions, is_stream, topology
+from tasuki.wire import names
+
+SITES = ("site-1", "site-2", "a.b_c")
+
+
+def permissions(user: str) -> Permissions:
+    return next(p for p in topology(SITES).permissions if p.user == user)
+
+
+def test_every_route_leads_to_one_queue_except_control_for_all() -> None:
+    routes = [route for queue in topology(SITES).queues for route in queue.routes]
+
+    assert {route for route in routes if routes.count(route) > 1} == {names.to_control()}
+    for site in SITES:
+        assert {names.to_turns(site), names.to_weights(site), names.to_control(site)} <= set(routes)
+    assert {names.to_controller(), names.to_weights(CONTROLLER)} <= set(routes)
+
+
+def test_every_route_starts_at_an_exchange_that_exists() -> None:
+    built = topology(SITES)
+    exchanges = {exchange.name for exchange in built.exchanges}
+
+    assert {route.exchange for queue in built.queues for route in queue.routes} == exchanges
+
+
+def test_streams_and_only_streams_are_called_so() -> None:
+    for queue in topology(SITES).queues:
+        assert is_stream(queue.name) == (queue.arguments["x-queue-type"] == "stream")
+
+
+def test_a_stream_keeps_what_it_was_given_room_for() -> None:
+    built = topology(SITES, sizes=Sizes(stream_bytes=10**9, segment_bytes=10**8))
+    streams = [queue for queue in built.queues if is_stream(queue.name)]
+
+    assert len(streams) == len(SITES) + 1
+    for stream in streams:
+        assert stream.arguments["x-max-length-bytes"] == 10**9
+        assert stream.arguments["x-stream-max-segment-size-bytes"] == 10**8
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_a_site_may_read_its_own_queues_and_nothing_else(site: str) -> None:
+    own = {names.turns_queue(site), names.weights_stream(site), names.control_queue(site)}
+    readable = {
+        queue.name
+        for queue in topology(SITES).queues
+        if re.search(permissions(site).read, queue.name)
+    }
+
+    assert readable == own
+
+
+def test_a_dot_in_a_sites_name_is_a_dot() -> None:
+    assert not re.search(permissions("a.b_c").read, names.turns_queue("axb_c"))
+
+
+def test_the_controller_may_read_every_stream_the_reports_and_the_dead() -> None:
+    readable = {
+        queue.name
+        for queue in topology(SITES).queues
+        if re.search(permissions(CONTROLLER).read, queue.name)
+    }
+    streams = {names.weights_stream(reader) for reader in (*SITES, CONTROLLER)}
+
+    assert readable == streams | {names.REPORTS, names.DEAD}
+
+
+@pytest.mark.parametrize("user", [*SITES, CONTROLLER])
+def test_nobody_may_configure_anything_or_publish_past_the_exchanges(user: str) -> None:
+    allowed = permissions(user)
+
+    assert allowed.configure == "^$"
+    assert not re.search(allowed.write, "")
+    assert not re.search(allowed.write, "amq.default")
+    assert not re.search(allowed.write, names.turns_queue("site-1"))
+
+
+def test_definitions_are_json_and_complete() -> None:
+    built = topology(SITES)
+    document = json.loads(json.dumps(definitions(built, vhost="relay")))
+
+    assert len(document["queues"]) == len(built.queues)
+    assert len(document["bindings"]) == sum(len(queue.routes) for queue in built.queues)
+    assert {one["vhost"] for part in document.values() for one in part} == {"relay"}
+    assert all(queue["durable"] for queue in document["queues"])
