@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST_ARGS ?=
 
 DEV := $(VENV)/.tasuki-dev
@@ -27,6 +27,7 @@ help:
 	@echo "make clean        remove what these commands made; your runs in .tasuki stay"
 
 dev: $(DEV)
+	@echo "ready: source $(BIN)/activate"
 
 $(DEV): pyproject.toml
 	@.ci/provide venv $(VENV)

@@ -1,6 +1,6 @@
 """How long a hand-over takes: chunks into the next site's stream, then the turn into its queue.
 
-    PYTHONPATH=shared:services:tests python benchmarks/transport.py [--gigabyte] [--rounds N]
+    PYTHONPATH=shared:tests python benchmarks/transport.py [--gigabyte] [--rounds N]
 
 From the first byte sent until all is confirmed to the sender and delivered to the receiver, which
 is a process of its own. Compared with the same bytes over loopback TCP through a relay ("two-leg",

@@ -92,10 +92,16 @@ class SiteService:
         self._broken: dict[bytes, WeightsError | TasukiError] = {}
         self._drained = asyncio.Event()
         self._stopped = asyncio.Event()
+        self.is_ready = False
         self._log = log.bind(site=site.name)
 
+    @property
+    def has_turn(self) -> bool:
+        """Whether a turn is under way here."""
+        return self._state.current is not None
+
     async def run(self) -> None:
-        """Serve until `drain` has finished.
+        """Serve until `drain` has finished. `is_ready` once turns can come.
 
         Raises:
             TransportError, StorageError: the service cannot go on; start it again.
@@ -108,6 +114,7 @@ class SiteService:
                 if site.idle_beat_s is not None:
                     serving.append(self._spawn(self._beat_idly(site.idle_beat_s)))
                 await self._start()
+                self.is_ready = True
                 await self._stopped.wait()
                 await self._reports.join()
                 for task in serving:

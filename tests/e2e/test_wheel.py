@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(300)  # builds and installs: the network may be slow
+
 ROOT = Path(__file__).parents[2]
 
 # Imports every module of a package and then says what else came along.
@@ -82,7 +84,7 @@ def _run(*command: str | Path) -> str:
         cwd=ROOT.anchor,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -22,7 +23,8 @@ def url(broker: Broker, vhost: str) -> str:
 
 def probe(url: str, role: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "support.memory_probe", url, role, str(COUNT), str(SIZE)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}  # as pytest has made it
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | path)
 
 
 def cost_kb(process: subprocess.Popen[str]) -> int:

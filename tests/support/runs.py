@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from blake3 import blake3
 
@@ -17,6 +17,11 @@ E = TypeVar("E")
 def weights(label: str) -> WeightsRef:
     """Weights that differ if their labels do."""
     return WeightsRef(digest=f"blake3:{blake3(label.encode()).hexdigest()}", size=len(label) + 1)
+
+
+def moved(id: TurnId, **parts: Any) -> TurnId:  # Any: of each part's own type
+    """The same identity but for these parts."""
+    return replace(id, **parts)
 
 
 FIRST = weights("first")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from support.runs import SITES, weights
 from tasuki.core import turn as machine
 from tasuki.core.model import CONTROLLER, Task, Turn, TurnId, TurnRecord
@@ -75,8 +73,3 @@ class Site:
         )
         done = tuple(row for row in rows if row.phase is Phase.DONE)
         return self(machine.Restarted(done=done))
-
-
-def beyond(turn: Turn, **parts: int) -> Turn:
-    """The same turn elsewhere, its weights unchanged."""
-    return replace(turn, id=replace(turn.id, **parts))

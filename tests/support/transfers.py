@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from tasuki.core.model import TurnId, WeightsRef
 from tasuki.wire.chunks import Chunk, transfer_id
 from tasuki.wire.digest import Hasher
+from tasuki.wire.spool import Spool
 
 IDENTITY = TurnId(run="r", lane=0, term=1, round=2, hop=3)
 
@@ -25,3 +31,14 @@ def chunks(
         Chunk(transfer=transfer, weights=weights, at=at, data=data[at : at + step])
         for at in range(0, len(data), step)
     ]
+
+
+@contextmanager
+def temporary_spool() -> Iterator[Spool]:
+    """A spool for one example; its open files are closed whatever becomes of it."""
+    with tempfile.TemporaryDirectory() as name:
+        spool = Spool(Path(name))
+        try:
+            yield spool
+        finally:
+            spool.clear()

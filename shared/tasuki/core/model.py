@@ -102,7 +102,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPolicy:
-    """Which checkpoints to keep. `best` names a metric; more is better unless `best_mode` is min."""
+    """What to keep. `best` names a metric; more is better unless `best_mode` is min."""
 
     every_n_rounds: int = 1
     keep: int = 5

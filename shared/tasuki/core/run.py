@@ -244,7 +244,7 @@ class EndLease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectWeights:
-    """Get these weights onto the controller's disk, then report `WeightsArrived` or `WeightsLost`."""
+    """Get these weights onto our disk, then report `WeightsArrived` or `WeightsLost`."""
 
     weights: WeightsRef
     at: str

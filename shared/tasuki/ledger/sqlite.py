@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,14 +77,8 @@ class SqliteLedger:
         seq, previous = self.head(run)
         hash = row_hash(previous, run, seq + 1, at, event, outcome)
         row = Row(run=run, seq=seq + 1, at=at, event=event, outcome=outcome, hash=hash)
-        try:
-            return row, self._write(row, effects)
-        except sqlite3.Error as exc:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            if "full" in str(exc):
-                raise DiskFull(f"the disk is full at {self._path}; free space and resume") from exc
-            raise StorageError(f"{self._path}: {exc}") from exc
+        with self._disk_errors():
+            return row, self._write(row, list(effects))
 
     def head(self, run: str) -> tuple[int, str]:
         """The number and the hash of a run's newest row."""
@@ -106,7 +101,7 @@ class SqliteLedger:
         query = "SELECT run, seq, at, event, outcome, hash FROM rows WHERE run = ? ORDER BY seq"
         seq = 0
         try:
-            for name, seq, at, event, outcome, hash in self._db.execute(query, (run,)):  # noqa: B007
+            for name, seq, at, event, outcome, hash in self._db.execute(query, (run,)):
                 yield Row(run=name, seq=seq, at=at, event=event, outcome=outcome, hash=hash)
         except sqlite3.Error as exc:
             raise LedgerBroken(f"{self._path} cannot be read after row {seq}: {exc}") from exc
@@ -136,10 +131,26 @@ class SqliteLedger:
         ]
 
     def strike(self, pending: Pending) -> None:
-        """This effect is done."""
-        self._db.execute("DELETE FROM outbox WHERE id = ?", (pending.id,))
+        """This effect is done.
 
-    def _write(self, row: Row, effects: Iterable[bytes]) -> list[Pending]:
+        Raises:
+            DiskFull, StorageError: it is not struck out, and will be done again.
+        """
+        with self._disk_errors():
+            self._db.execute("DELETE FROM outbox WHERE id = ?", (pending.id,))
+
+    @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as exc:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if "full" in str(exc):
+                raise DiskFull(f"the disk is full at {self._path}; free space and resume") from exc
+            raise StorageError(f"{self._path}: {exc}") from exc
+
+    def _write(self, row: Row, effects: list[bytes]) -> list[Pending]:
         self._db.execute("BEGIN IMMEDIATE")
         values = (row.run, row.seq, row.at, row.event, row.outcome, row.hash)
         self._db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", values)

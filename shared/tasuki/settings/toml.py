@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
 
 from tasuki.errors import SettingsError
@@ -22,8 +23,22 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
 
 
-def read(path: Path, model: type[M]) -> M:
+def _seen_from_its_file(path: Path, info: ValidationInfo) -> Path:
+    return (info.context or {}).get("folder", Path()) / path.expanduser()
+
+
+SettingsPath = Annotated[Path, AfterValidator(_seen_from_its_file)]
+"""A path in a settings file: a relative one is seen from the folder of that file."""
+
+Keys = tuple[str, ...]
+"""Where a value stands in a settings file: its tables and its own name."""
+
+
+def read(path: Path, model: type[M], *, overrides: Mapping[Keys, str] | None = None) -> M:
     """The settings in a file.
+
+    Args:
+        overrides: values that win over those in the file.
 
     Raises:
         SettingsError: it is missing, is not TOML, or has keys or values that are wrong.
@@ -34,15 +49,53 @@ def read(path: Path, model: type[M]) -> M:
         raise SettingsError(f"there is no file {path}") from None
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"{path} cannot be read: {exc}") from exc
+    folder = path.resolve().parent
+    return parse(text, model, name=str(path), folder=folder, overrides=overrides)
+
+
+def parse(
+    text: str,
+    model: type[M],
+    *,
+    name: str,
+    folder: Path | None = None,
+    overrides: Mapping[Keys, str] | None = None,
+) -> M:
+    """The settings in a text.
+
+    Args:
+        name: what messages call it.
+        folder: where relative paths are seen from.
+
+    Raises:
+        SettingsError: it is not TOML, or has keys or values that are wrong.
+    """
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise SettingsError(f"{path} is not TOML: {exc}{_shown_line(text, str(exc))}") from exc
+        raise SettingsError(f"{name} is not TOML: {exc}{_shown_line(text, str(exc))}") from exc
+    for keys, value in (overrides or {}).items():
+        _put(content, keys, value)
     try:
-        return model.model_validate(content)
+        return model.model_validate(content, context={"folder": folder or Path()})
     except ValidationError as exc:
         problems = [_problem(error, text, model) for error in exc.errors()]
-        raise SettingsError("\n".join([f"{path}:", *problems])) from exc
+        raise SettingsError("\n".join([f"{name}:", *problems])) from exc
+
+
+def from_environment(environment: Mapping[str, str], known: Mapping[str, Keys]) -> dict[Keys, str]:
+    """What the environment sets of these variables."""
+    return {keys: environment[name] for name, keys in known.items() if name in environment}
+
+
+def _put(content: dict[str, Any], keys: Keys, value: str) -> None:  # Any: TOML
+    *tables, last = keys
+    for table in tables:
+        inner = content.setdefault(table, {})
+        if not isinstance(inner, dict):
+            return  # the model says what is wrong with it
+        content = inner
+    content[last] = value
 
 
 def _shown_line(text: str, message: str) -> str:

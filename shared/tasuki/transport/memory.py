@@ -136,9 +136,18 @@ class _Subscription:
 
 
 class MemoryFederation:
-    """All queues of one federation."""
+    """All queues of one federation.
 
-    def __init__(self, sites: Iterable[str], *, retain_bytes: int = 8 * 2**20) -> None:
+    Args:
+        retain_bytes: how much of a stream is kept for reading again.
+        is_durable: the queues outlive the services that use them, as a broker's do; so they do
+            where services are restarted within one process.
+    """
+
+    def __init__(
+        self, sites: Iterable[str], *, retain_bytes: int = 8 * 2**20, is_durable: bool = False
+    ) -> None:
+        self.is_durable = is_durable
         self._queues: dict[str, _Queue] = {}
         self._bindings: dict[Route, list[_Queue]] = {}
         self.fault: Fault | None = None
@@ -199,9 +208,8 @@ class MemoryFederation:
 class MemoryTransport:
     """One identity's connection to a `MemoryFederation`."""
 
-    is_durable = False
-
     def __init__(self, federation: MemoryFederation, user: str) -> None:
+        self.is_durable = federation.is_durable
         self._federation = federation
         self._user = user
         self._readers: list[tuple[_Queue, _Reader]] = []

@@ -73,7 +73,7 @@ class Spool:
     def add(self, chunk: Chunk) -> bool:
         """Take in a chunk; True when it completed its transfer.
 
-        Chunks come in order, some twice, perhaps cut at other places by a sender that was restarted.
+        Chunks come in order, some twice, perhaps cut at other places by a sender that started anew.
         One that does not continue what is here is passed over: the sender will start again.
 
         Raises:

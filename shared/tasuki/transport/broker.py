@@ -1,0 +1,46 @@
+"""A service's connection to RabbitMQ as its settings say, and whether it is up just now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import structlog
+
+from tasuki.settings.broker import BrokerTable
+from tasuki.transport.amqp import AmqpSettings, AmqpTransport, LinkState, StateChange
+
+log = structlog.get_logger()
+
+_LOST = {LinkState.DOWN, LinkState.REFUSED}
+
+
+class BrokerConnection:
+    """The transport of one service; its changes are logged.
+
+    Raises:
+        SettingsError: the password or the certificates cannot be read.
+    """
+
+    def __init__(self, table: BrokerTable) -> None:
+        settings = AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls())
+        settings = replace(settings, heartbeat_s=table.heartbeat_s, patience_s=table.patience_s)
+        self.transport = AmqpTransport(settings, on_state=self._note)
+        self._up: dict[str, bool] = {}
+
+    @property
+    def is_up(self) -> bool:
+        """Whether both of its connections are open."""
+        return len(self._up) > 1 and all(self._up.values())
+
+    def _note(self, change: StateChange) -> None:
+        if change.state is LinkState.UP:
+            self._up[change.link] = True
+        elif change.state in _LOST:
+            self._up[change.link] = False
+        tell = log.info if change.state in {LinkState.UP, LinkState.UNBLOCKED} else log.warning
+        tell(
+            "broker connection changed",
+            link=change.link,
+            state=change.state.value,
+            reason=change.reason,
+        )

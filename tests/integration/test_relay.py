@@ -1,0 +1,217 @@
+"""The real services on queues in memory, with sites that die and messages that go astray."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+from support.relay import relay
+
+from tasuki.core.run import RunState, Status, TurnFinished
+from tasuki.ports import Route
+from tasuki.wire import names
+from tasuki_controller import history
+
+ORDER = '["site-2", "site-1", "site-3"]'
+Fault = Callable[[Route, bytes], Iterable[bytes]]
+
+
+def undisturbed(folder: Path, **changes: object) -> str:
+    """The digest that the same run has when nothing goes wrong."""
+
+    async def run() -> str:
+        async with relay(folder, order=ORDER, **changes) as it:
+            it.submit()
+            return (await it.until_over()).weights.digest
+
+    folder.mkdir()
+    return asyncio.run(run())
+
+
+def with_fault(folder: Path, fault: Fault, **changes: object) -> RunState:
+    async def run() -> RunState:
+        async with relay(folder, order=ORDER, **changes) as it:
+            it.queues.fault = fault
+            it.submit()
+            state = await it.until_over()
+            it.ledger.verify(it.run)
+            assert history.replay(it.ledger.rows(it.run)) == state
+            return state
+
+    folder.mkdir()
+    return asyncio.run(run())
+
+
+def test_messages_that_come_twice_change_nothing(tmp_path: Path) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    state = with_fault(tmp_path / "twice", lambda _, body: [body, body])
+    assert state.status is Status.FINISHED
+    assert state.weights.digest == expected
+    assert state.turns == 9
+
+
+def test_reports_that_are_lost_are_made_up_for_by_the_next(tmp_path: Path) -> None:
+    expected = undisturbed(tmp_path / "whole")
+
+    def lose_turn_reports(route: Route, body: bytes) -> list[bytes]:
+        return [] if route.exchange == names.REPORTS and b"TurnDone" in body else [body]
+
+    state = with_fault(tmp_path / "lost", lose_turn_reports)
+    assert state.status is Status.FINISHED
+    assert state.weights.digest == expected
+    assert state.turns == 9
+
+
+@pytest.mark.parametrize("what", [names.TURNS, names.WEIGHTS])
+def test_a_hand_over_that_is_lost_is_issued_again(tmp_path: Path, what: str) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    lost: list[bytes] = []
+
+    def lose_once(route: Route, body: bytes) -> list[bytes]:
+        if route == Route(exchange=what, key="site-1") and not lost:
+            lost.append(body)
+            return []
+        return [body]
+
+    state = with_fault(tmp_path / "lost", lose_once, attempts=3, failure="lease_s = 0.4")
+    assert lost
+    assert state.status is Status.FINISHED
+    assert state.weights.digest == expected
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_is_lost_or_doubled_the_weights_are_the_same(tmp_path: Path, seed: int) -> None:
+    expected = undisturbed(tmp_path / "whole", rounds=2)
+    draws = random.Random(seed)
+
+    def chance(_: Route, body: bytes) -> list[bytes]:
+        return [body] * draws.choices([0, 1, 2], [2, 16, 2])[0]
+
+    state = with_fault(tmp_path / "chance", chance, rounds=2, attempts=50, failure="lease_s = 0.4")
+    assert state.status is Status.FINISHED
+    assert state.weights.digest == expected
+
+
+def test_a_silent_site_is_skipped_and_takes_part_again_when_it_is_back(tmp_path: Path) -> None:
+    async def run() -> None:
+        failure = 'lease_s = 0.4\non_silent = "skip"'
+        up = ["site-2", "site-3"]
+        async with relay(tmp_path, order=ORDER, failure=failure, running=up, pause_s=0.05) as it:
+            it.submit()
+            await it.until(lambda state: bool(state.skipped))
+            it.start_site("site-1")
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert [skip.site for skip in state.skipped][:1] == ["site-1"]
+            trained = {
+                update.what.record.site
+                for update in it.updates
+                if isinstance(update.what, TurnFinished) and not update.outcome
+            }
+            assert trained == {"site-1", "site-2", "site-3"}
+            assert state.turns + len(state.skipped) >= 8
+
+    asyncio.run(run())
+
+
+def test_too_few_sites_pause_the_run_until_one_returns(tmp_path: Path) -> None:
+    async def run() -> None:
+        failure = 'lease_s = 0.4\non_silent = "skip"'
+        async with relay(
+            tmp_path, order=ORDER, failure=failure, min_sites=3, running=["site-2", "site-3"]
+        ) as it:
+            it.submit()
+            paused = await it.until(lambda state: state.status is Status.PAUSED)
+            assert "2 of at least 3" in paused.reason
+            it.start_site("site-1")
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert not state.skipped
+
+    asyncio.run(run())
+
+
+def test_a_run_that_waits_goes_on_when_its_site_is_there(tmp_path: Path) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    folder = tmp_path / "late"
+    folder.mkdir()
+
+    async def run() -> None:
+        failure = 'lease_s = 0.3\non_silent = "wait"'
+        async with relay(folder, order=ORDER, failure=failure, running=["site-2", "site-3"]) as it:
+            it.submit()
+            waiting = await it.until(lambda state: "site-1" in state.silent)
+            assert waiting.status is Status.RELAYING
+            it.start_site("site-1")
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert state.weights.digest == expected
+
+    asyncio.run(run())
+
+
+def test_a_run_that_may_not_lose_a_site_fails_with_its_name(tmp_path: Path) -> None:
+    async def run() -> None:
+        failure = 'lease_s = 0.3\non_silent = "fail"'
+        async with relay(tmp_path, order=ORDER, failure=failure, running=["site-2"]) as it:
+            it.submit()
+            state = await it.until_over()
+            assert state.status is Status.FAILED
+            assert "site-1 was silent" in state.reason
+
+    asyncio.run(run())
+
+
+def test_a_round_ends_between_the_sites_while_the_controller_is_down(tmp_path: Path) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    folder = tmp_path / "down"
+    folder.mkdir()
+
+    async def run() -> None:
+        async with relay(folder, order=ORDER, pause_s=0.1) as it:
+            round_done = asyncio.Event()
+
+            def listen(route: Route, body: bytes) -> list[bytes]:
+                if route.exchange == names.REPORTS and b"RoundDone" in body:
+                    round_done.set()
+                return [body]
+
+            it.queues.fault = listen
+            it.submit()
+            await it.until(lambda state: state.turns == 1)
+            await it.stop("controller")
+            it.ledger.close()
+            await asyncio.wait_for(round_done.wait(), 30)
+            await it.start_controller()
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert state.weights.digest == expected
+            # Nothing was taken back: one term a round.
+            assert state.term == 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("victim", ["site-1", "site-2", "site-3"])
+def test_a_site_that_is_ended_in_training_starts_again_from_its_journal(
+    tmp_path: Path, victim: str
+) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    folder = tmp_path / "ended"
+    folder.mkdir()
+
+    async def run() -> None:
+        async with relay(folder, order=ORDER, pause_s=0.1) as it:
+            it.submit()
+            await it.until(lambda state: state.holder == victim)
+            await it.stop(victim)
+            it.start_site(victim)
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert state.weights.digest == expected
+            assert state.turns == 9
+
+    asyncio.run(run())

@@ -1,0 +1,151 @@
+"""A whole federation of the real services in one event loop, on whichever transport is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from tasuki.core.model import CONTROLLER, Plan
+from tasuki.core.run import OVER, RunState
+from tasuki.ledger import migrations
+from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.settings.run import RunFile
+from tasuki.settings.toml import read
+from tasuki.transport.memory import MemoryFederation
+from tasuki.wire.spool import Spool
+from tasuki_cli.simulate import SystemClock
+from tasuki_controller.service import Controller, ControllerService, Update
+from tasuki_site.journal import Journal
+from tasuki_site.model_files import write_initial
+from tasuki_site.service import Site, SiteService
+from tasuki_site.source import Source
+from tasuki_site.trainers import InProcessTrainer, TrainerPool
+
+from support.simulation import write_run
+
+DEADLINE_S = 60.0
+
+
+@dataclass
+class Relay:
+    """Controller and sites, started and stopped one by one."""
+
+    folder: Path
+    queues: MemoryFederation
+    run_file: RunFile
+    sites: tuple[str, ...]
+    controller: ControllerService = field(init=False)
+    ledger: SqliteLedger = field(init=False)
+    updates: list[Update] = field(default_factory=list)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+
+    @property
+    def run(self) -> str:
+        return self.run_file.name
+
+    @property
+    def state(self) -> RunState:
+        return self.controller.runs[self.run]
+
+    async def start_controller(self) -> None:
+        self.ledger = SqliteLedger(self.folder / "ledger.sqlite")
+        parts = Controller(
+            transport=self.queues.connect(CONTROLLER),
+            ledger=self.ledger,
+            runs=self.folder / "runs",
+            spool=Spool(self.folder / "spool" / CONTROLLER),
+            clock=SystemClock(),
+            patience_s=0.5,
+        )
+        self.controller = ControllerService(parts, watcher=self._watch)
+        started = asyncio.Event()
+        task = asyncio.create_task(self.controller.run(started=started))
+        self._running[CONTROLLER] = task
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            waiting.cancel()
+            task.result()
+
+    def start_site(self, name: str) -> None:
+        journal = migrations.connect(self.folder / f"{name}.sqlite", migrations.JOURNAL)
+        source = Source(run="walk:train", folder=self.folder)
+        service = SiteService(
+            Site(
+                name=name,
+                transport=self.queues.connect(name),
+                journal=Journal(journal, name),
+                spool=Spool(self.folder / "spool" / name),
+                trainers=TrainerPool(lambda _: InProcessTrainer(source)),
+                clock=SystemClock(),
+                idle_beat_s=0.1,
+            )
+        )
+        self._running[name] = asyncio.create_task(service.run())
+
+    async def stop(self, name: str) -> None:
+        """End a service where it stands, as a kill would as far as its peers can tell."""
+        task = self._running.pop(name)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    def submit(self) -> Plan:
+        plan = self.run_file.plan(self.sites)
+        # Leases of a tenth of what a run file may have: tests wait for them to run out.
+        plan = replace(plan, task=replace(plan.task, beat_s=0.05))
+        path = self.folder / "initial.safetensors"
+        weights = write_initial("walk:make", path, folder=self.folder, seed=plan.task.seed)
+        self.controller.submit(plan, path, weights)
+        return plan
+
+    async def until(self, condition: Callable[[RunState], bool]) -> RunState:
+        """Wait for the run to come to a state, or fail with what it came to instead."""
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while not condition(self.state):
+                    self._changed.clear()
+                    self._raise_what_ended_early()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"still {self.state.status}: {self.state.reason}") from None
+        return self.state
+
+    async def until_over(self) -> RunState:
+        return await self.until(lambda state: state.status in OVER)
+
+    async def close(self) -> None:
+        for name in list(self._running):
+            await self.stop(name)
+        self.ledger.close()
+
+    def _watch(self, update: Update) -> None:
+        self.updates.append(update)
+        self._changed.set()
+
+    def _raise_what_ended_early(self) -> None:
+        for task in self._running.values():
+            if task.done():
+                task.result()
+
+
+@asynccontextmanager
+async def relay(
+    folder: Path, *, running: Sequence[str] | None = None, **changes: object
+) -> AsyncIterator[Relay]:
+    """A relay of three sites with its run submitted; `running` names those that are up."""
+    run_file = read(write_run(folder, **changes), RunFile)
+    sites = run_file.simulated_sites()
+    queues = MemoryFederation(sites, is_durable=True)
+    it = Relay(folder=folder, queues=queues, run_file=run_file, sites=sites)
+    await it.start_controller()
+    try:
+        for name in sites if running is None else running:
+            it.start_site(name)
+        yield it
+    finally:
+        await it.close()
