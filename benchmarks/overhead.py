@@ -9,6 +9,7 @@ one turn's result being accepted to the next one's: everything but training.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import multiprocessing
@@ -71,7 +72,7 @@ def measure(sites: int, rounds: int) -> dict[str, float]:
                 watcher=watch,
             )
         )
-    gaps = sorted(1000 * (b - a) for a, b in zip(stamps, stamps[1:], strict=False))
+    gaps = sorted(1000 * (b - a) for a, b in itertools.pairwise(stamps))
     return {
         "turns": len(stamps),
         "median_ms": statistics.median(gaps),

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support.simulation import command, environment, simulate, tasuki, write_run
 
+from support.simulation import command, environment, simulate, tasuki, write_run
 from tasuki import errors
 
 SETTINGS = [

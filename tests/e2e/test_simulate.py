@@ -13,10 +13,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from safetensors.numpy import save
-from support.simulation import command, environment, simulate, tasuki, write_run
-
 from blake3 import blake3
+from safetensors.numpy import save
+
+from support.simulation import command, environment, simulate, tasuki, write_run
 
 
 def load_walk() -> ModuleType:
@@ -103,7 +103,6 @@ def test_a_simulation_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path:
     seconds = simulate(write_run(whole, rounds=4, pause_s=0.04), "--in-process").last["wall_s"]
     expected = tasuki("runs", "--json", "--data", whole / "data").last["runs"][0]["digest"]
     seed = random.randrange(2**32)
-    print(f"seed {seed}")
     draws = random.Random(seed)
     for attempt in range(20):
         folder = tmp_path / str(attempt)

@@ -37,10 +37,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with the wheel, what it requires, and nothing else."""
-    folder = tmp_path_factory.mktemp("bare")
-    venv.create(folder, with_pip=True)
-    _run(folder / "bin/python", "-m", "pip", "install", "--quiet", wheel)
-    return folder / "bin"
+    return _environment(tmp_path_factory.mktemp("bare"), str(wheel))
+
+
+@pytest.fixture(scope="module")
+def controller(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with what a controller's machine has besides."""
+    return _environment(tmp_path_factory.mktemp("controller"), f"{wheel}[controller]")
 
 
 def test_a_bare_install_has_no_torch(bare: Path) -> None:
@@ -54,14 +57,14 @@ def test_controller_and_messages_import_without_torch(bare: Path) -> None:
     _run(bare / "python", "-c", "import tasuki_controller, tasuki.wire.messages")
 
 
-def test_no_module_of_the_controller_asks_for_torch(bare: Path) -> None:
-    assert _run(bare / "python", "-c", _IMPORT_ALL, "tasuki_controller").split() == []
+def test_no_module_of_the_controller_asks_for_torch(controller: Path) -> None:
+    assert _run(controller / "python", "-c", _IMPORT_ALL, "tasuki_controller").split() == []
 
 
-def test_every_module_imports_without_torch(bare: Path) -> None:
+def test_every_module_imports_without_torch(controller: Path) -> None:
     packages = ("tasuki", "tasuki_site", "tasuki_cli")
 
-    assert _run(bare / "python", "-c", _IMPORT_ALL, *packages).split() == []
+    assert _run(controller / "python", "-c", _IMPORT_ALL, *packages).split() == []
 
 
 def test_the_command_is_installed(bare: Path) -> None:
@@ -73,6 +76,12 @@ def test_the_types_are_shipped(wheel: Path) -> None:
 
     for package in ("tasuki", "tasuki_controller", "tasuki_site", "tasuki_cli"):
         assert f"{package}/py.typed" in names
+
+
+def _environment(folder: Path, what: str) -> Path:
+    venv.create(folder, with_pip=True)
+    _run(folder / "bin/python", "-m", "pip", "install", "--quiet", what)
+    return folder / "bin"
 
 
 def _run(*command: str | Path) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from support.relay import relay
 
+from support.relay import relay
 from tasuki.core.run import RunState, Status, TurnFinished
 from tasuki.ports import Route
 from tasuki.wire import names
@@ -23,7 +23,7 @@ def undisturbed(folder: Path, **changes: object) -> str:
     """The digest that the same run has when nothing goes wrong."""
 
     async def run() -> str:
-        async with relay(folder, order=ORDER, **changes) as it:
+        async with relay(folder, {"order": ORDER, **changes}) as it:
             it.submit()
             return (await it.until_over()).weights.digest
 
@@ -33,7 +33,7 @@ def undisturbed(folder: Path, **changes: object) -> str:
 
 def with_fault(folder: Path, fault: Fault, **changes: object) -> RunState:
     async def run() -> RunState:
-        async with relay(folder, order=ORDER, **changes) as it:
+        async with relay(folder, {"order": ORDER, **changes}) as it:
             it.queues.fault = fault
             it.submit()
             state = await it.until_over()
@@ -99,7 +99,9 @@ def test_a_silent_site_is_skipped_and_takes_part_again_when_it_is_back(tmp_path:
     async def run() -> None:
         failure = 'lease_s = 0.4\non_silent = "skip"'
         up = ["site-2", "site-3"]
-        async with relay(tmp_path, order=ORDER, failure=failure, running=up, pause_s=0.05) as it:
+        async with relay(
+            tmp_path, {"order": ORDER, "failure": failure, "pause_s": 0.05}, running=up
+        ) as it:
             it.submit()
             await it.until(lambda state: bool(state.skipped))
             it.start_site("site-1")
@@ -121,7 +123,9 @@ def test_too_few_sites_pause_the_run_until_one_returns(tmp_path: Path) -> None:
     async def run() -> None:
         failure = 'lease_s = 0.4\non_silent = "skip"'
         async with relay(
-            tmp_path, order=ORDER, failure=failure, min_sites=3, running=["site-2", "site-3"]
+            tmp_path,
+            {"order": ORDER, "failure": failure, "min_sites": 3},
+            running=["site-2", "site-3"],
         ) as it:
             it.submit()
             paused = await it.until(lambda state: state.status is Status.PAUSED)
@@ -141,7 +145,9 @@ def test_a_run_that_waits_goes_on_when_its_site_is_there(tmp_path: Path) -> None
 
     async def run() -> None:
         failure = 'lease_s = 0.3\non_silent = "wait"'
-        async with relay(folder, order=ORDER, failure=failure, running=["site-2", "site-3"]) as it:
+        async with relay(
+            folder, {"order": ORDER, "failure": failure}, running=["site-2", "site-3"]
+        ) as it:
             it.submit()
             waiting = await it.until(lambda state: "site-1" in state.silent)
             assert waiting.status is Status.RELAYING
@@ -156,7 +162,7 @@ def test_a_run_that_waits_goes_on_when_its_site_is_there(tmp_path: Path) -> None
 def test_a_run_that_may_not_lose_a_site_fails_with_its_name(tmp_path: Path) -> None:
     async def run() -> None:
         failure = 'lease_s = 0.3\non_silent = "fail"'
-        async with relay(tmp_path, order=ORDER, failure=failure, running=["site-2"]) as it:
+        async with relay(tmp_path, {"order": ORDER, "failure": failure}, running=["site-2"]) as it:
             it.submit()
             state = await it.until_over()
             assert state.status is Status.FAILED
@@ -171,7 +177,7 @@ def test_a_round_ends_between_the_sites_while_the_controller_is_down(tmp_path: P
     folder.mkdir()
 
     async def run() -> None:
-        async with relay(folder, order=ORDER, pause_s=0.1) as it:
+        async with relay(folder, {"order": ORDER, "pause_s": 0.1}) as it:
             round_done = asyncio.Event()
 
             def listen(route: Route, body: bytes) -> list[bytes]:
@@ -204,7 +210,7 @@ def test_a_site_that_is_ended_in_training_starts_again_from_its_journal(
     folder.mkdir()
 
     async def run() -> None:
-        async with relay(folder, order=ORDER, pause_s=0.1) as it:
+        async with relay(folder, {"order": ORDER, "pause_s": 0.1}) as it:
             it.submit()
             await it.until(lambda state: state.holder == victim)
             await it.stop(victim)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from support.simulation import write_run
+from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER, Plan
 from tasuki.core.run import OVER, RunState
 from tasuki.ledger import migrations
@@ -16,15 +18,12 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire.spool import Spool
-from tasuki_cli.simulate import SystemClock
 from tasuki_controller.service import Controller, ControllerService, Update
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial
 from tasuki_site.service import Site, SiteService
 from tasuki_site.source import Source
 from tasuki_site.trainers import InProcessTrainer, TrainerPool
-
-from support.simulation import write_run
 
 DEADLINE_S = 60.0
 
@@ -135,7 +134,7 @@ class Relay:
 
 @asynccontextmanager
 async def relay(
-    folder: Path, *, running: Sequence[str] | None = None, **changes: object
+    folder: Path, changes: Mapping[str, object], *, running: Sequence[str] | None = None
 ) -> AsyncIterator[Relay]:
     """A relay of three sites with its run submitted; `running` names those that are up."""
     run_file = read(write_run(folder, **changes), RunFile)

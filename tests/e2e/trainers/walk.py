@@ -60,7 +60,6 @@ def always_raise(turn: Turn) -> Result:
 
 
 def always_die(turn: Turn) -> Result:
-    print("last words")
     os.kill(os.getpid(), signal.SIGKILL)
     return train(turn)
 
