@@ -23,7 +23,7 @@ help:
 	@echo "make test         every suite, on a RabbitMQ of its own"
 	@echo "make wheel-check  build the wheel, install it bare, import it without torch"
 	@echo "make demo         three sites train a small network on this machine"
-	@echo "make bench        what a hand-over costs"
+	@echo "make bench        what a turn and a hand-over cost beyond training"
 	@echo "make clean        remove what these commands made; your runs in .tasuki stay"
 
 dev: $(DEV)
@@ -66,6 +66,7 @@ demo: $(TO_RUN)
 
 bench: $(DEV)
 	@.ci/provide rabbitmq
+	$(BIN)/python benchmarks/overhead.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/transport.py
 
 clean:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -29,12 +28,13 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
-from tasuki.errors import MessageError, TasukiError, WeightsError
+from tasuki.errors import DigestMismatch, MessageError, TasukiError, WeightsError
 from tasuki.ports import Clock, Delivery, Handler, Settlement, Transport
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, decode_chunk, transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki.wire.spool import Spool
+from tasuki.wire.weights import verify_digest
 from tasuki_site import gate
 from tasuki_site.journal import Journal
 from tasuki_site.spell import Outcome, Spell
@@ -85,6 +85,8 @@ class SiteService:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._state = site.journal.state()
+        journaled = (self._state.current, *self._state.waiting)
+        self._restored = {progress.turn.id for progress in journaled if progress}
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._reports: asyncio.Queue[bytes] = asyncio.Queue()
@@ -264,7 +266,12 @@ class SiteService:
         if (error := self._broken.pop(transfer, None)) is not None:
             self._step(_failed(turn.id, error))
         elif self._site.spool.has(transfer, turn.weights):
-            self._step(machine.WeightsReady(id=turn.id))
+            path = self._site.spool.path(transfer, turn.weights)
+            if self._is_intact(turn.id, path, turn.weights):
+                self._step(machine.WeightsReady(id=turn.id))
+            else:
+                lost = DigestMismatch("the received weights were lost in a restart")
+                self._step(_failed(turn.id, lost))
 
     async def _train(self, turn: Turn) -> None:
         site, started = self._site, self._site.clock.now()
@@ -286,18 +293,24 @@ class SiteService:
         site.spool.adopt(result, _transfer(_next(turn, record)), record.sent)
         self._step(machine.TrainingFinished(record=record))
 
+    def _is_intact(self, id: TurnId, path: Path, weights: WeightsRef) -> bool:
+        """Whether a spool file from before a restart is what the journal says.
+
+        After a power cut it may not be: files are not forced to the disk, the journal is. What
+        this process spooled has passed through its digest already.
+        """
+        if id not in self._restored:
+            return True
+        return path.exists() and verify_digest(path) == weights.digest
+
     async def _hand_over(self, turn: Turn, record: TurnRecord) -> None:
         """Weights first, then the turn: the next site never has a turn without its weights."""
         site, onward = self._site, _next(turn, record)
         transfer = _transfer(onward)
         path = site.spool.path(transfer, record.sent)
-        if not _is_intact(path, record.sent):
-            # Only after a power cut: what was journaled never reached the disk.
-            self._step(
-                machine.TrainingFailed(
-                    id=turn.id, error="DigestMismatch", detail="the result was lost in a restart"
-                )
-            )
+        if not self._is_intact(turn.id, path, record.sent):
+            lost = DigestMismatch("the result was lost in a restart")
+            self._step(_failed(turn.id, lost))
             return
         with ChunkedFile(path, transfer=transfer, weights=record.sent) as chunks:
             await site.transport.publish(names.to_weights(turn.successor), chunks)
@@ -429,9 +442,3 @@ def _record(turn: Turn, outcome: Outcome, *, seconds: float) -> TurnRecord:
 
 def _failed(id: TurnId, error: TasukiError) -> machine.TrainingFailed:
     return machine.TrainingFailed(id=id, error=type(error).__name__, detail=str(error))
-
-
-def _is_intact(path: Path, weights: WeightsRef) -> bool:
-    with suppress(OSError):
-        return path.stat().st_size == weights.size
-    return False

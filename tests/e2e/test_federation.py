@@ -9,11 +9,11 @@ from pathlib import Path
 import httpx
 import pytest
 from safetensors.numpy import load_file
+
 from support.broker import Broker
 from support.federation import Federation, finished
 from support.plain import plain_loop
 from support.simulation import simulate, tasuki, write_run
-
 from tasuki import errors
 from tasuki.core.model import CONTROLLER
 

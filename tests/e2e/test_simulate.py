@@ -13,15 +13,28 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 from blake3 import blake3
 from safetensors.numpy import save
+from safetensors.torch import save as save_torch
 
 from support.simulation import command, environment, simulate, tasuki, write_run
 
 
-def load_walk() -> ModuleType:
-    path = Path(__file__).parent / "trainers" / "walk.py"
-    spec = importlib.util.spec_from_file_location("walk_alone", path)
+def plain_loop(order: list[list[str]]) -> str:
+    """The same training written without Tasuki: a loop, numpy and two hashes."""
+    walk = load_trainer("walk")
+    state = walk.make()
+    for round, sites in enumerate(order):
+        for hop, site in enumerate(sites):
+            state = walk.walk(state, seed_of(round, hop, site))
+    contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
+    return f"blake3:{blake3(save(contiguous)).hexdigest()}"
+
+
+def load_trainer(name: str) -> ModuleType:
+    path = Path(__file__).parent / "trainers" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_alone", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -29,17 +42,24 @@ def load_walk() -> ModuleType:
     return module
 
 
-def plain_loop(order: list[list[str]], *, seed: int = 7) -> str:
-    """The same training written without Tasuki: a loop, numpy and two hashes."""
-    walk = load_walk()
-    state = walk.make()
+def seed_of(round: int, hop: int, site: str, *, seed: int = 7) -> int:
+    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
+    return int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
+
+
+def plain_torch_loop(order: list[list[str]]) -> str:
+    """Training with torch from site to site, written without Tasuki."""
+    sgd = load_trainer("sgd")
+    torch.manual_seed(seed_of(0, 0, "initial"))
+    state = sgd.net().state_dict()
     for round, sites in enumerate(order):
         for hop, site in enumerate(sites):
-            label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
-            turn_seed = int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
-            state = walk.walk(state, turn_seed)
-    contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
-    return f"blake3:{blake3(save(contiguous)).hexdigest()}"
+            torch.manual_seed(seed_of(round, hop, site))
+            model = sgd.net()
+            model.load_state_dict(state)
+            sgd.fit(model)
+            state = model.state_dict()
+    return f"blake3:{blake3(save_torch(state)).hexdigest()}"
 
 
 FIXED = '["site-2", "site-1", "site-3"]'
@@ -51,6 +71,24 @@ def test_the_final_weights_are_those_of_a_plain_loop(tmp_path: Path, how: str) -
     assert ended.code == 0, ended.err
     assert ended.last["status"] == "finished"
     assert ended.last["digest"] == plain_loop([["site-2", "site-1", "site-3"]] * 3)
+
+
+@pytest.mark.parametrize("how", ["--in-process", "--processes"])
+def test_a_network_trained_with_torch_is_that_of_a_plain_loop_too(tmp_path: Path, how: str) -> None:
+    run = write_run(tmp_path, order=FIXED, rounds=2, initial="sgd:net")
+    run.write_text(run.read_text().replace("walk:train", "sgd:train"))
+    ended = simulate(run, how)
+    assert ended.code == 0, ended.err
+    assert ended.last["digest"] == plain_torch_loop([["site-2", "site-1", "site-3"]] * 2)
+
+
+def test_a_client_api_script_runs_with_only_its_import_changed(tmp_path: Path) -> None:
+    run = write_run(tmp_path, order=FIXED, rounds=2, initial="client_api:make")
+    run.write_text(run.read_text().replace("walk:train", "client_api.py"))
+    ended = simulate(run)
+    assert ended.code == 0, ended.err
+    assert ended.last["turns"] == 6
+    assert "site-1: round 1 of 2" in ended.err
 
 
 @pytest.mark.parametrize("order", ["fixed", "random", "random_without_same_in_a_row"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from signal import Signals
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -69,10 +69,10 @@ class Process:
     def await_ready(self) -> None:
         wait_until(self._is_ready, what=f"{self.words} is ready", within_s=60)
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: Signals) -> None:
         os.kill(self.pid, number)
 
-    def end(self, number: signal.Signals) -> int:
+    def end(self, number: Signals) -> int:
         """Send it a signal and wait; the exit code."""
         self.signal(number)
         assert self.running is not None

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
+from blake3 import blake3
 from safetensors.numpy import save
 
-from blake3 import blake3
 from support.simulation import TRAINERS
 
 

@@ -84,7 +84,7 @@ MOVES: dict[str, Move] = {
     "resume": lambda _, __: run.ResumeRequested(),
 }
 ANY_MOVE: dict[str, Move] = {**MOVES, "stop": lambda _, __: run.StopRequested()}
-COMMON = ("finish", "finish soon", "arrive", "arrive soon")
+COMMON = ("finish", "finish soon", "arrive", "arrive soon", "spoil")
 
 
 def moves() -> st.SearchStrategy[str]:
