@@ -3,12 +3,13 @@
 In an NVFlare script the next line would be `import nvflare.client as flare`; nothing else differs.
 """
 
-import tasuki.flare as flare
 import torch
 from data import load, site_split, source
 from net import Net, accuracy
 from torch import nn, optim
 from torch.utils.data import DataLoader, TensorDataset
+
+import tasuki.flare as flare
 
 DATASET_PATH = "/data"  # holds cifar-10-batches-py, if you have it
 SITES = 3

@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki import errors
+from tasuki.clock import SystemClock
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER
 from tasuki.core.run import RunState, Status
 from tasuki.errors import RunExists, SettingsError, TasukiError
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.lifetime import first_error
 from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire.spool import Spool
-from tasuki_cli.data_folder import DataFolder
 from tasuki_controller import history
+from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.service import Controller, ControllerService, Update
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial
@@ -30,13 +32,6 @@ from tasuki_site.trainers import ChildTrainer, InProcessTrainer, Trainer, Traine
 
 MANY_SITES = 8
 """From here on trainers share one process unless the operator says otherwise."""
-
-
-class SystemClock:
-    """The machine's own clock."""
-
-    def now(self) -> float:
-        return time.time()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +123,7 @@ class _Federation:
                     site.drain()
                 controller.stop()
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_error(group) from group
         finally:
             self._ledger.close()
             self._journals.close()
@@ -148,8 +143,9 @@ class _Federation:
             return None
         if not self._s.resume:
             raise RunExists(
-                f"there is a run {self._plan.run!r} in {self._s.data.path} already ({state.status}): "
-                "go on with --resume, rename this one, or use another folder with --data"
+                f"there is a run {self._plan.run!r} in {self._s.data.path} already "
+                f"({state.status}): go on with --resume, rename this one, or use another folder "
+                "with --data"
             )
         if state.plan != self._plan:
             raise RunExists(
@@ -217,10 +213,3 @@ class _Federation:
             # Nobody will come: all sites of a simulation are here.
             self._pause.set()
         self._s.watcher(update)
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the services; the others only followed from it."""
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    return group

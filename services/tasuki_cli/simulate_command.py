@@ -11,15 +11,15 @@ import structlog
 from rich.console import Console
 
 from tasuki.core.model import TurnRecord
-from tasuki.core.run import SaveCheckpoint, Status
+from tasuki.core.run import Status
 from tasuki.errors import RunFailed, RunPaused, RunStopped, TasukiError
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
-from tasuki_cli.data_folder import DataFolder
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_cli.simulate import Ended, Simulation, simulate
 from tasuki_controller import history
-from tasuki_controller.checkpoints import mean_metrics
+from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.views import summary
 
 ENDINGS: dict[Status, type[TasukiError]] = {
     Status.FAILED: RunFailed,
@@ -57,42 +57,12 @@ def run_simulation(
             ended = simulate(simulation)
     else:
         ended = simulate(simulation)
-    records = _records(simulation)
+    records = history.records(simulation.data.rows(run_file.name))
     if as_json:
-        sys.stdout.write(json.dumps(summary(ended, records)) + "\n")
+        sys.stdout.write(json.dumps(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
     else:
         _show(console, simulation, ended, records)
     return _exit_code(ended)
-
-
-def summary(ended: Ended, records: list[TurnRecord]) -> dict[str, object]:
-    """The object that `--json` prints last."""
-    state = ended.state
-    last = tuple(r for r in records if r.id.round == max(s.id.round for s in records))
-    return {
-        "run": state.plan.run,
-        "status": state.status.value,
-        "reason": state.reason,
-        "rounds": len({record.id.round for record in records}),
-        "turns": state.turns,
-        "skipped": len(state.skipped),
-        "digest": state.weights.digest,
-        "metrics": mean_metrics(last),
-        "wall_s": round(ended.wall_s, 3),
-    }
-
-
-def _records(simulation: Simulation) -> list[TurnRecord]:
-    """Every turn of the run that was accepted and not undone, from its ledger."""
-    closed: list[TurnRecord] = []
-    open_round: tuple[TurnRecord, ...] = ()
-    for state, effects, _ in history.steps(simulation.data.rows(simulation.run_file.name)):
-        open_round = state.records
-        for effect in effects:
-            if isinstance(effect, SaveCheckpoint):
-                closed.extend(effect.records)
-                open_round = ()
-    return [*closed, *(record for record in open_round if record not in closed)]
 
 
 def _show(

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import get_args
 
 from tasuki.core import run as machine
-from tasuki.core.model import Plan, WeightsRef
+from tasuki.core.model import Plan, TurnRecord, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import RunState
 from tasuki.errors import LedgerBroken, MessageError
@@ -65,6 +65,29 @@ def documents(rows: list[Row]) -> dict[int, Document]:
                     state.plan, number, effect.weights, effect.records, anchor
                 )
     return expected
+
+
+def records(rows: Iterable[Row]) -> list[TurnRecord]:
+    """Every turn that was accepted and not undone, in its order."""
+    closed: list[TurnRecord] = []
+    open_round: tuple[TurnRecord, ...] = ()
+    for state, effects, _ in steps(rows):
+        open_round = state.records
+        for effect in effects:
+            if isinstance(effect, machine.SaveCheckpoint):
+                closed.extend(effect.records)
+                open_round = ()
+    return [*closed, *(record for record in open_round if record not in closed)]
+
+
+def failure(rows: Iterable[Row]) -> str | None:
+    """The class of the last error that a site reported."""
+    failed = [
+        state_event
+        for state_event in map(decode_event, rows)
+        if isinstance(state_event, machine.TurnFailed)
+    ]
+    return failed[-1].error if failed else None
 
 
 def decode_event(row: Row) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -11,12 +12,15 @@ from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.errors import DigestMismatch, MessageError, StorageError
 from tasuki.ports import Delivery, Settlement, Transport
 from tasuki.wire import names
-from tasuki.wire.chunks import decode_chunk
-from tasuki.wire.spool import Spool
+from tasuki.wire.chunks import Chunk, decode_chunk
+from tasuki.wire.reading import Reading
+from tasuki.wire.spool import SUFFIX, Spool, disk_errors
+from tasuki.wire.weights import verify_digest
 
 log = structlog.get_logger()
 
 PREFETCH = 8
+STREAM = names.weights_stream(CONTROLLER)
 
 
 class Intake:
@@ -28,11 +32,13 @@ class Intake:
         self._patience_s = patience_s
         self._arrived = asyncio.Event()
         self._error: StorageError | None = None
+        self._reading = Reading()
+        self._position = spool.folder / "position"
 
     async def open(self) -> None:
-        """Read the controller's own stream."""
-        stream = names.weights_stream(CONTROLLER)
-        await self._transport.consume(stream, self._on_chunk, prefetch=PREFETCH)
+        """Read the controller's own stream, from where an earlier process got to."""
+        offset = self._next_offset() if self._transport.is_durable else None
+        await self._transport.consume(STREAM, self._on_chunk, prefetch=PREFETCH, offset=offset)
 
     async def obtain(self, weights: WeightsRef, at: str) -> Path | None:
         """Wait for these weights as long as chunks keep arriving; None if they stop coming."""
@@ -65,7 +71,9 @@ class Intake:
     def _on_chunk(self, delivery: Delivery) -> None:
         self._arrived.set()
         try:
-            self._spool.add(decode_chunk(delivery.body))
+            chunk = decode_chunk(delivery.body)
+            is_complete = self._spool.add(chunk)
+            self._note_position(delivery, chunk, is_complete=is_complete)
         except (MessageError, DigestMismatch) as exc:
             log.warning("chunk refused", queue=delivery.queue, reason=str(exc))
         except StorageError as exc:
@@ -73,3 +81,29 @@ class Intake:
             self._error = exc
             return
         self._transport.settle(delivery, Settlement.DONE)
+
+    def _note_position(self, delivery: Delivery, chunk: Chunk, *, is_complete: bool) -> None:
+        if delivery.queue != STREAM or delivery.offset is None or not self._transport.is_durable:
+            return
+        is_here = is_complete or self._spool.has(chunk.transfer, chunk.weights)
+        following = self._reading.note(chunk.transfer, delivery.offset, is_open=not is_here)
+        if is_complete:
+            part = self._spool.part("position")
+            with disk_errors(part):
+                part.write_text(f"{following}\n")
+                part.replace(self._position)
+
+    def _next_offset(self) -> int | None:
+        """Where to go on; from the start if what had been spooled did not survive a power cut."""
+        spooled = self._spool.folder.glob(f"*{SUFFIX}")
+        damaged = [path for path in spooled if not _is_whole(path)]
+        for path in damaged:
+            path.unlink()
+        with suppress(OSError, ValueError):
+            return None if damaged else int(self._position.read_text())
+        return None
+
+
+def _is_whole(path: Path) -> bool:
+    """Spooled files are called `<digest>-<transfer>`, and are not forced to the disk."""
+    return verify_digest(path).partition(":")[2] == path.name.partition("-")[0]

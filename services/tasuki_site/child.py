@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import queue
 import runpy
+import signal
 import socket
 import sys
 import threading
@@ -158,6 +159,8 @@ def _ended_early(turn: Turn, *, had_turn: bool, had_received: bool) -> TrainerEr
 
 
 def main() -> None:
+    # Ctrl-C reaches every process of a terminal; when a trainer ends is for its service to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=int(os.environ.pop(channel.FD_VARIABLE)))
     service = Service(connection)
     source = Source(run=sys.argv[1], folder=Path(sys.argv[2]))

@@ -28,11 +28,12 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
-from tasuki.errors import DigestMismatch, MessageError, TasukiError, WeightsError
+from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable, WeightsError
 from tasuki.ports import Clock, Delivery, Handler, Settlement, Transport
 from tasuki.wire import names
-from tasuki.wire.chunks import ChunkedFile, decode_chunk, transfer_id
+from tasuki.wire.chunks import Chunk, ChunkedFile, decode_chunk, transfer_id
 from tasuki.wire.messages import decode, encode
+from tasuki.wire.reading import Reading
 from tasuki.wire.spool import Spool
 from tasuki.wire.weights import verify_digest
 from tasuki_site import gate
@@ -43,6 +44,7 @@ from tasuki_site.trainers import TrainerPool
 log = structlog.get_logger()
 
 WEIGHTS_PREFETCH = 8  # chunks in memory at a time
+UNWANTED = 1024  # transfers that may still come and are remembered as void
 PROGRESS_S = 0.2  # a trainer that logs more often is shown its newest values this often
 
 
@@ -92,6 +94,8 @@ class SiteService:
         self._reports: asyncio.Queue[bytes] = asyncio.Queue()
         self._spells: dict[TurnId, _Spell] = {}
         self._broken: dict[bytes, WeightsError | TasukiError] = {}
+        self._reading = Reading()
+        self._unwanted: dict[bytes, None] = {}  # in the order in which they became so
         self._drained = asyncio.Event()
         self._stopped = asyncio.Event()
         self.is_ready = False
@@ -165,6 +169,8 @@ class SiteService:
             self._bury(delivery, exc)
             return
         self._step(machine.TurnArrived(turn=turn, sender=delivery.sender), delivery)
+        if self._is_past(turn.id):
+            self._discard(turn)  # it was dropped, and its weights come all the same
 
     def _on_control(self, delivery: Delivery) -> None:
         try:
@@ -188,12 +194,12 @@ class SiteService:
             self._bury(delivery, exc)
             return
         try:
-            is_complete = self._site.spool.add(chunk)
+            is_complete = chunk.transfer not in self._unwanted and self._site.spool.add(chunk)
         except TasukiError as exc:
             self._broken[chunk.transfer] = exc
             is_complete = True
-        if is_complete and transport.is_durable and delivery.offset is not None:
-            self._site.journal.write_offset(delivery.offset + 1)
+        if transport.is_durable and delivery.offset is not None:
+            self._note_position(chunk, delivery.offset, is_complete=is_complete)
         transport.settle(delivery, Settlement.DONE)
         current = self._state.current
         if current is not None:
@@ -202,6 +208,31 @@ class SiteService:
                 spell.received += 1
             if is_complete and chunk.transfer == _transfer(current.turn):
                 self._check_weights(current.turn)
+
+    def _note_position(self, chunk: Chunk, offset: int, *, is_complete: bool) -> None:
+        is_here = is_complete or self._site.spool.has(chunk.transfer, chunk.weights)
+        is_here = is_here or chunk.transfer in self._unwanted
+        following = self._reading.note(chunk.transfer, offset, is_open=not is_here)
+        if is_complete:
+            self._site.journal.write_offset(following)
+
+    def _is_past(self, id: TurnId) -> bool:
+        """Whether this turn can never be taken here, whoever sends it."""
+        held = (self._state.current, *self._state.waiting)
+        if id in {progress.turn.id for progress in held if progress}:
+            return False
+        lane = (id.run, id.lane)
+        is_seen = lane in self._state.seen and id.fence <= self._state.seen[lane]
+        return is_seen or id.term < self._state.fenced.get(lane, 0)
+
+    def _discard(self, turn: Turn) -> None:
+        """Its weights are not needed any more, nor are those pieces of them that still come."""
+        if not self._site.transport.is_durable:
+            return  # the controller would look for them here
+        self._unwanted[_transfer(turn)] = None
+        while len(self._unwanted) > UNWANTED:
+            del self._unwanted[next(iter(self._unwanted))]
+        self._site.spool.discard(_transfer(turn), turn.weights)
 
     def _bury(self, delivery: Delivery, why: MessageError) -> None:
         self._log.warning("message refused", queue=delivery.queue, reason=str(why))
@@ -245,7 +276,8 @@ class SiteService:
                     TurnAbandoned(id=id, site=site.name, error=error, detail=detail[-2000:])
                 )
             case machine.GiveBack(id=id):
-                self._spells.pop(id, None)
+                if (spell := self._leave(id)) is not None:
+                    self._discard(spell.turn)
                 self._report(TurnAbandoned(id=id, site=site.name, error="GivenBack", returned=True))
             case machine.Drop(id=id, reason=reason):
                 self._log.info("dropped", turn=str(id), reason=reason)
@@ -312,16 +344,25 @@ class SiteService:
             lost = DigestMismatch("the result was lost in a restart")
             self._step(_failed(turn.id, lost))
             return
-        with ChunkedFile(path, transfer=transfer, weights=record.sent) as chunks:
-            await site.transport.publish(names.to_weights(turn.successor), chunks)
-        if turn.successor != CONTROLLER:
-            await site.transport.publish(names.to_turns(turn.successor), [(encode(onward),)])
+        try:
+            await self._send(path, onward, to=turn.successor)
+        except Unroutable as exc:
+            # The operator's to mend, not a reason to end: whether to try again is for the run.
+            self._step(_failed(turn.id, exc))
+            return
         self._log.info("handed over", turn=str(turn.id), to=turn.successor)
         self._step(machine.HandedOver(id=turn.id))
-        if site.transport.is_durable:
-            # Otherwise these files are where the controller would find the weights again.
-            site.spool.discard(_transfer(turn), turn.weights)
+        self._discard(turn)
+        if site.transport.is_durable and turn.successor != site.name:
+            # Else it is what the next turn trains on, or where the controller would look for it.
             site.spool.discard(transfer, record.sent)
+
+    async def _send(self, path: Path, turn: Turn, *, to: str) -> None:
+        publish = self._site.transport.publish
+        with ChunkedFile(path, transfer=_transfer(turn), weights=turn.weights) as chunks:
+            await publish(names.to_weights(to), chunks)
+        if to != CONTROLLER:
+            await publish(names.to_turns(to), [(encode(turn),)])
 
     def _say_finished(self, turn: Turn, record: TurnRecord) -> None:
         self._leave(turn.id)
@@ -390,8 +431,7 @@ class SiteService:
             return
         if spell.work is not None and spell.work is not asyncio.current_task():
             spell.work.cancel()
-        if self._site.transport.is_durable:
-            self._site.spool.discard(_transfer(spell.turn), spell.turn.weights)
+        self._discard(spell.turn)
 
     async def _end_run(self, run: str) -> None:
         for id in [id for id in self._spells if id.run == run]:

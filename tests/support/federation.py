@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
+import sys
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -21,6 +24,7 @@ from support.waiting import wait_until
 from tasuki.core.model import CONTROLLER
 from tasuki.transport.topology import topology
 
+NO_TORCH = Path(__file__).parent / "no_torch"
 SITES = ("site-1", "site-2", "site-3")
 
 SITE = """
@@ -54,6 +58,7 @@ class Process:
     log: Path
     url: str
     running: subprocess.Popen[bytes] | None = None
+    started_at: int = 0  # where its log begins this time
 
     @property
     def pid(self) -> int:
@@ -62,6 +67,7 @@ class Process:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
+            self.started_at = log.tell()
             self.running = subprocess.Popen(
                 self.words, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
@@ -94,6 +100,21 @@ class Process:
 
 
 @dataclass
+class Waiting:
+    """A `tasuki submit --wait` under way."""
+
+    name: str
+    process: subprocess.Popen[str]
+
+    def finished(self) -> dict[str, Any]:  # Any: JSON
+        """What it ended with, once it has, and that is success."""
+        out, _ = self.process.communicate(timeout=90)
+        last: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
+        assert self.process.returncode == 0, last
+        return last
+
+
+@dataclass
 class Federation:
     """Three sites and a controller in a folder that also has the run file and the trainers."""
 
@@ -122,7 +143,7 @@ class Federation:
         for process in self.processes.values():
             process.kill()
             if kind is not None:
-                print(process.log.read_text()[-6000:])
+                sys.stdout.write(process.log.read_text()[-6000:])
 
     def __getitem__(self, name: str) -> Process:
         return self.processes[name]
@@ -135,18 +156,20 @@ class Federation:
         """Submit and wait until the run is over."""
         return self.ask("submit", run_toml, "--wait")
 
-    def begin(self, run_toml: Path) -> subprocess.Popen[str]:
+    def begin(self, run_toml: Path) -> Waiting:
         """Submit, and leave the waiting to a process."""
         words = command("submit", run_toml, "--wait", *self._options(), "--json")
-        return subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
+        waiting = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
+        return Waiting(tomllib.loads(run_toml.read_text())["name"], waiting)
 
     def get(self, path: str) -> httpx.Response:
         """Ask the controller as an operator; not while it is away."""
-        token = (self.folder / "data-controller/token").read_text().strip()
-        url = f"{self[CONTROLLER].url}{path}"
-        return httpx.get(url, headers={"Authorization": f"Bearer {token}"}, timeout=10)
+        return httpx.get(f"{self[CONTROLLER].url}{path}", headers=self._token(), timeout=10)
 
-    def await_turns(self, count: int, run: str = "walk") -> None:
+    def post(self, path: str, content: bytes) -> httpx.Response:
+        return httpx.post(f"{self[CONTROLLER].url}{path}", headers=self._token(), content=content)
+
+    def await_turns(self, run: str, count: int) -> None:
         """Returns once so many turns were accepted."""
 
         def has_come() -> bool:
@@ -155,17 +178,24 @@ class Federation:
 
         wait_until(has_come, what=f"{count} turns of {run}", within_s=60)
 
-    def await_status(self, status: str, run: str = "walk") -> None:
+    def await_status(self, run: str, status: str) -> None:
         def has_come() -> bool:
             answer = self.get(f"/runs/{run}")
             return answer.is_success and answer.json()["status"] == status
 
         wait_until(has_come, what=f"{run} is {status}", within_s=60)
 
-    def await_log(self, name: str, line: str) -> None:
+    def await_log(self, name: str, pattern: str, *, after: int = 0) -> None:
         """Returns once a service has logged this."""
-        log = self[name].log
-        wait_until(lambda: line in log.read_text(), what=f"{name}: {line}", within_s=60)
+        what = f"{name}: {pattern}"
+        wait_until(lambda: self.has_logged(name, pattern, after=after), what=what, within_s=60)
+
+    def has_logged(self, name: str, pattern: str, *, after: int = 0) -> bool:
+        return re.search(pattern, self[name].log.read_bytes()[after:].decode()) is not None
+
+    def _token(self) -> dict[str, str]:
+        token = (self.folder / "data-controller/token").read_text().strip()
+        return {"Authorization": f"Bearer {token}"}
 
     def _options(self) -> list[str]:
         token = self.folder / "data-controller/token"
@@ -190,11 +220,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def finished(waiting: subprocess.Popen[str]) -> dict[str, Any]:  # Any: JSON
-    """What `begin` ended with."""
-    out, _ = waiting.communicate(timeout=90)
-    last: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-    assert waiting.returncode == 0, last
-    return last

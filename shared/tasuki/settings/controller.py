@@ -12,6 +12,7 @@ from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings import broker
 from tasuki.settings.broker import BrokerTable, HttpTable
 from tasuki.settings.toml import Keys, Settings, SettingsPath, from_environment, read
+from tasuki.transport.topology import Sizes
 
 PORT = 8470
 ENVIRONMENT: dict[str, Keys] = {
@@ -33,13 +34,15 @@ class ControllerSettings(Settings):
 
     `sites`: who takes part in a run that names no sites itself; unset, all that were heard of.
     `folder`: ledger and checkpoints. `patience_s`: how long weights that should be coming may
-    stand still before they count as lost.
+    stand still before they count as lost. `stream_bytes`: what each weights stream keeps, as it
+    was provisioned; a run's weights have to fit in three times.
     """
 
     broker: BrokerTable
     folder: SettingsPath = Field(default=Path(".tasuki"), validate_default=True)
     sites: list[str] | None = None
     patience_s: float = Field(default=10.0, gt=0)
+    stream_bytes: int = Field(default=Sizes().stream_bytes, gt=0)
     http: ControllerHttpTable = ControllerHttpTable()
     log: Literal["console", "json"] = "console"
 

@@ -97,7 +97,8 @@ class RunFile(Settings):
             near = difflib.get_close_matches(order, POLICIES, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ValueError(
-                f"there is no order {order!r}; {hint}known: {', '.join(POLICIES)}, or a list of sites"
+                f"there is no order {order!r}; {hint}known: {', '.join(POLICIES)}, "
+                "or a list of sites"
             )
         if not order:
             raise ValueError("the order is empty: list at least one site")

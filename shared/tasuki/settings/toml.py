@@ -24,7 +24,8 @@ class Settings(BaseModel):
 
 
 def _seen_from_its_file(path: Path, info: ValidationInfo) -> Path:
-    return (info.context or {}).get("folder", Path()) / path.expanduser()
+    folder: Path = (info.context or {}).get("folder", Path())
+    return folder / path.expanduser()
 
 
 SettingsPath = Annotated[Path, AfterValidator(_seen_from_its_file)]
@@ -124,9 +125,9 @@ def _table(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
     """The model of a nested table; the outer one where the keys lead nowhere."""
     for key in keys:
         field = model.model_fields.get(key)
-        if field is not None and isinstance(field.annotation, type):
-            if issubclass(field.annotation, BaseModel):
-                model = field.annotation
+        kind = None if field is None else field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            model = kind
     return model
 
 

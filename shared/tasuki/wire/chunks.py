@@ -23,6 +23,7 @@ from tasuki.ports import Buffer, Frames
 CHUNK_BYTES = 1 * 2**20
 MAX_CHUNK_BYTES = 4 * 2**20
 MAX_WEIGHTS_BYTES = 2**40
+KEEP_MAPPED_BYTES = 16 * 2**20
 
 _MAGIC = b"TSK1"
 _HEADER = struct.Struct(">4s16sQQI8s32s")
@@ -86,6 +87,7 @@ class ChunkedFile(Sequence[Frames]):
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._view = memoryview(self._map)
+        self._let_go = 0
 
     def __enter__(self) -> Self:
         return self
@@ -116,8 +118,21 @@ class ChunkedFile(Sequence[Frames]):
         if not 0 <= index < len(self):
             raise IndexError(index)
         at = index * self._step
+        self._let_go_before(at - KEEP_MAPPED_BYTES)
         data = self._view[at : at + self._step]
         header = _HEADER.pack(
             _MAGIC, self._transfer, self._weights.size, at, len(data), self._code, self._digest
         )
         return header, data
+
+    def _let_go_before(self, at: int) -> None:
+        """Pages that were sent count as this process's memory until they are given back.
+
+        They stay in the system's cache: asking for one again, after a reconnect, reads it anew.
+        """
+        if at - self._let_go > KEEP_MAPPED_BYTES:
+            end = at - at % mmap.PAGESIZE
+            self._map.madvise(mmap.MADV_DONTNEED, self._let_go, end - self._let_go)
+            self._let_go = end
+        elif at < self._let_go:
+            self._let_go = max(0, at - at % mmap.PAGESIZE)

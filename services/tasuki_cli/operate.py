@@ -1,0 +1,88 @@
+"""`tasuki submit`, `watch`, `pause`, `resume` and `stop`: an operator and a running controller."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tasuki import errors
+from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
+from tasuki.settings.run import RunFile
+from tasuki.settings.toml import read
+from tasuki_cli.client import ControllerClient
+from tasuki_cli.display import RunDisplay
+from tasuki_cli.records import print_json
+
+View = Mapping[str, Any]  # Any: JSON
+
+
+def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
+    """Make the first weights here and start the run there; returns the exit code."""
+    from tasuki_site.model_files import write_initial
+
+    run_file = read(run_toml, RunFile)
+    with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
+        path = Path(folder) / "initial.safetensors"
+        weights = write_initial(
+            run_file.weights.initial,
+            path,
+            folder=run_toml.resolve().parent,
+            seed=run_file.seed,
+        )
+        submitted = client.submit(run_toml.read_text(encoding="utf-8"), weights, path)
+    if wait:
+        return watch(run_file.name, client, as_json=as_json)
+    _show(submitted, as_json=as_json)
+    return 0
+
+
+def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
+    """Show a run until it is over; returns the exit code that fits how it ended."""
+    console = Console(stderr=as_json)
+    display = RunDisplay(console)
+    if console.is_terminal:
+        with display:
+            for update in client.follow(run):
+                display.watch(update)
+    else:
+        for update in client.follow(run):
+            display.watch(update)
+    standing = client.outcome(run)
+    _show(standing, as_json=as_json)
+    return exit_code(standing)
+
+
+def steer(run: str, what: str, client: ControllerClient, *, as_json: bool) -> int:
+    """Pause, resume or stop a run; an error if that has no meaning any more."""
+    standing = client.steer(run, what)
+    if standing["outcome"]:
+        raise RunError(f"{run} is {standing['status']}: nothing to {what}")
+    _show(standing, as_json=as_json)
+    return 0
+
+
+def exit_code(standing: View) -> int:
+    """0 for a finished run; the error's own code for one that failed because of it."""
+    if standing["status"] == "finished":
+        return 0
+    if standing["status"] == "stopped":
+        return RunStopped.exit_code
+    kind = getattr(errors, standing.get("error") or "", None)
+    if isinstance(kind, type) and issubclass(kind, TasukiError):
+        return kind.exit_code
+    return RunFailed.exit_code
+
+
+def _show(standing: View, *, as_json: bool) -> None:
+    if as_json:
+        print_json(standing)
+        return
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns")
+    if standing["reason"] and standing["status"] != "finished":
+        console.print(f"reason: {standing['reason']}", style="red", markup=False)
+    console.print(f"digest {standing['digest']}")

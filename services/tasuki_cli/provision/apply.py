@@ -1,0 +1,72 @@
+"""Bring a running broker to what the definitions say; only ever add."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tasuki.errors import SettingsError
+from tasuki.wire import names
+from tasuki_cli.provision.definitions import Document
+from tasuki_cli.provision.management import Management
+from tasuki_cli.provision.passwords import HASHING, is_hash_of
+
+View = Mapping[str, Any]  # Any: JSON
+
+
+def apply(
+    document: Document, passwords: Mapping[str, str], management: Management
+) -> tuple[list[str], list[str]]:
+    """Create on the broker what it lacks; notes on what differs there, and unlisted sites.
+
+    Raises:
+        SettingsError: a user is there with another password, so that its owner would be locked out.
+        TransportError: the broker cannot be reached or refuses.
+    """
+    _refuse_strangers(management.ask("GET", "users"), passwords)
+    # One request for all of it: existing objects and their messages are left alone.
+    management.ask("POST", "definitions", body=document)
+    vhost = document["vhosts"][0]["name"]
+    queues = management.ask("GET", "queues", vhost)
+    return _differences(document, queues), _unlisted(document, queues)
+
+
+def _refuse_strangers(users: Iterable[View], passwords: Mapping[str, str]) -> None:
+    strangers = [
+        user["name"]
+        for user in users
+        if user["name"] in passwords and not _knows(user, passwords[user["name"]])
+    ]
+    if strangers:
+        raise SettingsError(
+            f"the broker has {', '.join(sorted(strangers))} with another password than this "
+            "folder: use the folder that they were made in, or first delete these users on the "
+            "broker (rabbitmqctl delete_user) to give them new passwords; nothing was changed there"
+        )
+
+
+def _knows(user: View, password: str) -> bool:
+    algorithm = user.get("hashing_algorithm", HASHING)
+    return bool(algorithm == HASHING and is_hash_of(user["password_hash"], password))
+
+
+def _differences(document: Document, queues: Iterable[View]) -> list[str]:
+    """Arguments of a queue are for life; whoever changed a size has to be told."""
+    there = {queue["name"]: queue["arguments"] for queue in queues}
+    return [
+        f"the broker keeps {queue['name']} with {key} = {there[queue['name']].get(key)}, "
+        f"not {wanted}; to have it made again, delete it there while no run is on"
+        for queue in document["queues"]
+        for key, wanted in queue["arguments"].items()
+        if queue["name"] in there and there[queue["name"]].get(key) != wanted
+    ]
+
+
+def _unlisted(document: Document, queues: Iterable[View]) -> list[str]:
+    listed = {queue["name"] for queue in document["queues"]}
+    prefix = names.turns_queue("")
+    return sorted(
+        queue["name"].removeprefix(prefix)
+        for queue in queues
+        if queue["name"].startswith(prefix) and queue["name"] not in listed
+    )

@@ -1,0 +1,95 @@
+"""A data folder: where a controller or a simulation keeps ledger, checkpoints and spools.
+
+<data>/ledger.sqlite          what happened in every run
+<data>/runs/<run>/            checkpoints, `latest`, `best`
+<data>/runs/<run>/spool/      weights on the way in a simulation
+<data>/spool/, uploads/       weights on the way to and from a controller
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasuki.core.run import RunState
+from tasuki.errors import UnknownRun
+from tasuki.ledger.lock import locked
+from tasuki.ledger.sqlite import Row, SqliteLedger
+from tasuki_controller import history
+from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """One data folder; nothing is read or made until it is asked for."""
+
+    path: Path
+
+    @property
+    def ledger_path(self) -> Path:
+        return self.path / "ledger.sqlite"
+
+    @property
+    def runs_path(self) -> Path:
+        return self.path / "runs"
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the folder for one process; the lock dies with it.
+
+        Raises:
+            DataInUse: another process has it.
+        """
+        return locked(self.path)
+
+    def ledger(self) -> SqliteLedger:
+        """The ledger of a folder that has one.
+
+        Raises:
+            UnknownRun: there is none, so there is no run either.
+        """
+        if not self.ledger_path.exists():
+            raise UnknownRun(f"there is no run in {self.path}; use --data, or start one")
+        return SqliteLedger(self.ledger_path)
+
+    def checkpoints(self, run: str) -> Checkpoints:
+        return Checkpoints(self.runs_path / run)
+
+    def runs(self) -> dict[str, RunState]:
+        return history.runs(self.ledger())
+
+    def rows(self, run: str) -> list[Row]:
+        """Raises UnknownRun: the ledger has no such run."""
+        ledger = self.ledger()
+        rows = list(ledger.rows(run))
+        if not rows:
+            known = ", ".join(ledger.runs()) or "none"
+            raise UnknownRun(f"there is no run {run!r} in {self.path}; it has {known}")
+        return rows
+
+    def verify(self, run: str) -> tuple[int, int]:
+        """Check a run's chain and checkpoints; returns how many rows and files hold.
+
+        Raises:
+            LedgerBroken: naming the first row or file that does not.
+        """
+        self.rows(run)
+        rows = self.ledger().verify(run)
+        return len(rows), self.checkpoints(run).verify(history.documents(rows))
+
+    def checkpoint(self, run: str, names: tuple[str, ...] = (BEST, LATEST)) -> Path:
+        """The weights to use: the best checkpoint if the run has chosen one, else the latest.
+
+        Raises:
+            UnknownRun: it has no checkpoint.
+        """
+        folder = self.runs_path / run
+        for name in names:
+            if (folder / name).exists():
+                return folder / (folder / name).readlink()
+        self.rows(run)
+        raise UnknownRun(f"run {run!r} has no checkpoint yet")
+
+    def best(self, run: str) -> Path:
+        """`checkpoint` by its usual names."""
+        return self.checkpoint(run)

@@ -1,0 +1,67 @@
+"""First weights on their way in: streamed to a file, never held in memory."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from tasuki.core.model import WeightsRef
+from tasuki.errors import BadWeights, WeightsError
+from tasuki.wire.chunks import MAX_WEIGHTS_BYTES
+from tasuki.wire.digest import Hasher
+from tasuki.wire.spool import SUFFIX, disk_errors
+from tasuki.wire.weights import read_manifest
+
+
+class Uploads:
+    """A folder of uploads that no run has taken yet; those of an earlier process are dropped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with disk_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in folder.iterdir():
+                path.unlink()
+
+    async def receive(self, pieces: AsyncIterator[bytes]) -> WeightsRef:
+        """Keep what arrives if it is a well-formed container.
+
+        Raises:
+            BadWeights: it is not, and is removed.
+            DiskFull, StorageError: it cannot be kept.
+        """
+        part = self._folder / f"{secrets.token_hex(8)}.part"
+        try:
+            weights = await _write(pieces, part)
+            read_manifest(part)
+            with disk_errors(part):
+                part.replace(self._path(weights))
+        finally:
+            part.unlink(missing_ok=True)
+        return weights
+
+    def find(self, weights: WeightsRef) -> Path:
+        """Raises WeightsError: they were not uploaded, or another run has taken them."""
+        path = self._path(weights)
+        if not path.exists() or path.stat().st_size != weights.size:
+            raise WeightsError(f"weights {weights.digest} are not here: upload them first")
+        return path
+
+    def _path(self, weights: WeightsRef) -> Path:
+        return self._folder / f"{weights.digest.partition(':')[2]}{SUFFIX}"
+
+
+async def _write(pieces: AsyncIterator[bytes], part: Path) -> WeightsRef:
+    hasher, size = Hasher(), 0
+    with disk_errors(part):
+        file = part.open("wb")
+    with file:
+        async for piece in pieces:
+            size += len(piece)
+            if size > MAX_WEIGHTS_BYTES:
+                raise BadWeights(f"more than {MAX_WEIGHTS_BYTES} bytes")
+            hasher.update(piece)
+            with disk_errors(part):
+                file.write(piece)
+    return WeightsRef(digest=hasher.digest(), size=size)

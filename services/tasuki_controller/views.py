@@ -1,0 +1,111 @@
+"""Runs, ledgers and what happens in them as plain values: for tables, for JSON, for onlookers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tasuki.core.model import TurnRecord
+from tasuki.core.report import TurnProgressed, TurnRefused
+from tasuki.core.run import RunState, Status, TurnFailed, TurnFinished
+from tasuki.ledger.sqlite import Row
+from tasuki_controller import history
+from tasuki_controller.checkpoints import mean_metrics
+from tasuki_controller.service import Update
+
+View = dict[str, Any]  # Any: JSON
+_SHOWN: dict[str, type] = {
+    kind.__name__: kind for kind in (TurnFinished, TurnFailed, TurnProgressed)
+}
+"""What is told with all that it says; of the rest, onlookers get the state that it led to."""
+
+
+def run_row(state: RunState) -> View:
+    """A run in one line."""
+    return {
+        "run": state.plan.run,
+        "status": state.status.value,
+        "rounds": f"{state.round + 1}/{state.plan.task.rounds}",
+        "turns": state.turns,
+        "skipped": len(state.skipped),
+        "digest": state.weights.digest,
+        "reason": state.reason,
+    }
+
+
+def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> View:
+    """A run's standing, the object that `--json` prints last."""
+    last = tuple(r for r in records if r.id.round == max(s.id.round for s in records))
+    return {
+        "run": state.plan.run,
+        "status": state.status.value,
+        "reason": state.reason,
+        "rounds": len({record.id.round for record in records}),
+        "turns": state.turns,
+        "skipped": len(state.skipped),
+        "digest": state.weights.digest,
+        "metrics": mean_metrics(last),
+        "wall_s": round(wall_s, 3),
+    }
+
+
+def standing(state: RunState, rows: list[Row]) -> View:
+    """The summary of a run that this controller has, with who holds the weights."""
+    wall_s = rows[-1].at - rows[0].at
+    return {
+        **summary(state, history.records(rows), wall_s=wall_s),
+        "holder": state.holder,
+        "error": history.failure(rows) if state.status is Status.FAILED else None,
+    }
+
+
+def ledger_row(row: Row) -> View:
+    """One row, in words."""
+    return {
+        "seq": row.seq,
+        "at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="milliseconds"),
+        "what": _described(history.decode_event(row)),
+        "outcome": row.outcome,
+        "hash": row.hash,
+    }
+
+
+def dump_update(update: Update) -> str:
+    """What happened as one line of JSON, with the run's state after it."""
+    name = type(update.what).__name__
+    what = _adapter(_SHOWN[name]).dump_python(update.what, mode="json") if name in _SHOWN else None
+    state = _adapter(RunState).dump_python(update.run, mode="json") if update.run else None
+    return json.dumps({"kind": name, "what": what, "outcome": update.outcome, "state": state})
+
+
+def load_update(line: str) -> Update:
+    """The other way."""
+    content: Mapping[str, Any] = json.loads(line)  # Any: JSON
+    state, what = content["state"], content["what"]
+    kind = _SHOWN.get(content["kind"])
+    return Update(
+        run=None if state is None else _adapter(RunState).validate_python(state),
+        what=None if kind is None or what is None else _adapter(kind).validate_python(what),
+        outcome=content["outcome"],
+    )
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:  # Any: one adapter for each kind
+    return TypeAdapter(kind)
+
+
+def _described(event: object) -> str:
+    match event:
+        case TurnFinished(record=record):
+            return f"{record.id}: {record.site} {record.received[:15]} -> {record.sent.digest[:15]}"
+        case TurnFailed(id=id, site=site, error=error):
+            return f"{id}: {site} failed with {error}"
+        case TurnRefused(id=id, site=site):
+            return f"{id}: refused by {site}"
+    return type(event).__name__

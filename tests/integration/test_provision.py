@@ -1,0 +1,378 @@
+"""`tasuki provision` against a real broker: what it makes works, and nothing that works is lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pika
+import pytest
+from pika import exceptions as pika_errors
+from typer.testing import CliRunner
+
+from support.broker import Broker
+from support.transports import Inbox, numbered, opened, run
+from tasuki.core.model import CONTROLLER
+from tasuki.errors import BrokerUnreachable, NotPermitted, SettingsError
+from tasuki.ports import Settlement
+from tasuki.settings.controller import read_controller
+from tasuki.settings.site import read_site
+from tasuki.transport.amqp import AmqpSettings, AmqpTransport
+from tasuki.wire import names
+from tasuki_cli.main import app
+from tasuki_cli.provision import Admin, passwords
+from tasuki_cli.provision.command import Report, provision
+
+SITES = ["site-1", "site-2", "site-3"]
+VHOST = "clinics"
+
+
+class Provisioned:
+    """A federation's kits and the broker that they are for."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self.broker = broker
+        self.out = folder / "kits"
+        self._folder = folder
+        (folder / "admin").write_text(broker.password())
+
+    def apply(
+        self, *, sites: Sequence[str] = SITES, out: Path | None = None, more: str = ""
+    ) -> Report:
+        return provision(
+            self.write(sites=sites, more=more), out=out or self.out, admin=self.admin()
+        )
+
+    def write(
+        self, *, sites: Sequence[str] = SITES, port: int | None = None, more: str = ""
+    ) -> Path:
+        path = self._folder / "federation.toml"
+        path.write_text(
+            f'name = "{VHOST}"\nsites = {json.dumps(list(sites))}\n'
+            f'[broker]\nhost = "{self.broker.host}"\nport = {port or self.broker.port}\n'
+            f'management = "http://127.0.0.1:{self.broker.http_port}"\n{more}'
+        )
+        return path
+
+    def admin(self, url: str | None = None) -> Admin:
+        return Admin(user="admin", password_file=self._folder / "admin", url=url)
+
+    def settings(self, user: str) -> AmqpSettings:
+        """As the service of this user reads them from its kit."""
+        if user == CONTROLLER:
+            table = read_controller(self.out / user / "controller.toml", {}).broker
+        else:
+            table = read_site(self.out / user / "site.toml", {}).broker
+        return AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls())
+
+    def connect(self, user: str) -> AmqpTransport:
+        return AmqpTransport(self.settings(user))
+
+
+@pytest.fixture(scope="module")
+def federation_broker(rabbitmq_is_here: None) -> Iterator[Broker]:
+    """Of this module alone: users are the broker's, not the vhost's."""
+    with Broker() as broker:
+        broker.start()
+        yield broker
+
+
+@pytest.fixture
+def provisioned(federation_broker: Broker, tmp_path: Path) -> Iterator[Provisioned]:
+    federation = Provisioned(federation_broker, tmp_path)
+    yield federation
+    ask = federation_broker.management.ask
+    listed = ask("GET", "users")
+    assert isinstance(listed, list)
+    for user in listed:
+        if user["name"] != "admin":
+            ask("DELETE", "users", user["name"])
+    vhosts = ask("GET", "vhosts")
+    assert isinstance(vhosts, list)
+    if VHOST in {vhost["name"] for vhost in vhosts}:
+        ask("DELETE", "vhosts", VHOST)
+
+
+def test_a_site_takes_what_is_sent_to_it_with_its_generated_password(
+    provisioned: Provisioned,
+) -> None:
+    report = provisioned.apply()
+    assert report.applied
+    assert [] == report.notes
+
+    async def scenario() -> None:
+        async with (
+            opened(provisioned.connect("site-2")) as site,
+            opened(provisioned.connect(CONTROLLER)) as controller,
+        ):
+            inbox = Inbox(site, Settlement.DONE)
+            for queue in (
+                names.turns_queue("site-2"),
+                names.weights_stream("site-2"),
+                names.control_queue("site-2"),
+            ):
+                await site.consume(queue, inbox)
+            routes = (
+                names.to_turns("site-2"),
+                names.to_weights("site-2"),
+                names.to_control("site-2"),
+                names.to_control(),
+            )
+            for number, route in enumerate(routes):
+                await controller.publish(route, numbered(1, first=number))
+                assert [f"{number}".encode()] == await inbox.bodies(1)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "queue", [names.turns_queue("site-1"), names.weights_stream("site-1"), names.DEAD]
+)
+def test_a_site_may_not_read_what_is_another_s(provisioned: Provisioned, queue: str) -> None:
+    provisioned.apply()
+
+    async def scenario() -> None:
+        async with opened(provisioned.connect("site-2")) as site:
+            with pytest.raises(NotPermitted, match="refuses"):
+                await site.consume(queue, Inbox(site))
+
+    run(scenario())
+
+
+def test_an_operator_reads_the_dead_letters_and_nothing_else(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    password = (provisioned.out / "operator/password").read_text().strip()
+
+    url = f"amqp://operator:{password}@127.0.0.1:{provisioned.broker.port}/{VHOST}"
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        method, _, _ = connection.channel().basic_get(names.DEAD)
+        assert method is None
+        with pytest.raises(pika_errors.ChannelClosedByBroker, match="refused"):
+            connection.channel().basic_get(names.turns_queue("site-1"))
+
+
+def test_the_command_applies_and_prints_no_password(
+    provisioned: Provisioned, tmp_path: Path
+) -> None:
+    command = ["provision", str(provisioned.write()), "--out", str(provisioned.out), "--apply"]
+
+    done = CliRunner().invoke(
+        app, [*command, "--admin-password-file", str(tmp_path / "admin"), "--json"]
+    )
+
+    assert 0 == done.exit_code, done.output
+    assert json.loads(done.stdout)["applied"]
+    assert provisioned.broker.password() not in done.output
+    assert provisioned.settings("site-1").password not in done.output
+    assert len(provisioned.broker.list_queues(VHOST)) == 3 + 3 * len(SITES)
+
+
+def test_another_site_s_password_opens_nothing(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    wrong = provisioned.settings("site-1").password
+
+    url = f"amqp://site-2:{wrong}@127.0.0.1:{provisioned.broker.port}/{VHOST}"
+    with pytest.raises(pika_errors.ProbableAuthenticationError):
+        pika.BlockingConnection(pika.URLParameters(url))
+
+
+def test_one_more_site_leaves_passwords_and_waiting_turns_alone(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    password = (provisioned.out / "site-1/password").read_bytes()
+
+    async def send() -> None:
+        async with opened(provisioned.connect(CONTROLLER)) as controller:
+            await controller.publish(names.to_turns("site-1"), numbered(3))
+
+    run(send())
+
+    report = provisioned.apply(sites=[*SITES, "site-4"])
+
+    assert {"site-4/site.toml", "site-4/password"} == set(report.created)
+    assert password == (provisioned.out / "site-1/password").read_bytes()
+    assert names.turns_queue("site-4") in provisioned.broker.list_queues(VHOST)
+
+    async def take() -> None:
+        async with (
+            opened(provisioned.connect("site-1")) as site_1,
+            opened(provisioned.connect("site-4")) as site_4,
+        ):
+            inbox = Inbox(site_1, Settlement.DONE)
+            await site_1.consume(names.turns_queue("site-1"), inbox)
+            assert [b"0", b"1", b"2"] == await inbox.bodies(3)
+            await site_4.consume(names.turns_queue("site-4"), Inbox(site_4))
+
+    run(take())
+
+
+def test_a_second_time_changes_nothing_on_the_broker(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    before = broker_state(provisioned.broker)
+
+    report = provisioned.apply()
+
+    assert before == broker_state(provisioned.broker)
+    assert ([], [], [], []) == (report.created, report.changed, report.removed, report.notes)
+
+
+def broker_state(broker: Broker) -> object:
+    exported = broker.management.ask("GET", "definitions")
+    assert isinstance(exported, dict)
+    kinds = ("users", "permissions", "topic_permissions", "queues", "exchanges", "bindings")
+    return {kind: sorted(exported[kind], key=json.dumps) for kind in kinds}
+
+
+def test_new_passwords_for_old_users_are_refused_and_nothing_is_changed(
+    provisioned: Provisioned, tmp_path: Path
+) -> None:
+    """Kits that were lost, or another federation on this broker: nobody is locked out by it."""
+    provisioned.apply()
+    before = broker_state(provisioned.broker)
+
+    with pytest.raises(SettingsError, match="another password") as caught:
+        provisioned.apply(sites=[*SITES, "site-4"], out=tmp_path / "elsewhere")
+
+    assert "site-1" in str(caught.value)
+    assert before == broker_state(provisioned.broker)
+
+
+def test_a_deleted_user_comes_back_with_a_new_password(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    old = provisioned.settings("site-1").password
+    (provisioned.out / "site-1/password").unlink()
+    provisioned.broker.management.ask("DELETE", "users", "site-1")
+
+    provisioned.apply()
+
+    assert old != provisioned.settings("site-1").password
+
+    async def scenario() -> None:
+        async with opened(provisioned.connect("site-1")) as site:
+            await site.consume(names.turns_queue("site-1"), Inbox(site))
+
+    run(scenario())
+
+
+def test_a_site_that_is_no_longer_listed_is_reported_and_its_queue_kept(
+    provisioned: Provisioned,
+) -> None:
+    provisioned.apply()
+    shutil.rmtree(provisioned.out / "site-3")  # the broker alone knows of it
+
+    report = provisioned.apply(sites=SITES[:2])
+
+    assert ["site-3"] == report.removed
+    assert names.turns_queue("site-3") in provisioned.broker.list_queues(VHOST)
+
+
+def test_a_changed_size_is_said_not_to_be_in_force(provisioned: Provisioned) -> None:
+    provisioned.apply()
+
+    report = provisioned.apply(
+        sites=SITES, more="[streams]\nmax_bytes = 1_000_000_000\nsegment_bytes = 100_000_000\n"
+    )
+
+    assert 4 == len(report.notes)
+    assert all("x-max-length-bytes = 20000000000, not 1000000000" in n for n in report.notes)
+
+
+def test_a_wrong_administrator_is_refused(provisioned: Provisioned, tmp_path: Path) -> None:
+    (tmp_path / "admin").write_text("guess")
+
+    with pytest.raises(NotPermitted, match="administrator"):
+        provisioned.apply()
+
+
+def test_an_address_where_nobody_is_says_so(provisioned: Provisioned) -> None:
+    path = provisioned.write()
+
+    with pytest.raises(BrokerUnreachable, match="management API"):
+        provision(path, out=provisioned.out, admin=provisioned.admin(url="http://127.0.0.1:1"))
+
+
+def test_a_broker_that_starts_with_the_files_has_it_all(
+    rabbitmq_is_here: None, tmp_path: Path
+) -> None:
+    """As in a container: no administrator, no API, only the two files."""
+    with Broker(config=configuration(tmp_path)) as broker:
+        federation = Provisioned(broker, tmp_path)
+        provision(federation.write(), out=federation.out)
+        start_with_definitions(broker, tmp_path, federation.out)
+
+        run(turn_to_site_3(federation))
+
+
+def test_a_broker_that_starts_with_the_files_speaks_tls(
+    rabbitmq_is_here: None, tmp_path: Path
+) -> None:
+    certificate = make_certificate(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = configuration(tmp_path, more='[broker]\nscheme = "amqps"\n')
+    # The test broker is asked over plain text whether it is up.
+    assert "none" == settings.pop("listeners.tcp")
+    assert "5671" == settings.pop("listeners.ssl.default")
+    settings["listeners.ssl.1"] = f"127.0.0.1:{port}"
+    for key, path in {"cert": certificate, "key": tmp_path / "key.pem"}.items():
+        assert f"/etc/rabbitmq/tls/{key}.pem" == settings[f"ssl_options.{key}file"]
+        settings[f"ssl_options.{key}file"] = str(path)
+    with Broker(config=settings) as broker:
+        federation = Provisioned(broker, tmp_path)
+        more = f'scheme = "amqps"\nca = "{certificate.name}"\n'
+        provision(federation.write(port=port, more=more), out=federation.out)
+        start_with_definitions(broker, tmp_path, federation.out)
+
+        assert federation.settings("site-3").tls is not None
+        run(turn_to_site_3(federation))
+
+
+async def turn_to_site_3(federation: Provisioned) -> None:
+    async with (
+        opened(federation.connect("site-3")) as site,
+        opened(federation.connect(CONTROLLER)) as controller,
+    ):
+        inbox = Inbox(site, Settlement.DONE)
+        await site.consume(names.turns_queue("site-3"), inbox)
+        await controller.publish(names.to_turns("site-3"), numbered(1))
+        assert [b"0"] == await inbox.bodies(1)
+
+
+def configuration(folder: Path, *, more: str = "") -> dict[str, str]:
+    """The lines of rabbitmq.conf, with its definitions in this folder."""
+    path = folder / "federation.toml"
+    path.write_text(f'name = "{VHOST}"\nsites = {json.dumps(SITES)}\n{more}')
+    provision(path, out=folder / "for-its-configuration")
+    lines = (folder / "for-its-configuration/broker/rabbitmq.conf").read_text().splitlines()
+    settings = dict(line.split(" = ") for line in lines if line and not line.startswith("#"))
+    assert "/etc/rabbitmq/definitions.json" == settings["load_definitions"]
+    return {**settings, "load_definitions": str(folder / "definitions.json")}
+
+
+def start_with_definitions(broker: Broker, folder: Path, out: Path) -> None:
+    document = json.loads((out / "broker/definitions.json").read_text())
+    # The test broker asks its own administrator whether it is up; RabbitMQ makes none itself when
+    # it is given definitions.
+    document["users"].append(
+        {
+            "name": "admin",
+            "password_hash": passwords.password_hash(broker.password()),
+            "hashing_algorithm": passwords.HASHING,
+            "tags": ["administrator"],
+        }
+    )
+    (folder / "definitions.json").write_text(json.dumps(document))
+    broker.start()
+
+
+def make_certificate(folder: Path) -> Path:
+    """A certificate of its own authority for 127.0.0.1; its key lies beside it."""
+    path = folder / "broker.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", str(folder / "key.pem"), "-out", str(path)]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    return path

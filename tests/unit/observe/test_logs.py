@@ -1,0 +1,41 @@
+"""What a service logs, and what it must not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from tasuki.observe import logs
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
+
+
+def fail(password: str) -> None:
+    raise RuntimeError(f"no entry with {len(password)} letters")
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_a_traceback_shows_no_values(form: logs.Form, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(form)
+    try:
+        fail("".join(["hun", "ter", "2"]))  # so that the source line does not say it
+    except RuntimeError:
+        structlog.get_logger().exception("it failed", site="a")
+    shown = capsys.readouterr().err
+    assert "no entry with 7 letters" in shown
+    assert "hunter2" not in shown
+
+
+def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json")
+    structlog.get_logger().info("turn taken", turn="r/0", hop=1)
+    line = json.loads(capsys.readouterr().err)
+    del line["timestamp"]
+    assert line == {"event": "turn taken", "turn": "r/0", "hop": 1, "level": "info"}

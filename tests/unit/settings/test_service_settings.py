@@ -1,0 +1,131 @@
+"""site.toml and controller.toml: paths, the environment, secrets, and what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasuki.errors import SettingsError
+from tasuki.settings.controller import PORT, read_controller
+from tasuki.settings.site import SiteSettings, read_site
+
+SITE = """
+name = "site-1"
+{top}
+[broker]
+url = "amqps://site-1@broker.example:5671/federation"
+password_file = "secrets/password"
+{broker}
+[trainers.cifar10]
+run = "train.py"
+{bottom}
+"""
+CONTROLLER = """
+[broker]
+url = "amqp://controller@broker.example/federation"
+password_file = "/run/secrets/password"
+"""
+
+
+def site(folder: Path, *, top: str = "", broker: str = "", bottom: str = "") -> Path:
+    path = folder / "site.toml"
+    path.write_text(SITE.format(top=top, broker=broker, bottom=bottom))
+    return path
+
+
+def test_relative_paths_are_seen_from_the_settings_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = site(tmp_path, bottom='[data]\npath = "images"')
+    monkeypatch.chdir("/")
+    settings = read_site(path, {})
+    assert settings.broker.password_file == tmp_path / "secrets/password"
+    assert settings.trainers["cifar10"].folder == tmp_path
+    assert settings.folder == tmp_path / ".tasuki-site"
+    assert settings.data.path == tmp_path / "images"
+
+
+def test_absolute_paths_stay_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "controller.toml"
+    path.write_text(CONTROLLER)
+    settings = read_controller(path, {})
+    assert settings.broker.password_file == Path("/run/secrets/password")
+    assert settings.http.port == PORT
+
+
+def test_the_environment_overrides_the_file(tmp_path: Path) -> None:
+    environment = {
+        "TASUKI_SITE_NAME": "site-9",
+        "TASUKI_BROKER_URL": "amqp://site-9@elsewhere/",
+        "TASUKI_HTTP_PORT": "8471",
+        "TASUKI_SITE_FOLDER": "journal",
+        "PATH": "/bin",
+    }
+    settings = read_site(site(tmp_path), environment)
+    assert settings.name == "site-9"
+    assert settings.broker.user == "site-9"
+    assert settings.http.port == 8471
+    assert settings.folder == tmp_path / "journal"
+
+
+def test_a_password_comes_from_its_file_and_shows_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/password").write_text("hunter2\n")
+    settings = read_site(site(tmp_path), {})
+    assert settings.broker.password() == "hunter2"
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+
+
+WRONG = [
+    ({"TASUKI_BROKER_URL": "amqp://site-1:hunter2@b/"}, "password_file"),
+    ({"TASUKI_BROKER_URL": "http://site-1@b/"}, "amqp[s]://user@host[:port]/vhost"),
+    ({"TASUKI_BROKER_URL": "amqp://b/"}, "amqp[s]://user@host[:port]/vhost"),
+    ({"TASUKI_SITE_NAME": "site-2"}, "has to be the user of its broker url"),
+    ({"TASUKI_SITE_NAME": "controller"}, "no site can be called 'controller'"),
+    ({"TASUKI_SITE_NAME": "Site One"}, "use 1 to 63 of"),
+    ({"TASUKI_HTTP_PORT": "many"}, "http.port"),
+]
+
+
+@pytest.mark.parametrize(("environment", "says"), WRONG)
+def test_wrong_settings_are_explained_without_a_password(
+    tmp_path: Path, environment: dict[str, str], says: str
+) -> None:
+    with pytest.raises(SettingsError) as raised:
+        read_site(site(tmp_path), environment)
+    assert says in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_every_wrong_key_is_reported_at_once(tmp_path: Path) -> None:
+    path = site(tmp_path, top="concurrency = 2", broker="heart = 3\nca = 5")
+    with pytest.raises(SettingsError) as raised:
+        read_site(path, {})
+    message = str(raised.value)
+    assert "line 3: concurrency" in message
+    assert "unknown key 'broker.heart'" in message
+    assert "broker.ca" in message
+
+
+def test_a_missing_or_empty_password_file_is_named(tmp_path: Path) -> None:
+    settings = read_site(site(tmp_path), {})
+    with pytest.raises(SettingsError, match="secrets/password cannot be read"):
+        settings.broker.password()
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/password").write_text("\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        settings.broker.password()
+
+
+def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
+    settings = read_site(site(tmp_path, broker='ca = "ca.pem"'), {})
+    with pytest.raises(SettingsError, match=r"\[broker\] ca = .*ca\.pem"):
+        settings.broker.tls()
+
+
+def test_a_site_needs_little() -> None:
+    broker = {"url": "amqp://site-1@b/", "password_file": "p"}
+    settings = SiteSettings.model_validate({"name": "site-1", "broker": broker})
+    assert settings.broker.tls() is None
+    assert settings.http.port is None

@@ -1,0 +1,168 @@
+"""The site's service on queues in memory: what its process has to live through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from support.simulation import TRAINERS
+from tasuki.clock import SystemClock
+from tasuki.core.model import CONTROLLER, Task, Turn, TurnId
+from tasuki.core.report import Report, RoundDone, TurnAbandoned, TurnDone, TurnRefused
+from tasuki.ledger import migrations
+from tasuki.ports import Delivery, Settlement
+from tasuki.transport.memory import MemoryFederation
+from tasuki.wire import names
+from tasuki.wire.chunks import ChunkedFile, transfer_id
+from tasuki.wire.messages import decode, encode
+from tasuki.wire.spool import Spool
+from tasuki_controller.service import REPORTS
+from tasuki_site.journal import Journal
+from tasuki_site.model_files import write_initial
+from tasuki_site.service import Site, SiteService
+from tasuki_site.source import Source
+from tasuki_site.trainers import InProcessTrainer, TrainerPool
+
+DEADLINE_S = 30.0
+R = TypeVar("R")
+Talk = Callable[["Peer"], Awaitable[None]]
+
+
+class Peer:
+    """The controller's end, by hand."""
+
+    def __init__(self, queues: MemoryFederation, folder: Path) -> None:
+        self._transport = queues.connect(CONTROLLER)
+        self._other = queues.connect("c")
+        self._reports: asyncio.Queue[Report] = asyncio.Queue()
+        self._path = folder / "initial.safetensors"
+        self._weights = write_initial("walk:make", self._path, folder=TRAINERS, seed=0)
+
+    async def open(self) -> None:
+        await self._transport.consume(names.REPORTS, self._take)
+
+    async def send(self, *itinerary: str, term: int = 1) -> Turn:
+        id = TurnId(run="r", term=term, round=0, hop=0)
+        task = Task(trainer="walk")
+        turn = Turn(id=id, itinerary=itinerary, weights=self._weights, task=task)
+        await self.send_weights(turn)
+        await self.send_turn(turn)
+        return turn
+
+    async def send_weights(self, turn: Turn) -> None:
+        transfer = transfer_id(turn.id, self._weights)
+        with ChunkedFile(self._path, transfer=transfer, weights=self._weights) as chunks:
+            await self._transport.publish(names.to_weights(turn.site), chunks)
+
+    async def send_turn(self, turn: Turn) -> None:
+        await self._transport.publish(names.to_turns(turn.site), [(encode(turn),)])
+
+    async def forge(self, turn: Turn) -> None:
+        """Send a turn in the name of a site that has nothing to do with it."""
+        await self._other.publish(names.to_turns(turn.site), [(encode(turn),)])
+
+    async def hear(self, kind: type[R]) -> R:
+        """The next report of a kind."""
+        while not isinstance(report := await self._reports.get(), kind):
+            pass
+        return report
+
+    def _take(self, delivery: Delivery) -> None:
+        report: Report = decode(delivery.body, REPORTS)
+        self._reports.put_nowait(report)
+        self._transport.settle(delivery, Settlement.DONE)
+
+
+def with_site(folder: Path, talk: Talk) -> Spool:
+    """Talk to site `a`, the only one that is provisioned, then drain it; its spool."""
+    spool = Spool(folder / "spool")
+
+    async def run() -> None:
+        queues = MemoryFederation(["a"], is_durable=True)
+        peer = Peer(queues, folder)
+        source = Source(run="walk:train", folder=TRAINERS)
+        service = SiteService(
+            Site(
+                name="a",
+                transport=queues.connect("a"),
+                journal=Journal(migrations.connect(":memory:", migrations.JOURNAL), "a"),
+                spool=spool,
+                trainers=TrainerPool(lambda _: InProcessTrainer(source)),
+                clock=SystemClock(),
+            )
+        )
+        async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
+            await peer.open()
+            tasks.create_task(service.run())
+            await talk(peer)
+            service.drain()
+
+    asyncio.run(run())
+    return spool
+
+
+def test_a_successor_without_a_queue_fails_the_turn_and_not_the_site(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        turn = await peer.send("a", "b")
+        abandoned = await peer.hear(TurnAbandoned)
+        assert abandoned.id == turn.id
+        assert abandoned.error == "Unroutable"
+        assert "b" in abandoned.detail
+        await peer.send("a", term=2)  # and on it goes
+
+    with_site(tmp_path, talk)
+
+
+def test_a_site_that_follows_itself_trains_on_what_it_sent(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.send("a", "a", "b")
+        first = await peer.hear(TurnDone)
+        abandoned = await peer.hear(TurnAbandoned)
+        assert first.record.id.hop == 0
+        assert (abandoned.id.hop, abandoned.error) == (1, "Unroutable")
+
+    with_site(tmp_path, talk)
+
+
+def test_the_weights_of_a_turn_that_is_dropped_do_not_stay(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.send("a", term=2)
+        await peer.send("a", term=1)
+        assert (await peer.hear(TurnRefused)).reason == "stale_position"
+
+    assert list(with_site(tmp_path, talk).folder.iterdir()) == []
+
+
+def test_weights_that_come_after_their_turn_was_dropped_do_not_stay(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        newest = await peer.send("a", term=2)
+        stale = replace(newest, id=replace(newest.id, term=1))
+        await peer.send_turn(stale)
+        assert (await peer.hear(TurnRefused)).id == stale.id
+        await peer.send_weights(stale)
+        await peer.send_weights(newest)
+        await peer.send("a", term=3)
+        while (await peer.hear(RoundDone)).id.term < 3:
+            pass
+
+    assert list(with_site(tmp_path, talk).folder.iterdir()) == []
+
+
+def test_a_turn_from_someone_else_does_not_touch_the_weights_of_the_real_one(
+    tmp_path: Path,
+) -> None:
+    async def talk(peer: Peer) -> None:
+        turn = await peer.send("a")
+        done = await peer.hear(RoundDone)
+        assert done.id == turn.id
+        coming = replace(turn, id=replace(turn.id, term=2))
+        await peer.send_weights(coming)
+        await peer.forge(coming)
+        assert (await peer.hear(TurnRefused)).reason == "wrong_sender"
+        await peer.send_turn(coming)
+        assert (await peer.hear(RoundDone)).id == coming.id
+
+    with_site(tmp_path, talk)
