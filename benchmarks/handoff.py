@@ -3,26 +3,27 @@
     PYTHONPATH=tests:benchmarks python benchmarks/handoff.py [--mb 0.25 100] [--rounds 8]
 
 Real processes (controller, three sites, their trainers) on a private broker, beside a bare exchange
-of the same bytes measured in the same run: chunks into a stream and a turn into a quorum queue, both
-confirmed and delivered. Memory is the largest that a service, without its trainer, ever had.
+of the same bytes measured in the same run: chunks into a stream and a turn into a quorum queue,
+both confirmed and delivered. Memory is the largest that a service, without its trainer, ever had.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
 import os
 import statistics
 import tempfile
 from pathlib import Path
 
+import transport
 from rich.console import Console
 from rich.table import Table
+
 from support.broker import Broker
 from support.federation import Federation
-
-import transport
 
 TRAINER = """
 import json, os, time
@@ -63,13 +64,13 @@ keep = 1
 
 
 def hand_overs(folder: Path) -> tuple[list[float], list[float]]:
-    """Seconds of each hand-over within a round, and across a round's end; the first round warms up."""
+    """Seconds of each hand-over within a round, and across a round's end; round 0 warms up."""
     turns = sorted(
         (json.loads(path.read_text()) for path in (folder / "times").glob("*.json")),
         key=lambda turn: (turn["round"], turn["hop"]),
     )
     inside, across = [], []
-    for before, after in zip(turns, turns[1:], strict=False):
+    for before, after in itertools.pairwise(turns):
         if before["round"] > 0:
             kind = inside if after["hop"] else across
             kind.append(after["began"] - before["ended"])
