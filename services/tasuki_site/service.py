@@ -319,8 +319,12 @@ class SiteService:
             )
             gate.check(turn.task, received=received, result=result, outcome=outcome)
         except TasukiError as exc:
+            result.unlink(missing_ok=True)
             self._step(_failed(turn.id, exc))
             return
+        except asyncio.CancelledError:
+            result.unlink(missing_ok=True)
+            raise
         record = _record(turn, outcome, seconds=site.clock.now() - started)
         site.spool.adopt(result, _transfer(_next(turn, record)), record.sent)
         self._step(machine.TrainingFinished(record=record))

@@ -11,10 +11,12 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from tasuki import errors
@@ -59,12 +61,18 @@ class InProcessTrainer:
         def report(values: Mapping[str, float]) -> None:
             loop.call_soon_threadsafe(log, values)
 
-        return await asyncio.to_thread(self._train, spell, report)
+        abandoned = threading.Event()
+        try:
+            return await asyncio.to_thread(self._train, spell, report, abandoned)
+        except asyncio.CancelledError:
+            # A thread cannot be ended; what it still writes is removed by itself.
+            abandoned.set()
+            raise
 
     async def close(self) -> None:
         """Nothing runs between turns."""
 
-    def _train(self, spell: Spell, log: Log) -> Outcome:
+    def _train(self, spell: Spell, log: Log, abandoned: threading.Event) -> Outcome:
         try:
             self._function = self._function or load_function(self.source)
             seed_everything(spell.seed)
@@ -72,6 +80,9 @@ class InProcessTrainer:
         except Exception as exc:
             # The trainer's code may raise anything; it is told apart from our own errors here.
             raise _as_error(*failure_of(exc)) from exc
+        finally:
+            if abandoned.is_set():
+                Path(spell.result).unlink(missing_ok=True)
 
 
 @dataclass(slots=True)
