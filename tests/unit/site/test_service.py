@@ -16,10 +16,8 @@ from tasuki.core.report import (
     RoundDone,
     TurnAbandoned,
     TurnDone,
-    TurnProgressed,
     TurnRefused,
 )
-from tasuki.core.turn import Phase
 from tasuki.ledger import migrations
 from tasuki.ports import Delivery, Settlement
 from tasuki.transport.memory import MemoryFederation
@@ -52,9 +50,9 @@ class Peer:
     async def open(self) -> None:
         await self._transport.consume(names.REPORTS, self._take)
 
-    async def send(self, *itinerary: str, term: int = 1, pause_s: float = 0) -> Turn:
+    async def send(self, *itinerary: str, term: int = 1) -> Turn:
         id = TurnId(run="r", term=term, round=0, hop=0)
-        task = Task(trainer="walk", params={"pause_s": pause_s}, beat_s=0.01)
+        task = Task(trainer="walk")
         turn = Turn(id=id, itinerary=itinerary, weights=self._weights, task=task)
         await self.send_weights(turn)
         await self.send_turn(turn)
@@ -155,18 +153,6 @@ def test_weights_that_come_after_their_turn_was_dropped_do_not_stay(tmp_path: Pa
         await peer.send("a", term=3)
         while (await peer.hear(RoundDone)).id.term < 3:
             pass
-
-    assert list(with_site(tmp_path, talk).folder.iterdir()) == []
-
-
-def test_a_trainer_that_was_aborted_leaves_nothing_behind(tmp_path: Path) -> None:
-    async def talk(peer: Peer) -> None:
-        await peer.send("a", term=1, pause_s=0.3)
-        while (await peer.hear(TurnProgressed)).phase != Phase.TRAINING:
-            pass
-        # Long enough for the first one's thread, which cannot be ended, to write its result.
-        await peer.send("a", term=2, pause_s=0.9)
-        assert (await peer.hear(RoundDone)).id.term == 2
 
     assert list(with_site(tmp_path, talk).folder.iterdir()) == []
 
