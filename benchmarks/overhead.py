@@ -27,8 +27,8 @@ from rich.table import Table
 from tasuki.core.run import TurnFinished
 from tasuki.settings.run import RunFile
 from tasuki.trainer import Result, Turn
-from tasuki_cli.data_folder import DataFolder
 from tasuki_cli.simulate import Simulation, simulate
+from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.service import Update
 
 

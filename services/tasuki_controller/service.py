@@ -34,8 +34,9 @@ from tasuki.core.run import RunState
 from tasuki.errors import MessageError, RunExists, StorageError, UnknownRun, Unroutable
 from tasuki.ledger.sqlite import Pending, SqliteLedger
 from tasuki.ports import Clock, Delivery, Settlement, Transport
+from tasuki.transport.handover import hand_over
 from tasuki.wire import names
-from tasuki.wire.chunks import ChunkedFile, transfer_id
+from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki.wire.spool import Spool
 from tasuki_controller import history
@@ -210,18 +211,14 @@ class ControllerService:
     def _on_report(self, delivery: Delivery) -> None:
         try:
             report: Report = decode(delivery.body, REPORTS)
-            self._check_sender(report, delivery)
+            _check_sender(report, delivery.sender)
+            self._hear(report.site)
+            self._take_in(report)
         except MessageError as exc:
             log.warning("report refused", reason=str(exc), sender=delivery.sender)
             self._c.transport.settle(delivery, Settlement.DEAD)
             return
-        self._hear(report.site)
-        self._take_in(report)
         self._c.transport.settle(delivery, Settlement.DONE)
-
-    def _check_sender(self, report: Report, delivery: Delivery) -> None:
-        if delivery.sender and delivery.sender != report.site:
-            raise MessageError(f"{delivery.sender} reports in the name of {report.site}")
 
     def _take_in(self, report: Report) -> None:  # noqa: C901 - one table of all reports
         match report:
@@ -230,15 +227,15 @@ class ControllerService:
                     self.apply(run, machine.SiteForgot(site=site))
             case SiteStarted() | SiteBeat():
                 self._watch(Update(run=None, what=report))
-            case TurnTaken(id=id, history=records):
-                self._catch_up(id.run, records)
+            case TurnTaken():
+                self._catch_up(report)
                 self._renew(report)
             case TurnProgressed():
                 self._renew(report)
             case TurnDone(record=record):
                 self._apply_known(record.id.run, machine.TurnFinished(record=record))
-            case RoundDone(id=id, history=records):
-                self._catch_up(id.run, records)
+            case RoundDone():
+                self._catch_up(report)
             case TurnAbandoned(id=id, site=site, returned=True):
                 self._apply_known(id.run, machine.TurnReturned(id=id, site=site))
             case TurnAbandoned(id=id, site=site, error=error, detail=detail):
@@ -247,13 +244,19 @@ class ControllerService:
             case TurnRefused(id=id, reason=reason):
                 self._record_refusal(id.run, report, reason)
 
-    def _catch_up(self, run: str, history: tuple[bytes, ...]) -> None:
-        """A turn carries its round's results: take in those whose own report has not come yet."""
-        state = self._runs.get(run)
+    def _catch_up(self, report: TurnTaken | RoundDone) -> None:
+        """A turn carries its round's results: take in those whose own report has not come yet.
+
+        Raises:
+            MessageError: they are no records, or come from a site that has no such turn.
+        """
+        id, state = report.id, self._runs.get(report.id.run)
         known = 0 if state is None else len(state.records)
-        for encoded in history[known:]:
-            record = decode(encoded, TurnRecord)
-            self._apply_known(run, machine.TurnFinished(record=record))
+        is_now = state is not None and (id.term, id.round) == (state.term, state.round)
+        if state and is_now and state.itinerary[id.hop : id.hop + 1] != (report.site,):
+            raise MessageError(f"{report.site} has no turn at hop {id.hop}")
+        for record in [decode(encoded, TurnRecord) for encoded in report.history[known:]]:
+            self._apply_known(id.run, machine.TurnFinished(record=record))
 
     def _apply_known(self, run: str, event: machine.Event) -> None:
         """Sites may still talk of a run that this controller never had, or has no more."""
@@ -341,12 +344,8 @@ class ControllerService:
             task=state.plan.task,
             history=tuple(encode(record) for record in effect.records),
         )
-        transfer = transfer_id(turn.id, turn.weights)
-        publish = self._c.transport.publish
         try:
-            with ChunkedFile(path, transfer=transfer, weights=turn.weights) as chunks:
-                await publish(names.to_weights(turn.site), chunks)
-            await publish(names.to_turns(turn.site), [(encode(turn),)])
+            await hand_over(self._c.transport, path, turn, to=turn.site)
         except Unroutable as exc:
             failed = machine.TurnFailed(
                 id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
@@ -396,6 +395,18 @@ class ControllerService:
 
     def _checkpoints(self, run: str) -> Checkpoints:
         return Checkpoints(self._c.runs / run)
+
+
+def _check_sender(report: Report, sender: str) -> None:
+    """A site speaks for itself; the broker vouches for who it is.
+
+    Raises:
+        MessageError: someone else does, or it tells of another site's turn as its own.
+    """
+    if sender != report.site:
+        raise MessageError(f"{sender or 'somebody'} reports in the name of {report.site}")
+    if isinstance(report, TurnDone) and report.record.site != report.site:
+        raise MessageError(f"{report.site} reports a turn of {report.record.site}")
 
 
 def _is_worth_recording(event: machine.Event, outcome: str) -> bool:

@@ -1,6 +1,6 @@
 """One site's service: feeds the turn machine with what happens, and does what it decides.
 
-Follow a turn: `_on_turn` (from the queue) -> `_do` (journal, acknowledge) -> `_await_weights`
+Follow a turn: `_on_turn` (from the queue) -> `_do` (journal, acknowledge) -> `_check_weights`
 -> `_train` -> `_hand_over` (to the next site's queue) -> `_do` (journal, report).
 """
 
@@ -30,8 +30,9 @@ from tasuki.core.report import (
 )
 from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable, WeightsError
 from tasuki.ports import Clock, Delivery, Handler, Settlement, Transport
+from tasuki.transport.handover import hand_over
 from tasuki.wire import names
-from tasuki.wire.chunks import Chunk, ChunkedFile, decode_chunk, transfer_id
+from tasuki.wire.chunks import Chunk, decode_chunk, transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki.wire.reading import Reading
 from tasuki.wire.spool import Spool
@@ -340,7 +341,7 @@ class SiteService:
         return path.exists() and verify_digest(path) == weights.digest
 
     async def _hand_over(self, turn: Turn, record: TurnRecord) -> None:
-        """Weights first, then the turn: the next site never has a turn without its weights."""
+        """Send the result on, and report that."""
         site, onward = self._site, _next(turn, record)
         transfer = _transfer(onward)
         path = site.spool.path(transfer, record.sent)
@@ -349,7 +350,7 @@ class SiteService:
             self._step(_failed(turn.id, lost))
             return
         try:
-            await self._send(path, onward, to=turn.successor)
+            await hand_over(site.transport, path, onward, to=turn.successor)
         except Unroutable as exc:
             # The operator's to mend, not a reason to end: whether to try again is for the run.
             self._step(_failed(turn.id, exc))
@@ -360,13 +361,6 @@ class SiteService:
         if site.transport.is_durable and turn.successor != site.name:
             # Else it is what the next turn trains on, or where the controller would look for it.
             site.spool.discard(transfer, record.sent)
-
-    async def _send(self, path: Path, turn: Turn, *, to: str) -> None:
-        publish = self._site.transport.publish
-        with ChunkedFile(path, transfer=_transfer(turn), weights=turn.weights) as chunks:
-            await publish(names.to_weights(to), chunks)
-        if to != CONTROLLER:
-            await publish(names.to_turns(to), [(encode(turn),)])
 
     def _say_finished(self, turn: Turn, record: TurnRecord) -> None:
         self._leave(turn.id)

@@ -2,65 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
 import random
 import signal
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
-import numpy as np
 import pytest
-import torch
-from blake3 import blake3
-from safetensors.numpy import save
-from safetensors.torch import save as save_torch
 
+from support.plain import plain_loop, plain_torch_loop
 from support.simulation import command, environment, simulate, tasuki, write_run
-
-
-def plain_loop(order: list[list[str]]) -> str:
-    """The same training written without Tasuki: a loop, numpy and two hashes."""
-    walk = load_trainer("walk")
-    state = walk.make()
-    for round, sites in enumerate(order):
-        for hop, site in enumerate(sites):
-            state = walk.walk(state, seed_of(round, hop, site))
-    contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
-    return f"blake3:{blake3(save(contiguous)).hexdigest()}"
-
-
-def load_trainer(name: str) -> ModuleType:
-    path = Path(__file__).parent / "trainers" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"{name}_alone", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def seed_of(round: int, hop: int, site: str, *, seed: int = 7) -> int:
-    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
-    return int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
-
-
-def plain_torch_loop(order: list[list[str]]) -> str:
-    """Training with torch from site to site, written without Tasuki."""
-    sgd = load_trainer("sgd")
-    torch.manual_seed(seed_of(0, 0, "initial"))
-    state = sgd.net().state_dict()
-    for round, sites in enumerate(order):
-        for hop, site in enumerate(sites):
-            torch.manual_seed(seed_of(round, hop, site))
-            model = sgd.net()
-            model.load_state_dict(state)
-            sgd.fit(model)
-            state = model.state_dict()
-    return f"blake3:{blake3(save_torch(state)).hexdigest()}"
-
 
 FIXED = '["site-2", "site-1", "site-3"]'
 
@@ -146,17 +97,18 @@ def test_a_simulation_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path:
         folder = tmp_path / str(attempt)
         folder.mkdir()
         run = write_run(folder, rounds=4, pause_s=0.04)
-        kill_after(run, draws.uniform(0.3, 1.0 + seconds))
-        ended = simulate(run, "--in-process", "--resume")
+        how = "--in-process" if attempt % 5 else "--processes"
+        kill_after(run, draws.uniform(0.3, (1.0 if attempt % 5 else 6.0) + seconds), how)
+        ended = simulate(run, how, "--resume")
         assert ended.code == 0, ended.err
         assert ended.last["digest"] == expected
         verified = tasuki("ledger", "walk", "--verify", "--data", folder / "data")
         assert verified.code == 0, verified.err
 
 
-def kill_after(run: Path, seconds: float) -> None:
-    """kill -9 a simulation and its trainers' parent after so long, wherever it is then."""
-    words = command("simulate", run, "--data", run.parent / "data", "--json", "--in-process")
+def kill_after(run: Path, seconds: float, how: str) -> None:
+    """kill -9 a simulation after so long, wherever it is then; its trainers end by themselves."""
+    words = command("simulate", run, "--data", run.parent / "data", "--json", how)
     process = subprocess.Popen(
         words, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

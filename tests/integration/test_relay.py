@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.relay import relay
+from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+from tasuki.core.report import TurnDone, TurnTaken
 from tasuki.core.run import RunState, Status, TurnFinished
 from tasuki.ports import Route
 from tasuki.wire import names
+from tasuki.wire.messages import encode
 from tasuki_controller import history
 
 ORDER = '["site-2", "site-1", "site-3"]'
@@ -219,5 +223,53 @@ def test_a_site_that_is_ended_in_training_starts_again_from_its_journal(
             assert state.status is Status.FINISHED
             assert state.weights.digest == expected
             assert state.turns == 9
+
+    asyncio.run(run())
+
+
+FORGED = TurnId(run="walk", term=1, round=0, hop=0)
+RECORD = TurnRecord(
+    id=FORGED,
+    site="site-2",
+    received="blake3:" + "0" * 64,
+    sent=WeightsRef(digest="blake3:" + "1" * 64, size=1),
+)
+HOSTILE = {
+    "a history that is no record": (
+        "site-3",
+        TurnTaken(id=replace(FORGED, hop=2), site="site-3", history=(b"\xc1",)),
+    ),
+    "another site's name": ("site-3", TurnDone(record=RECORD, site="site-2")),
+    "no name at all": ("", TurnDone(record=RECORD, site="site-2")),
+    "another site's result": ("site-3", TurnDone(record=RECORD, site="site-3")),
+    "a history told by someone who is not there": (
+        "site-3",
+        TurnTaken(id=replace(FORGED, hop=1), site="site-3", history=(encode(RECORD),)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_a_hostile_report_is_dead_lettered_and_the_run_goes_on(tmp_path: Path, kind: str) -> None:
+    expected = undisturbed(tmp_path / "whole", rounds=1)
+    folder = tmp_path / "hostile"
+    folder.mkdir()
+    sender, report = HOSTILE[kind]
+
+    async def run() -> None:
+        async with relay(folder, {"order": ORDER, "rounds": 1}, running=[]) as it:
+            it.submit()
+            hostile = it.queues.connect(sender)
+            await hostile.publish(names.to_controller(), [(encode(report),)])
+            async with asyncio.timeout(10):
+                while not it.queues.depth(names.DEAD):
+                    it.raise_what_ended_early()
+                    await asyncio.sleep(0)  # lets the controller take it in
+            for site in it.sites:
+                it.start_site(site)
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert state.weights.digest == expected
+            assert state.term == 1
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The test training without Tasuki: what every kind of relay has to end with."""
+"""The test trainings without Tasuki: what every kind of relay has to end with."""
 
 from __future__ import annotations
 
@@ -13,23 +13,47 @@ from safetensors.numpy import save
 
 from support.simulation import TRAINERS
 
+Order = Sequence[Sequence[str]]
+"""The sites of each round."""
 
-def plain_loop(order: Sequence[Sequence[str]], *, seed: int = 7) -> str:
-    """The digest after these rounds of sites: a loop, numpy and two hashes."""
-    walk = load_walk()
+
+def plain_loop(order: Order) -> str:
+    """The digest after these rounds of the random walk: a loop, numpy and two hashes."""
+    walk = load_trainer("walk")
     state = walk.make()
     for round, sites in enumerate(order):
         for hop, site in enumerate(sites):
-            label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
-            turn_seed = int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
-            state = walk.walk(state, turn_seed)
+            state = walk.walk(state, seed_of(round, hop, site))
     contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
     return f"blake3:{blake3(save(contiguous)).hexdigest()}"
 
 
-def load_walk() -> ModuleType:
-    """The trainers' module, beside any other of its name."""
-    spec = importlib.util.spec_from_file_location("walk_alone", TRAINERS / "walk.py")
+def plain_torch_loop(order: Order) -> str:
+    """The digest after these rounds of gradient descent with torch."""
+    import torch
+    from safetensors.torch import save as save_torch
+
+    sgd = load_trainer("sgd")
+    torch.manual_seed(seed_of(0, 0, "initial"))
+    state = sgd.net().state_dict()
+    for round, sites in enumerate(order):
+        for hop, site in enumerate(sites):
+            torch.manual_seed(seed_of(round, hop, site))
+            model = sgd.net()
+            model.load_state_dict(state)
+            sgd.fit(model)
+            state = model.state_dict()
+    return f"blake3:{blake3(save_torch(state)).hexdigest()}"
+
+
+def seed_of(round: int, hop: int, site: str, *, seed: int = 7) -> int:
+    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
+    return int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
+
+
+def load_trainer(name: str) -> ModuleType:
+    """A trainer's module, beside any other of its name."""
+    spec = importlib.util.spec_from_file_location(f"{name}_alone", TRAINERS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

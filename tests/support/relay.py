@@ -108,7 +108,7 @@ class Relay:
             async with asyncio.timeout(DEADLINE_S):
                 while not condition(self.state):
                     self._changed.clear()
-                    self._raise_what_ended_early()
+                    self.raise_what_ended_early()
                     await self._changed.wait()
         except TimeoutError:
             raise AssertionError(f"still {self.state.status}: {self.state.reason}") from None
@@ -126,7 +126,7 @@ class Relay:
         self.updates.append(update)
         self._changed.set()
 
-    def _raise_what_ended_early(self) -> None:
+    def raise_what_ended_early(self) -> None:
         for task in self._running.values():
             if task.done():
                 task.result()
