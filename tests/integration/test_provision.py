@@ -192,7 +192,7 @@ def test_one_more_site_leaves_passwords_and_waiting_turns_alone(provisioned: Pro
 
     report = provisioned.apply(sites=[*SITES, "site-4"])
 
-    assert {"site-4/site.toml", "site-4/password"} == set(report.created)
+    assert {"site-4"} == {name.split("/")[0] for name in report.created}
     assert password == (provisioned.out / "site-1/password").read_bytes()
     assert names.turns_queue("site-4") in provisioned.broker.list_queues(VHOST)
 
@@ -312,7 +312,8 @@ def test_a_broker_that_starts_with_the_files_speaks_tls(
     certificate = make_certificate(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    settings = configuration(tmp_path, more='[broker]\nscheme = "amqps"\n')
+    more = f'[broker]\nscheme = "amqps"\nca = "{certificate.name}"\n'
+    settings = configuration(tmp_path, more=more)
     # The test broker is asked over plain text whether it is up.
     assert "none" == settings.pop("listeners.tcp")
     assert "5671" == settings.pop("listeners.ssl.default")

@@ -1,5 +1,5 @@
-"""`tasuki provision`: credentials and settings for everyone, and the broker's definitions."""
+"""`tasuki provision`: kits for everyone, and the broker's definitions."""
 
-from tasuki_cli.provision.command import Admin, run_provision
+from tasuki_cli.provision.command import Admin, Changes, run_provision
 
-__all__ = ["Admin", "run_provision"]
+__all__ = ["Admin", "Changes", "run_provision"]

@@ -1,8 +1,8 @@
-"""Bring a running broker to what the definitions say; only ever add."""
+"""Bring a running broker to what the definitions say: add, and shut out who was revoked."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from tasuki.errors import SettingsError
@@ -15,17 +15,32 @@ View = Mapping[str, Any]  # Any: JSON
 
 
 def apply(
-    document: Document, passwords: Mapping[str, str], management: Management
+    document: Document,
+    passwords: Mapping[str, str],
+    management: Management,
+    *,
+    reissued: str | None = None,
+    shut_out: Collection[str] = (),
 ) -> tuple[list[str], list[str]]:
     """Create on the broker what it lacks; notes on what differs there, and unlisted sites.
+
+    Args:
+        reissued: whose password is meant to be another one than there.
+        shut_out: whose users are deleted.
 
     Raises:
         SettingsError: a user is there with another password, so that its owner would be locked out.
         TransportError: the broker cannot be reached or refuses.
     """
-    _refuse_strangers(management.ask("GET", "users"), passwords)
+    users = management.ask("GET", "users")
+    _refuse_strangers(users, {u: word for u, word in passwords.items() if u != reissued})
+    for user in sorted(set(shut_out) & {user["name"] for user in users}):
+        management.ask("DELETE", "users", user)
+        _disconnect(user, management)
     # One request for all of it: existing objects and their messages are left alone.
     management.ask("POST", "definitions", body=document)
+    if reissued is not None:
+        _disconnect(reissued, management)  # who came in with the old password
     vhost = document["vhosts"][0]["name"]
     queues = management.ask("GET", "queues", vhost)
     return _differences(document, queues), _unlisted(document, queues)
@@ -48,6 +63,12 @@ def _refuse_strangers(users: Iterable[View], passwords: Mapping[str, str]) -> No
 def _knows(user: View, password: str) -> bool:
     algorithm = user.get("hashing_algorithm", HASHING)
     return bool(algorithm == HASHING and is_hash_of(user["password_hash"], password))
+
+
+def _disconnect(user: str, management: Management) -> None:
+    for connection in management.ask("GET", "connections"):
+        if connection.get("user") == user:
+            management.ask("DELETE", "connections", connection["name"], missing_ok=True)
 
 
 def _differences(document: Document, queues: Iterable[View]) -> list[str]:

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tasuki.core.model import CONTROLLER
 from tasuki.errors import SettingsError
 from tasuki.settings.broker import read_secret
-from tasuki.settings.federation import FederationFile, check_management
+from tasuki.settings.federation import BROKER, FederationFile, check_management
 from tasuki.settings.toml import read
 from tasuki_cli.provision import files
 from tasuki_cli.provision.apply import apply
 from tasuki_cli.provision.definitions import write_definitions
 from tasuki_cli.provision.kits import write_kits
+from tasuki_cli.provision.layout import AUTHORITY, CA
 from tasuki_cli.provision.management import Management
+from tasuki_cli.provision.revocation import Revocations, check_reissue, check_revoke, without
+
+if TYPE_CHECKING:
+    from tasuki_cli.provision.authority import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +45,7 @@ class Report:
         created: files that were not there, seen from `out`.
         changed: files of the broker that are new or other than before.
         removed: sites that are no longer listed but still have a kit or queues.
+        revoked: sites that are shut out.
         notes: what does not fit federation.toml and was left as it is.
         applied: whether a running broker has it all.
     """
@@ -47,19 +56,59 @@ class Report:
     created: list[str]
     changed: list[str]
     removed: list[str]
+    revoked: list[str]
     notes: list[str]
     applied: bool
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What provisioning does to those who have a kit already.
+
+    Attributes:
+        reissue: who gets a new password and a new certificate.
+        revoke: the site that is shut out.
+        owner: whose the files of kits are where containers run.
+    """
+
+    reissue: str | None = None
+    revoke: str | None = None
+    owner: files.Owner = field(default_factory=files.default_owner)
+
+    @classmethod
+    def from_options(cls, *, reissue: str | None, revoke: str | None, owner: str | None) -> Changes:
+        """Raises SettingsError: this is no owner."""
+        if owner is None:
+            return cls(reissue=reissue, revoke=revoke)
+        if re.fullmatch(r"\d+(:\d+)?", owner) is None:
+            raise SettingsError(f"--owner {owner}: give numbers, as in 10001:10001")
+        uid, _, gid = owner.partition(":")
+        return cls(
+            reissue=reissue, revoke=revoke, owner=files.Owner(uid=int(uid), gid=int(gid or uid))
+        )
+
+    def check(self, federation: FederationFile, out: Path) -> None:
+        """Raises SettingsError: nobody of that name can be changed like this."""
+        if self.reissue is not None:
+            check_reissue(self.reissue, federation)
+        if self.revoke is not None:
+            check_revoke(self.revoke, out)
+
+
 def run_provision(
-    federation_toml: Path, *, out: Path, admin: Admin | None = None, as_json: bool = False
+    federation_toml: Path,
+    *,
+    out: Path,
+    admin: Admin | None = None,
+    changes: Changes | None = None,
+    as_json: bool = False,
 ) -> int:
     """Provision and tell what was done; returns the exit code.
 
     Args:
         admin: applies it to the running broker too.
     """
-    report = provision(federation_toml, out=out, admin=admin)
+    report = provision(federation_toml, out=out, admin=admin, changes=changes)
     if as_json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
     else:
@@ -67,7 +116,13 @@ def run_provision(
     return 0
 
 
-def provision(federation_toml: Path, *, out: Path, admin: Admin | None = None) -> Report:
+def provision(
+    federation_toml: Path,
+    *,
+    out: Path,
+    admin: Admin | None = None,
+    changes: Changes | None = None,
+) -> Report:
     """Write what is missing under `out`, and on the broker too if there is an admin.
 
     Raises:
@@ -75,39 +130,109 @@ def provision(federation_toml: Path, *, out: Path, admin: Admin | None = None) -
         StorageError: the folder cannot be written.
         TransportError: the broker cannot be reached or refuses.
     """
-    federation = read(federation_toml, FederationFile)
+    changes = changes or Changes()
+    listed = read(federation_toml, FederationFile)
     # Before anything is written: a wrong option should leave no folder behind.
-    management = None if admin is None else _management(federation, admin)
+    changes.check(listed, out)
+    password = None if admin is None else _check_admin(listed, admin)
     files.make_folder(out, mode=0o755)
     files.add(out / ".gitignore", "*\n", mode=files.PUBLIC)  # passwords belong in no repository
-    kits = write_kits(federation, out)
+    registry = _registry(listed, out)
+    revocations = Revocations(out)
+    if changes.revoke is not None:
+        revocations.shut_out_site(changes.revoke, registry=registry)
+    if changes.reissue is not None:
+        revocations.take_back(changes.reissue, registry=registry)
+    federation = without(listed, revocations.shut_out)
+    kits = write_kits(federation, out, registry=registry, owner=changes.owner)
+    if registry is not None:
+        registry.write_revocations(revocations.serials)
     document, changed = write_definitions(federation, kits.passwords, out)
-    notes, removed = kits.notes, kits.removed
-    if management is not None:
-        differences, unlisted = apply(document, kits.passwords, management)
-        notes, removed = notes + differences, removed + unlisted
-    return Report(
+    report = Report(
         federation=federation.name,
         sites=federation.sites,
         out=str(out),
-        created=kits.created,
+        created=kits.created + ([] if registry is None else registry.created),
         changed=changed,
-        removed=sorted(set(removed)),
-        notes=notes,
-        applied=management is not None,
+        removed=kits.removed,
+        revoked=revocations.shut_out,
+        notes=kits.notes + ([] if registry is None else registry.notes),
+        applied=admin is not None,
     )
+    _give(report, changes.owner)
+    _note_listed(listed, report)
+    _note_renewed(changes, report)
+    if admin is not None and password is not None:
+        differences, unlisted = apply(
+            document,
+            kits.passwords,
+            _management(listed, admin, password, out),
+            reissued=changes.reissue,
+            shut_out=revocations.shut_out,
+        )
+        report.notes.extend(differences)
+        report.removed[:] = sorted({*report.removed, *unlisted} - {*report.revoked})
+    return report
 
 
-def _management(federation: FederationFile, admin: Admin) -> Management:
+def _registry(federation: FederationFile, out: Path) -> Registry | None:
+    if not federation.has_own_authority:
+        return None
+    try:
+        from tasuki_cli.provision.authority import Registry
+    except ModuleNotFoundError as exc:
+        raise SettingsError(
+            "making certificates needs the package cryptography: "
+            'pip install "tasuki[controller]", or give [broker] ca for an authority of your own'
+        ) from exc
+    return Registry(federation, out)
+
+
+def _give(report: Report, owner: files.Owner) -> None:
+    """What containers read has to belong to their user; a kit that is there keeps its owner."""
+    out = Path(report.out)
+    written = [*report.created, *report.changed]
+    for kit in [*report.sites, CONTROLLER, BROKER]:
+        is_new = f"{kit}/.env" in report.created
+        paths = [out / name for name in written if name.startswith(f"{kit}/")]
+        whose = owner if is_new else files.owner_of(out / kit)
+        for path in [out / kit, *((out / kit).rglob("*") if is_new else paths)]:
+            files.give(path, whose)
+
+
+def _note_renewed(changes: Changes, report: Report) -> None:
+    if changes.reissue is None:
+        return
+    parts = ["hand its folder over again"]
+    if not report.applied:
+        parts.append("the broker knows it once it has the new files of broker/, or with --apply")
+    report.notes.append(f"{changes.reissue} has new secrets: {'; '.join(parts)}")
+
+
+def _note_listed(federation: FederationFile, report: Report) -> None:
+    for site in report.revoked:
+        if site in federation.sites:
+            report.notes.append(
+                f"{site} is shut out and still listed: take it out of the list of sites, or let it "
+                f"in again with --reissue {site}"
+            )
+
+
+def _check_admin(federation: FederationFile, admin: Admin) -> str:
     if admin.password_file is None:
         raise SettingsError("--apply needs --admin-password-file: the administrator's password")
-    password = read_secret(admin.password_file, what="--admin-password-file")
-    url = admin.url or federation.broker.management
     try:
-        check_management(url)
+        check_management(admin.url or federation.management_url)
     except ValueError as exc:
         raise SettingsError(f"--management {exc}") from exc
-    return Management(url, user=admin.user, password=password, ca=federation.broker.ca)
+    return read_secret(admin.password_file, what="--admin-password-file")
+
+
+def _management(federation: FederationFile, admin: Admin, password: str, out: Path) -> Management:
+    broker = federation.broker
+    ca = out / AUTHORITY / CA if federation.has_own_authority else broker.ca
+    url = admin.url or federation.management_url
+    return Management(url, user=admin.user, password=password, ca=ca)
 
 
 def _show(report: Report) -> None:
@@ -117,9 +242,12 @@ def _show(report: Report) -> None:
     for site in report.removed:
         console.print(
             f"{site} is no longer listed, but its kit and its queues stay; to shut it out: "
-            f"rabbitmqctl delete_user {site}",
+            f"--revoke {site}",
             style="yellow",
         )
+    for site in report.revoked:
+        done = "" if report.applied else f"; on a running broker: rabbitmqctl delete_user {site}"
+        console.print(f"{site} is shut out{done}", style="yellow")
     for note in report.notes:
         console.print(f"note: {note}", style="yellow")
     what = "nothing new" if not (report.created or report.changed) else "done"

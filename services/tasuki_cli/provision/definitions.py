@@ -1,4 +1,4 @@
-"""The broker's side of a federation as two files: its definitions and its configuration."""
+"""The broker's side of a federation as files: its definitions and its configuration."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from tasuki.wire import names
 from tasuki.wire.spool import disk_errors
 from tasuki_cli.provision import files
 from tasuki_cli.provision.passwords import HASHING, is_hash_of, password_hash
+from tasuki_cli.provision.texts import render
 
 Document = Mapping[str, Any]  # Any: JSON
 
 _DEFINITIONS = f"{BROKER}/definitions.json"
 _CONFIGURATION = f"{BROKER}/rabbitmq.conf"
+_ADVANCED = f"{BROKER}/advanced.config"
 
 
 def document(
@@ -50,7 +52,7 @@ def document(
 def write_definitions(
     federation: FederationFile, passwords: Mapping[str, str], out: Path
 ) -> tuple[Document, list[str]]:
-    """Write both files; the document, and which of them are new or changed.
+    """Write the broker's files; the document, and which of them are new or changed.
 
     Raises:
         SettingsError: the definitions that are there cannot be read.
@@ -63,6 +65,8 @@ def write_definitions(
         _DEFINITIONS: json.dumps(made, indent=2) + "\n",
         _CONFIGURATION: _configuration(federation),
     }
+    if federation.has_own_authority:
+        contents[_ADVANCED] = render("advanced.config", {})
     changed = [
         name
         for name, content in contents.items()
@@ -120,33 +124,9 @@ def _known_hashes(path: Path) -> dict[str, str]:
 
 
 def _configuration(federation: FederationFile) -> str:
-    tls = federation.broker.scheme == "amqps"
-    return _LIMITS + (_TLS.format(port=federation.broker.port or 5671) if tls else "")
-
-
-_LIMITS = """\
-# Made by `tasuki provision` again each time: put settings of your own into conf.d.
-load_definitions = /etc/rabbitmq/definitions.json
-
-# A chunk of weights has at most 4 MiB, and so has a message.
-max_message_size = 16777216
-# Publishers wait, and nothing is lost, while memory or disk are short.
-vm_memory_high_watermark.relative = 0.6
-disk_free_limit.absolute = 2GB
-# Everyone has two connections with few channels on them.
-channel_max = 64
-heartbeat = 30
-"""
-
-_TLS = """\
-
-listeners.tcp = none
-listeners.ssl.default = {port}
-ssl_options.certfile = /etc/rabbitmq/tls/cert.pem
-ssl_options.keyfile = /etc/rabbitmq/tls/key.pem
-ssl_options.versions.1 = tlsv1.3
-ssl_options.versions.2 = tlsv1.2
-# Sites prove who they are by password.
-ssl_options.verify = verify_none
-ssl_options.fail_if_no_peer_cert = false
-"""
+    text = render("rabbitmq.conf", {})
+    if federation.broker.scheme == "amqps":
+        tls = {True: "rabbitmq-mutual.conf", False: "rabbitmq-tls.conf"}
+        port = federation.broker.port_number
+        text += render(tls[federation.has_own_authority], {"port": port})
+    return text

@@ -2,14 +2,51 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki.wire.spool import disk_errors
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """A user and a group of the machine that a kit is used on."""
+
+    uid: int
+    gid: int
+
+
+CONTAINER = Owner(uid=10001, gid=10001)
+"""The user of our images."""
+
+
+def default_owner() -> Owner:
+    """Ourselves; not root, because no container should run as root."""
+    return Owner(uid=os.getuid(), gid=os.getgid()) if os.getuid() else CONTAINER
+
+
+def owner_of(path: Path) -> Owner:
+    with disk_errors(path):
+        status = path.stat()
+    return Owner(uid=status.st_uid, gid=status.st_gid)
+
+
+def give(path: Path, owner: Owner) -> None:
+    """Let a file be its owner's.
+
+    Raises:
+        StorageError: only root may give files away.
+    """
+    if owner_of(path) != owner:
+        with disk_errors(path):
+            os.chown(path, owner.uid, owner.gid)
 
 
 def add(path: Path, content: str | bytes, *, mode: int) -> bool:
@@ -40,6 +77,19 @@ def put(path: Path, content: str | bytes, *, mode: int) -> bool:
 def make_folder(path: Path, *, mode: int = 0o700) -> None:
     with disk_errors(path):
         path.mkdir(mode=mode, parents=True, exist_ok=True)
+
+
+def move_folder(path: Path, target: Path) -> None:
+    """Move a folder; one that is a mount, as in a container, is emptied and stays."""
+    with disk_errors(path):
+        try:
+            path.rename(target)
+        except OSError as exc:
+            if exc.errno not in {errno.EXDEV, errno.EBUSY}:
+                raise
+            target.mkdir(mode=0o700)
+            for entry in list(path.iterdir()):
+                shutil.move(entry, target / entry.name)
 
 
 def _sync_folder(path: Path) -> None:

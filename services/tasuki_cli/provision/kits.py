@@ -1,4 +1,4 @@
-"""What each site, the controller and the operators get: settings, password, token.
+"""What each site, the controller, the operators and the broker get.
 
 A kit is written once. From then on it is its owner's: a password is kept, an edited site.toml is
 left alone, and what no longer fits federation.toml is said, not changed.
@@ -6,23 +6,24 @@ left alone, and what no longer fits federation.toml is said, not changed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tasuki.core.model import CONTROLLER
 from tasuki.settings.broker import BrokerTable, read_secret
 from tasuki.settings.controller import read_controller
-from tasuki.settings.federation import OPERATOR, FederationFile
+from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
 from tasuki.settings.site import read_site
 from tasuki.wire.spool import disk_errors
 from tasuki_cli.provision import files
+from tasuki_cli.provision.layout import CA, CLIENT, CONTROLLER_SETTINGS, PASSWORD, SITE, TOKEN
 from tasuki_cli.provision.passwords import new_password
+from tasuki_cli.provision.texts import Gaps, render
 
-_PASSWORD = "password"  # noqa: S105 - a file's name
-_TOKEN = "token"  # noqa: S105 - a file's name
-_CA = "ca.pem"
-_SITE = "site.toml"
-_CONTROLLER = "controller.toml"
+if TYPE_CHECKING:
+    from tasuki_cli.provision.authority import Registry
 
 
 @dataclass(slots=True)
@@ -42,104 +43,165 @@ class Kits:
     removed: list[str] = field(default_factory=list)
 
 
-def write_kits(federation: FederationFile, out: Path) -> Kits:
+def write_kits(
+    federation: FederationFile, out: Path, *, registry: Registry | None, owner: files.Owner
+) -> Kits:
     """Make what is missing of every kit.
+
+    Args:
+        registry: who certifies; None, and nobody gets a certificate from us.
+        owner: whose the files are where containers run.
 
     Raises:
         SettingsError: a kit that is there has a file that cannot be used.
         StorageError: the folder cannot be written.
     """
     kits = Kits(removed=_unlisted(federation, out))
-    kit = _Kit(federation, out, kits)
+    writer = _Writer(federation, out, kits, registry=registry, owner=owner)
     for site in federation.sites:
-        kit.write(site, _SITE, _site_toml(federation, site))
-        _compare(read_site(out / site / _SITE, {}).broker, federation, site, kits)
-    kit.write(CONTROLLER, _CONTROLLER, _controller_toml(federation))
-    table = read_controller(out / CONTROLLER / _CONTROLLER, {}).broker
-    _compare(table, federation, CONTROLLER, kits)
-    kit.write_password(OPERATOR)
-    kit.share_token()
+        writer.write_site(site)
+    writer.write_controller()
+    writer.write_operator()
+    writer.write_broker()
     return kits
 
 
-class _Kit:
-    def __init__(self, federation: FederationFile, out: Path, kits: Kits) -> None:
+class _Writer:
+    def __init__(
+        self,
+        federation: FederationFile,
+        out: Path,
+        kits: Kits,
+        *,
+        registry: Registry | None,
+        owner: files.Owner,
+    ) -> None:
+        self._federation = federation
         self._out = out
         self._kits = kits
-        self._ca: bytes | None = None
-        if federation.broker.ca is not None:
-            with disk_errors(federation.broker.ca):
-                self._ca = federation.broker.ca.read_bytes()
+        self._registry = registry
+        self._owner = owner
+        self._ca = _authority_of(federation, registry)
 
-    def write(self, user: str, settings: str, content: str) -> None:
-        # The password first: settings that name a password that is not there help nobody.
-        self.write_password(user)
+    def write_site(self, site: str) -> None:
+        self._write_secrets(site)
+        self._add_text(site, SITE, SITE)
+        self._add_service(site, "site", folders=("state", "trainers", "data"))
+        self._compare(site, read_site(self._out / site / SITE, {}).broker)
+
+    def write_controller(self) -> None:
+        self._write_secrets(CONTROLLER)
+        self._add(CONTROLLER, TOKEN, new_password() + "\n", mode=files.PRIVATE)
+        # No list of sites: it would be out of date with the next one, and the reports tell.
+        self._add_text(CONTROLLER, CONTROLLER_SETTINGS, CONTROLLER_SETTINGS)
+        self._add_service(CONTROLLER, "controller", folders=("state",))
+        path = self._out / CONTROLLER / CONTROLLER_SETTINGS
+        self._compare(CONTROLLER, read_controller(path, {}).broker)
+
+    def write_operator(self) -> None:
+        """Their user of the broker, and what the controller asks of them."""
+        self._write_password(OPERATOR)
+        token = read_secret(self._out / CONTROLLER / TOKEN, what="the operators' token")
+        self._add(OPERATOR, TOKEN, token + "\n", mode=files.PRIVATE)
+        self._add_text(OPERATOR, "README.md", "operator.md")
+        theirs = read_secret(self._out / OPERATOR / TOKEN, what="the operators' token")
+        if theirs != token:
+            self._kits.notes.append(f"{OPERATOR}/{TOKEN} is not {CONTROLLER}/{TOKEN}; both kept")
+
+    def write_broker(self) -> None:
+        files.make_folder(self._out / BROKER, mode=0o755)
+        if self._registry is not None:
+            self._add(BROKER, CA, self._registry.ca, mode=files.PUBLIC)
+            self._registry.certify(BROKER)
+        self._add_text(BROKER, "enabled_plugins", "enabled_plugins")
+        self._add_text(BROKER, ".env", "dotenv")
+        self._add_text(BROKER, "compose.yaml", "broker.compose.yaml")
+        self._add_text(BROKER, "README.md", "broker.md")
+        self._make_folders(BROKER, ("state",))
+
+    def _write_secrets(self, user: str) -> None:
+        # First: settings that name a password that is not there help nobody.
+        self._write_password(user)
         if self._ca is not None:
-            self._add(user, _CA, self._ca, mode=files.PUBLIC)
-        self._add(user, settings, content, mode=files.PUBLIC)
+            self._add(user, CA, self._ca, mode=files.PUBLIC)
+        if self._registry is not None:
+            self._registry.certify(user)
 
-    def write_password(self, user: str) -> None:
+    def _write_password(self, user: str) -> None:
         files.make_folder(self._out / user)
-        self._add(user, _PASSWORD, new_password() + "\n", mode=files.PRIVATE)
-        path = self._out / user / _PASSWORD
+        self._add(user, PASSWORD, new_password() + "\n", mode=files.PRIVATE)
+        path = self._out / user / PASSWORD
         self._kits.passwords[user] = read_secret(path, what=f"the password of {user}")
 
-    def share_token(self) -> None:
-        """What the controller asks of operators, in both their folders."""
-        self._add(CONTROLLER, _TOKEN, new_password() + "\n", mode=files.PRIVATE)
-        token = read_secret(self._out / CONTROLLER / _TOKEN, what="the operators' token")
-        self._add(OPERATOR, _TOKEN, token + "\n", mode=files.PRIVATE)
-        theirs = read_secret(self._out / OPERATOR / _TOKEN, what="the operators' token")
-        if theirs != token:
-            self._kits.notes.append(f"{OPERATOR}/{_TOKEN} is not {CONTROLLER}/{_TOKEN}; both kept")
+    def _add_service(self, user: str, kind: str, *, folders: Iterable[str]) -> None:
+        self._add_text(user, ".env", "dotenv")
+        self._add_text(user, "compose.yaml", f"{kind}.compose.yaml")
+        self._add_text(user, f"tasuki-{kind}.service", f"{kind}.service")
+        self._add_text(user, "README.md", f"{kind}.md")
+        self._make_folders(user, folders)
+
+    def _make_folders(self, user: str, folders: Iterable[str]) -> None:
+        for name in folders:
+            files.make_folder(self._out / user / name)
+
+    def _add_text(self, user: str, name: str, template: str) -> None:
+        if not (self._out / user / name).exists():
+            self._add(user, name, render(template, self._gaps(user)), mode=files.PUBLIC)
 
     def _add(self, user: str, name: str, content: str | bytes, *, mode: int) -> None:
         if files.add(self._out / user / name, content, mode=mode):
             self._kits.created.append(f"{user}/{name}")
 
+    def _gaps(self, user: str) -> Gaps:
+        federation, broker = self._federation, self._federation.broker
+        is_mutual = federation.has_own_authority
+        encrypted = {True: " (TLS)", False: " (not encrypted)"}[broker.scheme == "amqps"]
+        certificates = {True: "broker-mutual.md", False: "broker-tls.md"}[is_mutual]
+        return {
+            "name": user,
+            "federation": federation.name,
+            "host": broker.host,
+            "port": broker.port_number,
+            "management_port": federation.management_port,
+            "how": " (TLS, verified both ways)" if is_mutual else encrypted,
+            "secret_key": f" and `{CLIENT.key}`" if is_mutual else "",
+            "broker_table": self._broker_table(user),
+            "certificates": render(certificates, {}) if broker.scheme == "amqps" else "",
+            "uid": self._owner.uid,
+            "gid": self._owner.gid,
+        }
+
+    def _broker_table(self, user: str) -> str:
+        lines = {"url": self._federation.url(user), "password_file": PASSWORD}
+        if self._ca is not None:
+            lines["ca"] = CA
+        if self._registry is not None:
+            lines |= {"cert": CLIENT.certificate, "key": CLIENT.key}
+        return "[broker]\n" + "".join(f'{key} = "{value}"\n' for key, value in lines.items())
+
+    def _compare(self, user: str, table: BrokerTable) -> None:
+        url = self._federation.url(user)
+        if table.url != url:
+            self._kits.notes.append(
+                f"{user}'s settings have the broker at {table.url}, not {url}; "
+                "they are kept as they are"
+            )
+        if self._registry is not None and table.cert is None:
+            self._kits.notes.append(
+                f'{user}\'s settings have no cert = "{CLIENT.certificate}" and '
+                f'key = "{CLIENT.key}" in [broker], which this broker asks for'
+            )
+
+
+def _authority_of(federation: FederationFile, registry: Registry | None) -> bytes | None:
+    if registry is not None:
+        return registry.ca
+    if federation.broker.ca is None:
+        return None
+    with disk_errors(federation.broker.ca):
+        return federation.broker.ca.read_bytes()
+
 
 def _unlisted(federation: FederationFile, out: Path) -> list[str]:
-    kits = sorted(path.parent.name for path in out.glob(f"*/{_SITE}"))
+    kits = sorted(path.parent.name for path in out.glob(f"*/{SITE}"))
     return [name for name in kits if name not in federation.sites]
-
-
-def _compare(table: BrokerTable, federation: FederationFile, user: str, kits: Kits) -> None:
-    if table.url != federation.url(user):
-        kits.notes.append(
-            f"{user}'s settings have the broker at {table.url}, not {federation.url(user)}; "
-            "they are kept as they are"
-        )
-
-
-def _site_toml(federation: FederationFile, site: str) -> str:
-    return f"""\
-# Site {site} of federation {federation.name}. Made by `tasuki provision`; yours from now on.
-name = "{site}"
-
-{_broker_table(federation, site)}
-# The code that runs may ask for by name: "train.py" (a script) or "train:train" (a function).
-# [trainers.cifar10]
-# run = "train.py"
-
-# [data]
-# path = "/data"
-"""
-
-
-def _controller_toml(federation: FederationFile) -> str:
-    # No list of sites: it would be out of date with the next site, and the reports tell.
-    return f"""\
-# Controller of federation {federation.name}. Made by `tasuki provision`; yours from now on.
-{_broker_table(federation, CONTROLLER)}
-[http]
-token_file = "{_TOKEN}"
-"""
-
-
-def _broker_table(federation: FederationFile, user: str) -> str:
-    ca = "" if federation.broker.ca is None else f'ca = "{_CA}"\n'
-    return f"""\
-[broker]
-url = "{federation.url(user)}"
-password_file = "{_PASSWORD}"
-{ca}"""

@@ -38,8 +38,13 @@ class Management:
         token = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
 
-    def ask(self, method: str, *path: str, body: object = None) -> Any:  # Any: JSON
+    def ask(
+        self, method: str, *path: str, body: object = None, missing_ok: bool = False
+    ) -> Any:  # Any: JSON
         """One request; the answer's JSON, or None for an empty one.
+
+        Args:
+            missing_ok: that there is no such thing is no error, but None.
 
         Raises:
             BrokerUnreachable: nobody answers there.
@@ -59,6 +64,8 @@ class Management:
             connection.close()
         if answer.status in {401, 403}:
             raise NotPermitted(f"{self._url} does not take this user as an administrator")
+        if answer.status == http.HTTPStatus.NOT_FOUND and missing_ok:
+            return None
         if answer.status // 100 != 2:
             said = f"{method} {place}: {answer.status} {text[:_SHOWN]}"
             raise TransportError(f"the broker refuses: {said}")

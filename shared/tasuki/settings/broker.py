@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
+import stat
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from tasuki.errors import SettingsError
 from tasuki.settings.toml import Keys, Settings, SettingsPath
@@ -15,6 +16,8 @@ ENVIRONMENT: dict[str, Keys] = {
     "TASUKI_BROKER_URL": ("broker", "url"),
     "TASUKI_BROKER_PASSWORD_FILE": ("broker", "password_file"),
     "TASUKI_BROKER_CA": ("broker", "ca"),
+    "TASUKI_BROKER_CERT": ("broker", "cert"),
+    "TASUKI_BROKER_KEY": ("broker", "key"),
     "TASUKI_HTTP_HOST": ("http", "host"),
     "TASUKI_HTTP_PORT": ("http", "port"),
     "TASUKI_LOG": ("log",),
@@ -26,14 +29,19 @@ class BrokerTable(Settings):
 
     `url`: amqp[s]://user@host[:port]/vhost; the password is in a file of its own, so that no
     settings, no process list and no log ever show it. `ca`: certificates to trust instead of the
-    system's.
+    system's. `cert` and `key`: our own certificate and its private key, where the broker asks for
+    one; the password is needed all the same. `patience_s`: how long a service that starts tries to
+    connect; `retry_s`: the longest pause between two attempts of one that lost its broker.
     """
 
     url: str
     password_file: SettingsPath
     ca: SettingsPath | None = None
+    cert: SettingsPath | None = None
+    key: SettingsPath | None = None
     heartbeat_s: int = Field(default=30, ge=2)
     patience_s: float = Field(default=30.0, gt=0)
+    retry_s: float = Field(default=15.0, gt=0)
 
     @field_validator("url")
     @classmethod
@@ -45,6 +53,14 @@ class BrokerTable(Settings):
             raise ValueError("use amqp[s]://user@host[:port]/vhost")
         return url
 
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> BrokerTable:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key belong together: give both or none")
+        if self.cert is not None and not self.url.startswith("amqps:"):
+            raise ValueError("a cert without an amqps:// url would prove nothing")
+        return self
+
     @property
     def user(self) -> str:
         return urlsplit(self.url).username or ""
@@ -54,17 +70,40 @@ class BrokerTable(Settings):
         return read_secret(self.password_file, what="[broker] password_file")
 
     def tls(self) -> ssl.SSLContext | None:
-        """How to verify the broker; None speaks plain text.
+        """How to verify the broker, by its host name too; None speaks plain text.
 
         Raises:
-            SettingsError: the certificates cannot be read.
+            SettingsError: the certificates or our key cannot be read.
         """
         if not self.url.startswith("amqps:"):
             return None
         try:
-            return ssl.create_default_context(cafile=self.ca)
+            context = ssl.create_default_context(cafile=self.ca)
         except OSError as exc:
             raise SettingsError(f"[broker] ca = {self.ca}: {exc}") from exc
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.cert is not None:
+            self._prove(context, self.cert)
+        return context
+
+    def secrets_of_all(self) -> list[Path]:
+        """Files that everyone on this machine may read and only we should.
+
+        A group may: that is how systemd and Kubernetes hand a secret to a service.
+        """
+        secrets = [path for path in (self.password_file, self.key) if path is not None]
+        return [path for path in secrets if path.exists() and path.stat().st_mode & stat.S_IROTH]
+
+    def _prove(self, context: ssl.SSLContext, cert: Path) -> None:
+        try:
+            # An encrypted key fails: without a password of ours OpenSSL would ask the terminal.
+            context.load_cert_chain(cert, self.key, password="")
+        except OSError as exc:
+            reason = exc.strerror if exc.filename else str(exc)
+            said = f"[broker] cert = {cert}, key = {self.key}: {reason or exc}"
+            raise SettingsError(
+                f"{said}; it needs a PEM certificate and its unencrypted key"
+            ) from exc
 
 
 class HttpTable(Settings):

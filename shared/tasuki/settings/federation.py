@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
@@ -13,9 +13,10 @@ from tasuki.transport.topology import Sizes
 
 OPERATOR = "operator"
 BROKER = "broker"
-RESERVED = (CONTROLLER, OPERATOR, BROKER)
+RESERVED = (CONTROLLER, OPERATOR, BROKER, "ca", "revoked")
 """Folders beside those of the sites; two of them are users of the broker too."""
 
+_HOST = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$"
 _PORTS = {"amqp": 5672, "amqps": 5671}
 
 
@@ -31,19 +32,24 @@ def check_management(url: str) -> None:
 class FederationBrokerTable(Settings):
     """Where sites find the broker, and where its management API is for `--apply`.
 
-    `ca`: certificates that sites trust instead of the system's; each kit gets a copy.
+    `names`: further host names of the broker that its certificate holds. `ca`: certificates that
+    sites trust instead of the system's, where the broker's certificate comes from an authority of
+    your own; without it, and with amqps, the federation has its own authority and everyone a
+    certificate. `management` of a broker from these files: https://localhost:15671.
     """
 
-    host: str = Field(default="localhost", pattern=r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$")
+    host: str = Field(default="localhost", pattern=_HOST)
+    names: list[Annotated[str, Field(pattern=_HOST)]] = Field(default_factory=list)
     port: int | None = Field(default=None, ge=1, le=65535)
     scheme: Literal["amqp", "amqps"] = "amqp"
     ca: SettingsPath | None = None
-    management: str = "http://localhost:15672"
+    management: str | None = None
 
     @field_validator("management")
     @classmethod
-    def _plain_url(cls, url: str) -> str:
-        check_management(url)
+    def _plain_url(cls, url: str | None) -> str | None:
+        if url is not None:
+            check_management(url)
         return url
 
     @model_validator(mode="after")
@@ -52,10 +58,18 @@ class FederationBrokerTable(Settings):
             raise ValueError('a ca without scheme = "amqps" would protect nothing')
         return self
 
+    @property
+    def port_number(self) -> int:
+        return self.port or _PORTS[self.scheme]
+
+    @property
+    def hosts(self) -> list[str]:
+        """What the broker's certificate is good for; its own machine always."""
+        return list(dict.fromkeys([self.host, *self.names, "localhost", "127.0.0.1"]))
+
     def url(self, user: str, *, vhost: str) -> str:
         """How one user reaches the vhost; without a password."""
-        port = self.port or _PORTS[self.scheme]
-        return f"{self.scheme}://{user}@{self.host}:{port}/{vhost}"
+        return f"{self.scheme}://{user}@{self.host}:{self.port_number}/{vhost}"
 
 
 class StreamsTable(Settings):
@@ -75,12 +89,31 @@ class StreamsTable(Settings):
         return self
 
 
+class CertificatesTable(Settings):
+    """The certificates of the federation's own authority.
+
+    `make`: false has sites trust the system's authorities, as for a broker that has its certificate
+    of a public one. `days`, `ca_days`: how long everyone's are good for, and the authority's.
+    """
+
+    make: bool = True
+    days: int = Field(default=825, ge=1)
+    ca_days: int = Field(default=3650, ge=1)
+
+    @model_validator(mode="after")
+    def _authority_lasts_longer(self) -> CertificatesTable:
+        if self.ca_days < self.days:
+            raise ValueError("ca_days has to be at least days: nothing outlives its authority")
+        return self
+
+
 class FederationFile(Settings):
     """One federation. `name` is its vhost; a site's name is its user."""
 
     name: str
     sites: list[str] = Field(min_length=1)
     broker: FederationBrokerTable = FederationBrokerTable()
+    certificates: CertificatesTable = CertificatesTable()
     streams: StreamsTable = StreamsTable()
 
     @field_validator("name")
@@ -105,3 +138,21 @@ class FederationFile(Settings):
 
     def url(self, user: str) -> str:
         return self.broker.url(user, vhost=self.name)
+
+    @property
+    def has_own_authority(self) -> bool:
+        """Whether `tasuki provision` makes the certificates too."""
+        is_ours = self.broker.ca is None and self.certificates.make
+        return self.broker.scheme == "amqps" and is_ours
+
+    @property
+    def management_port(self) -> int:
+        """Where a broker from these files has its management API."""
+        return 15671 if self.has_own_authority else 15672
+
+    @property
+    def management_url(self) -> str:
+        if self.broker.management is not None:
+            return self.broker.management
+        scheme = "https" if self.has_own_authority else "http"
+        return f"{scheme}://localhost:{self.management_port}"

@@ -63,9 +63,14 @@ def broker_definitions(out: Path) -> dict[str, Any]:  # Any: JSON
 def test_every_site_the_controller_the_operators_and_the_broker_get_their_files(out: Path) -> None:
     report = provisioned(out)
 
-    expected = {f"{site}/{name}" for site in SITES for name in ("site.toml", "password")}
-    expected |= {"controller/controller.toml", "controller/password", "controller/token"}
-    expected |= {"operator/password", "operator/token"}
+    service = {"password", ".env", "compose.yaml", "README.md"}
+    site_kit = service | {"site.toml", "tasuki-site.service"}
+    controller = service | {"controller.toml", "token", "tasuki-controller.service"}
+    expected = {f"{site}/{name}" for site in SITES for name in site_kit}
+    expected |= {f"controller/{name}" for name in controller}
+    expected |= {f"operator/{name}" for name in ("password", "token", "README.md")}
+    for_broker = ("enabled_plugins", ".env", "compose.yaml", "README.md")
+    expected |= {f"broker/{name}" for name in for_broker}
     broker = {"broker/definitions.json", "broker/rabbitmq.conf"}
     assert expected | broker | {".gitignore"} == set(contents(out))
     assert expected == set(report.created)
@@ -92,7 +97,7 @@ def test_one_more_site_changes_no_byte_of_the_others(out: Path) -> None:
     after = contents(out)
     del before["broker/definitions.json"]
     assert before == {name: after[name] for name in before}
-    assert {"site-4/site.toml", "site-4/password"} == set(report.created)
+    assert {"site-4"} == {name.split("/")[0] for name in report.created}
     assert ["broker/definitions.json"] == report.changed
     now = {user["name"]: user for user in broker_definitions(out)["users"]}
     assert users == {name: now[name] for name in users}
@@ -202,6 +207,16 @@ def test_with_tls_each_kit_has_the_certificates_and_the_broker_speaks_nothing_el
     assert "listeners.ssl.default = 5671" in conf
 
 
+def test_a_public_authority_needs_no_certificates_of_ours(out: Path) -> None:
+    report = provisioned(out, more='[broker]\nscheme = "amqps"\n[certificates]\nmake = false\n')
+
+    assert [] == [name for name in report.created if name.endswith((".pem", ".key"))]
+    table = read_site(out / "site-1/site.toml", {}).broker
+    assert (None, None) == (table.ca, table.cert)
+    assert table.tls() is not None
+    assert "listeners.tcp = none" in (out / "broker/rabbitmq.conf").read_text()
+
+
 def test_secrets_are_private_and_different_from_each_other(out: Path) -> None:
     provisioned(out)
 
@@ -210,7 +225,7 @@ def test_secrets_are_private_and_different_from_each_other(out: Path) -> None:
         if path.name in SECRETS:
             assert 0o600 == mode
         elif path.is_dir() and path.name != "broker":
-            assert 0o700 == mode
+            assert 0o700 == mode, path
     found = secret_texts(out)
     assert len(set(found)) == len(found) - 1  # the operators' token is in two places
     assert min(map(len, found)) >= 40
@@ -315,6 +330,8 @@ def test_only_the_controller_may_send_control(out: Path) -> None:
         ('name = "x"\nsites = ["a"]\n[broker]\nca = "ca.pem"', "would protect nothing"),
         ('name = "x"\nsites = ["a"]\n[broker]\nmanagement = "http://u:p@h"', "leave user"),
         ('name = "x"\nsites = ["a"]\n[broker]\nmanagement = "mq:15672"', "use http"),
+        ('name = "x"\nsites = ["a"]\n[certificates]\nca_days = 9', "at least days"),
+        ('name = "x"\nsites = ["ca"]', "no site can be called 'ca'"),
         ('name = "x"\nsites = ["a"]\n[streams]\nmax_bytes = 100_000_000', "at least twice"),
         ('name = "x"\nsites = ["a"]\n[stream]\nmax_bytes = 1', "did you mean 'streams'"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import ssl
+
 from pika import exceptions as pika_errors
 from pika.adapters.utils import connection_workflow
 
@@ -20,6 +23,19 @@ _BAD_LOGIN = (
     pika_errors.ProbableAuthenticationError,
     pika_errors.ProbableAccessDeniedError,
 )
+
+_RENEW = "ask the operator for a new kit"
+_ALERTS = {
+    "CERTIFICATE_REQUIRED": "it asks for a client certificate; set [broker] cert and key",
+    "CERTIFICATE_EXPIRED": f"our certificate has expired; {_RENEW}",
+    "CERTIFICATE_REVOKED": f"our certificate was revoked; {_RENEW}",
+    "UNKNOWN_CA": f"our certificate is of an authority that it does not know; {_RENEW}",
+    "BAD_CERTIFICATE": f"our certificate is damaged or of another authority; {_RENEW}",
+    "UNSUPPORTED_CERTIFICATE": f"our certificate is no client's; {_RENEW}",
+    "CERTIFICATE_UNKNOWN": f"something is wrong with our certificate; {_RENEW}",
+}
+"""What OpenSSL calls the alerts that a certificate can cause, and what they mean to us."""
+_ALERT = re.compile(rf"ALERT_({'|'.join(_ALERTS)})\b")
 
 
 def refusal(error: BaseException | None, *, what: str) -> TransportError | None:
@@ -51,9 +67,26 @@ def login_refusal(error: BaseException, *, user: str) -> NotPermitted | None:
     return refused
 
 
+def certificate_refusal(error: BaseException) -> NotPermitted | None:
+    """Why the broker does not take our certificate, if that is what it says.
+
+    With TLS 1.3 it says so when for us the connection is open already, so that the alert arrives
+    as a connection lost, in pika's words.
+    """
+    cause = _innermost(error)
+    found = _ALERT.search(repr(cause))
+    if found is None:
+        return None
+    refused = NotPermitted(f"the broker refuses this client: {_ALERTS[found[1]]} ({found[0]})")
+    refused.__cause__ = cause
+    return refused
+
+
 def describe(error: BaseException) -> str:
     """One line for the log."""
     cause = _innermost(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"{cause}; check the host of [broker] url and the certificates of [broker] ca"
     return str(cause) or repr(cause)
 
 

@@ -1,0 +1,127 @@
+"""Shut one site out, or give one user a new password and a new certificate.
+
+What was taken back is recorded, so that provisioning again does not let it in again by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter
+
+from tasuki.core.model import CONTROLLER
+from tasuki.errors import SettingsError
+from tasuki.settings.federation import BROKER, FederationFile
+from tasuki.wire.spool import disk_errors
+from tasuki_cli.provision import files
+from tasuki_cli.provision.layout import PASSWORD, REVOKED, SITE
+
+if TYPE_CHECKING:
+    from tasuki_cli.provision.authority import Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """What one user lost.
+
+    Attributes:
+        serial: of the certificate, as hexadecimal digits; empty if there was none.
+        is_shut_out: it got nothing new instead.
+    """
+
+    name: str
+    serial: str
+    at: str
+    is_shut_out: bool
+
+
+class Revocations:
+    """The record in `out/revoked`.
+
+    Raises:
+        SettingsError: what is there is no such record.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._path = out / REVOKED / "revoked.json"
+        self._all = self._read()
+
+    @property
+    def shut_out(self) -> list[str]:
+        return sorted({entry.name for entry in self._all if entry.is_shut_out})
+
+    @property
+    def serials(self) -> list[int]:
+        return [int(entry.serial, 16) for entry in self._all if entry.serial]
+
+    def shut_out_site(self, site: str, *, registry: Registry | None) -> None:
+        """Record that a site is out, and move its kit away."""
+        kit = self._out / site
+        entry = self._record(site, registry, is_shut_out=True)
+        target = self._out / REVOKED / f"{site}-{entry.serial[:16] or entry.at.replace(':', '')}"
+        files.move_folder(kit, target)
+
+    def take_back(self, user: str, *, registry: Registry | None) -> None:
+        """Let a kit have neither password nor certificate, so that it gets new ones."""
+        self._all = [
+            Revoked(name=e.name, serial=e.serial, at=e.at, is_shut_out=False)
+            if e.name == user
+            else e
+            for e in self._all
+        ]
+        self._record(user, registry, is_shut_out=False)
+        if registry is not None:
+            registry.withdraw(user)
+        with disk_errors(self._out / user):
+            (self._out / user / PASSWORD).unlink(missing_ok=True)
+
+    def _record(self, user: str, registry: Registry | None, *, is_shut_out: bool) -> Revoked:
+        serial = None if registry is None else registry.serial_of(user)
+        entry = Revoked(
+            name=user,
+            serial="" if serial is None else f"{serial:x}",
+            at=datetime.now(UTC).isoformat(timespec="seconds"),
+            is_shut_out=is_shut_out,
+        )
+        self._all.append(entry)
+        files.make_folder(self._path.parent)
+        entries = [asdict(one) for one in self._all]
+        files.put(self._path, json.dumps(entries, indent=2) + "\n", mode=files.PUBLIC)
+        return entry
+
+    def _read(self) -> list[Revoked]:
+        if not self._path.exists():
+            return []
+        try:
+            with disk_errors(self._path):
+                return TypeAdapter(list[Revoked]).validate_json(self._path.read_bytes())
+        except ValueError as exc:
+            raise SettingsError(f"{self._path} is not what `tasuki provision` writes") from exc
+
+
+def without(federation: FederationFile, shut_out: Iterable[str]) -> FederationFile:
+    """The federation as it is with some sites shut out."""
+    out = set(shut_out)
+    sites = [site for site in federation.sites if site not in out]
+    return federation.model_copy(update={"sites": sites})
+
+
+def check_reissue(user: str, federation: FederationFile) -> None:
+    """Raises SettingsError: nobody of that name has a password or a certificate of ours."""
+    known = [*federation.sites, CONTROLLER]
+    if federation.has_own_authority:
+        known.append(BROKER)
+    if user not in known:
+        raise SettingsError(f"--reissue {user}: known here are {', '.join(known)}")
+
+
+def check_revoke(site: str, out: Path) -> None:
+    """Raises SettingsError: there is no such site that could be shut out."""
+    if not (out / site / SITE).is_file():
+        raise SettingsError(f"--revoke {site}: there is no kit of a site of this name in {out}")
