@@ -44,14 +44,17 @@ def read(path: Path, model: type[M], *, overrides: Mapping[Keys, str] | None = N
     Raises:
         SettingsError: it is missing, is not TOML, or has keys or values that are wrong.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise SettingsError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"{path} cannot be read: {exc}") from exc
     folder = path.resolve().parent
-    return parse(text, model, name=str(path), folder=folder, overrides=overrides)
+    return parse(_text(path), model, name=str(path), folder=folder, overrides=overrides)
+
+
+def top_level(path: Path) -> frozenset[str]:
+    """The keys at the top of a settings file: they say what kind of file it is.
+
+    Raises:
+        SettingsError: it is missing or is not TOML.
+    """
+    return frozenset(_loaded(_text(path), name=str(path)))
 
 
 def parse(
@@ -71,10 +74,7 @@ def parse(
     Raises:
         SettingsError: it is not TOML, or has keys or values that are wrong.
     """
-    try:
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        raise SettingsError(f"{name} is not TOML: {exc}{_shown_line(text, str(exc))}") from exc
+    content = _loaded(text, name=name)
     for keys, value in (overrides or {}).items():
         _put(content, keys, value)
     try:
@@ -87,6 +87,22 @@ def parse(
 def from_environment(environment: Mapping[str, str], known: Mapping[str, Keys]) -> dict[Keys, str]:
     """What the environment sets of these variables."""
     return {keys: environment[name] for name, keys in known.items() if name in environment}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SettingsError(f"there is no file {path}") from None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{path} cannot be read: {exc}") from exc
+
+
+def _loaded(text: str, *, name: str) -> dict[str, Any]:  # Any: TOML
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise SettingsError(f"{name} is not TOML: {exc}{_shown_line(text, str(exc))}") from exc
 
 
 def _put(content: dict[str, Any], keys: Keys, value: str) -> None:  # Any: TOML

@@ -1,0 +1,85 @@
+"""What the broker lets us do. Looks only: no queue of anybody's gets or loses a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from tasuki.core.model import CONTROLLER
+from tasuki.settings.broker import BrokerTable
+from tasuki.transport.amqp import AmqpSettings
+from tasuki.transport.amqp.probe import Probe
+from tasuki.wire import names
+from tasuki.wire.chunks import MAX_CHUNK_BYTES
+from tasuki_cli.doctor.report import Finding, Status, Step
+
+_PROVISION = "provision this federation on this broker: `tasuki provision FEDERATION.toml --apply`"
+
+
+def probe_of(table: BrokerTable) -> Probe:
+    """It reads the secrets when it connects."""
+    return Probe(
+        lambda: AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls())
+    )
+
+
+def steps(probe: Probe, *, who: str) -> list[Step]:
+    """In the order in which a service needs them."""
+    return [
+        Step(
+            name="login",
+            look=partial(_login, probe, who),
+            advice="compare user, vhost, password_file and cert with the kit; a revoked or renewed "
+            "site needs a new kit",
+        ),
+        Step(name="queues", look=partial(_queues, probe, _reads(who)), advice=_PROVISION),
+        Step(name="permissions", look=partial(_permissions, probe, who), advice=_PROVISION),
+        Step(
+            name="message size",
+            look=partial(_size, probe),
+            advice="raise max_message_size in the broker's configuration",
+        ),
+        Step(name="ack timeout", look=_ack_timeout, advice=""),
+    ]
+
+
+def _reads(who: str) -> Sequence[str]:
+    if who == CONTROLLER:
+        return (names.REPORTS, names.weights_stream(who), names.DEAD)
+    return (names.turns_queue(who), names.weights_stream(who), names.control_queue(who))
+
+
+def _writes(who: str) -> Sequence[str]:
+    if who == CONTROLLER:
+        return (names.TURNS, names.WEIGHTS, names.CONTROL)
+    return (names.TURNS, names.WEIGHTS, names.REPORTS)
+
+
+def _login(probe: Probe, who: str) -> Finding:
+    probe.connect()
+    return Finding(found=f"the broker lets {who} in")
+
+
+def _queues(probe: Probe, queues: Sequence[str]) -> Finding:
+    for queue in queues:
+        probe.find_queue(queue)
+    return Finding(found=f"{', '.join(queues)} are there")
+
+
+def _permissions(probe: Probe, who: str) -> Finding:
+    for queue in _reads(who):
+        probe.read_nothing(queue)
+    for exchange in _writes(who):
+        probe.send_nowhere(exchange, size=1)
+    return Finding(found=f"may read these, and write to {', '.join(_writes(who))}")
+
+
+def _size(probe: Probe) -> Finding:
+    """A chunk as large as they get, to a key that no queue is bound to: it is sent back."""
+    probe.send_nowhere(names.WEIGHTS, size=MAX_CHUNK_BYTES)
+    return Finding(found=f"takes {MAX_CHUNK_BYTES} bytes, as much as a piece of weights may have")
+
+
+def _ack_timeout() -> Finding:
+    said = "cannot be asked for; any will do, since a turn is acknowledged before it is trained"
+    return Finding(found=said, status=Status.SKIPPED)

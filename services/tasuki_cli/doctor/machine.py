@@ -1,0 +1,100 @@
+"""The machine that a service runs on: its disk, its folder and its clock."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import secrets
+import shutil
+from functools import partial
+from pathlib import Path
+
+from tasuki.errors import DataInUse, DiskFull
+from tasuki.ledger.lock import locked
+from tasuki.wire.spool import SUFFIX, disk_errors
+from tasuki_cli.doctor.report import Finding, Status, Step
+
+_GIB = 2**30
+_LITTLE = 5 * _GIB
+_TRANSFERS = 3  # one that comes in, one that trains, one that goes out
+_TIMEX_BYTES = 1024  # more than any system's `struct timex`
+_UNSYNCHRONISED = 5
+
+
+def steps(folder: Path) -> list[Step]:
+    """Each by itself: none needs another."""
+    return [
+        Step(
+            name="disk",
+            look=partial(_disk, folder),
+            advice=f"free space under {folder}, or move `folder` to a larger disk",
+        ),
+        Step(
+            name="write access",
+            look=partial(_write, folder),
+            advice=f"let the service's user own {folder}, or set `folder`",
+        ),
+        Step(name="data folder", look=partial(_lock, folder), advice=""),
+        Step(
+            name="clock",
+            look=_clock,
+            advice="synchronise this machine's clock (chrony, systemd-timesyncd): certificates "
+            "have dates, and records should; Tasuki decides nothing by it",
+        ),
+    ]
+
+
+def _disk(folder: Path) -> Finding:
+    place = next(path for path in (folder, *folder.parents) if path.is_dir())
+    usage = shutil.disk_usage(place)
+    said = f"{usage.free / _GIB:.1f} of {usage.total / _GIB:.1f} GiB are free at {place}"
+    if usage.free == 0:
+        raise DiskFull(said)
+    weights = _largest_weights(folder)
+    if usage.free < _TRANSFERS * weights:
+        said += f"; weights here have {weights / _GIB:.1f} GiB, and need {_TRANSFERS} times that"
+        return Finding(found=said, status=Status.WARN)
+    is_short = usage.free < max(_LITTLE, usage.total // 10)
+    return Finding(found=said, status=Status.WARN if is_short else Status.OK)
+
+
+def _largest_weights(folder: Path) -> int:
+    with disk_errors(folder):
+        return max((path.stat().st_size for path in folder.rglob(f"*{SUFFIX}")), default=0)
+
+
+def _write(folder: Path) -> Finding:
+    """What every hand-over does: write, force to the disk, rename."""
+    probe = folder / f"doctor-{secrets.token_hex(4)}"
+    with disk_errors(probe):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with probe.open("wb") as file:
+                file.write(b"probe")
+                file.flush()
+                os.fsync(file.fileno())
+            probe = probe.replace(probe.with_suffix(".moved"))
+        finally:
+            probe.unlink(missing_ok=True)
+    return Finding(found=f"can write in {folder}")
+
+
+def _lock(folder: Path) -> Finding:
+    try:
+        with locked(folder):
+            return Finding(found="no service works in it now")
+    except DataInUse:
+        return Finding(found="a service is at work in it")
+
+
+def _clock() -> Finding:
+    """Whether the kernel thinks that its clock is kept right; asking changes nothing."""
+    try:
+        state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return Finding(found="this system does not say", status=Status.SKIPPED)
+    if state < 0:
+        return Finding(found="the kernel does not say", status=Status.SKIPPED)
+    if state == _UNSYNCHRONISED:
+        return Finding(found="nothing keeps this machine's clock right", status=Status.WARN)
+    return Finding(found="synchronised")

@@ -1,0 +1,80 @@
+"""In a process of its own: can this trainer be imported, and what would it train on?
+
+`python -m tasuki_cli.doctor.rehearsal trainer RUN FOLDER | device`; the answer is the last line on
+stdout. A script is not run, since it would ask for a turn: what it imports is imported instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from tasuki.errors import TrainerNotFound
+from tasuki_site import tensors
+from tasuki_site.source import Source, load_function
+from tasuki_site.spell import failure_of
+
+
+def main() -> None:
+    match sys.argv[1:]:
+        case ["device"]:
+            answer: dict[str, object] = _device()
+        case ["trainer", run, folder]:
+            answer = dict(_try(Source(run=run, folder=Path(folder))))
+        case _:
+            sys.exit(__doc__)
+    print(json.dumps(answer))  # noqa: T201 - the answer
+
+
+def _device() -> dict[str, object]:
+    best = tensors.best_device()
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError:
+        return {"device": best, "torch": "", "gpus": []}
+    gpus = []
+    if best == "cuda":
+        for index in range(torch.cuda.device_count()):
+            gpu = torch.cuda.get_device_properties(index)
+            gpus.append(f"{gpu.name} with {gpu.total_memory / 2**30:.1f} GiB")
+    return {"device": best, "torch": str(torch.__version__), "gpus": gpus}
+
+
+def _try(source: Source) -> dict[str, str]:
+    try:
+        source.check()
+        if source.is_script:
+            _import_all(source)
+        else:
+            load_function(source)
+    except TrainerNotFound as exc:
+        return {"error": str(exc)}
+    return {"found": source.run}
+
+
+def _import_all(source: Source) -> None:
+    sys.path.insert(0, str(source.folder))
+    try:
+        text = (source.folder / source.run).read_text(encoding="utf-8")
+        for name in _imports(ast.parse(text, source.run)):
+            importlib.import_module(name)
+    except Exception as exc:
+        # Whatever the trainer's imports raise is for the operator to read.
+        raise TrainerNotFound(f"{source.run}: {failure_of(exc)[1]}") from exc
+
+
+def _imports(tree: ast.Module) -> Iterator[str]:
+    """What the script imports when it starts."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""A site's trainers and its device, tried in processes of their own, as a turn would be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tasuki.errors import SettingsError, TrainerDied, TrainerNotFound
+from tasuki.settings.site import SiteSettings, TrainerTable
+from tasuki_cli.doctor.report import Finding, Status, Step
+
+ANSWER_S = 120.0  # a first import of torch from a slow disk
+
+
+def steps(settings: SiteSettings) -> list[Step]:
+    """The device, then each trainer."""
+    device = Step(
+        name="device",
+        look=partial(_device, settings.device),
+        advice="set `device` to what there is, or leave it out; in a container, see that it is "
+        "given the GPU",
+    )
+    trainers = [
+        Step(
+            name=f"trainer {name}",
+            look=partial(_trainer, table),
+            advice="install what it imports into the environment that `tasuki site` runs in",
+        )
+        for name, table in settings.trainers.items()
+    ]
+    return [device, *trainers] if trainers else [device, _no_trainer(settings)]
+
+
+def _no_trainer(settings: SiteSettings) -> Step:
+    def look() -> Finding:
+        return Finding(found=f"{settings.name} has none", status=Status.WARN)
+
+    return Step(name="trainers", look=look, advice="add [trainers.NAME] for each run's trainer")
+
+
+def _device(wanted: str | None) -> Finding:
+    found = _rehearse("device", folder=Path.cwd())
+    best, torch, gpus = found["device"], found["torch"], found["gpus"]
+    if not _is_there(wanted, best=best, gpus=len(gpus)):
+        raise SettingsError(f"device = {wanted!r} is not here; the best is {best} (torch {torch})")
+    said = f"trains on {wanted or best} (torch {torch})" if torch else "no torch: trains on cpu"
+    return Finding(found="; ".join([said, *gpus]))
+
+
+def _is_there(wanted: str | None, *, best: str, gpus: int) -> bool:
+    if wanted in {None, "cpu", best}:
+        return True
+    kind, _, index = str(wanted).partition(":")
+    return kind == best and index.isdecimal() and int(index) < max(gpus, 1)
+
+
+def _trainer(table: TrainerTable) -> Finding:
+    found = _rehearse("trainer", table.run, str(table.folder), folder=table.folder)
+    if "error" in found:
+        raise TrainerNotFound(str(found["error"]))
+    return Finding(found=f"{table.run} in {table.folder} and what it imports are there")
+
+
+def _rehearse(*words: str, folder: Path) -> dict[str, Any]:  # Any: JSON
+    command = [sys.executable, "-m", "tasuki_cli.doctor.rehearsal", *words]
+    if not folder.is_dir():
+        return {"error": f"there is no folder {folder}"}
+    try:
+        done = subprocess.run(  # noqa: S603 - this very program
+            command, cwd=folder, capture_output=True, text=True, timeout=ANSWER_S, check=False
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise TrainerDied(f"no answer within {ANSWER_S:g} s from {' '.join(words)}") from exc
+    try:
+        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError) as exc:
+        said = done.stderr.strip()[-500:]
+        raise TrainerDied(f"{' '.join(words)} ended with {done.returncode}: {said}") from exc
+    return found

@@ -1,0 +1,107 @@
+"""Asks a broker what one identity may do, on a connection of its own, and leaves nothing behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pika
+from pika import exceptions as pika_errors
+from pika.adapters.blocking_connection import BlockingChannel
+
+from tasuki.errors import BrokerUnreachable, TransportError
+from tasuki.transport.amqp import refusals
+from tasuki.transport.amqp.settings import AmqpSettings
+
+ANSWER_S = 10.0
+NOWHERE = "tasuki.doctor.nowhere"
+"""A routing key that nothing is bound to."""
+PRECONDITION_FAILED = 406
+NO_PRIORITY = {"x-priority": "none"}  # it would have to be a number
+
+
+class Probe:
+    """One question after the other. Not for a service: each waits for its answer."""
+
+    def __init__(self, settings: Callable[[], AmqpSettings]) -> None:
+        self._settings = settings
+        self._connection: pika.BlockingConnection | None = None
+
+    def connect(self) -> None:
+        """Log in.
+
+        Raises:
+            NotPermitted: it refuses user, password, vhost or certificate.
+            BrokerUnreachable: for another reason.
+            SettingsError: what `settings` raises.
+        """
+        settings = replace(self._settings(), answer_s=ANSWER_S)
+        try:
+            self._connection = pika.BlockingConnection(settings.parameters(name="doctor"))
+        except (pika_errors.AMQPError, OSError) as exc:
+            refused = refusals.login_refusal(exc, user=settings.user)
+            refused = refused or refusals.certificate_refusal(exc)
+            raise refused or BrokerUnreachable(f"no login: {refusals.describe(exc)}") from exc
+
+    def find_queue(self, name: str) -> None:
+        """Raises Unroutable: there is none. TransportError: it cannot be asked for."""
+        self._ask(f"queue {name}", lambda channel: channel.queue_declare(name, passive=True))
+
+    def read_nothing(self, queue: str) -> None:
+        """Ask to read in a way that no broker grants: it looks first whether we may at all.
+
+        Raises:
+            NotPermitted: we may not.
+        """
+
+        def read(channel: BlockingChannel) -> None:
+            try:
+                channel.basic_qos(prefetch_count=1)
+                channel.basic_consume(queue, lambda *_: None, arguments=NO_PRIORITY)
+            except pika_errors.ChannelClosedByBroker as exc:
+                if exc.reply_code != PRECONDITION_FAILED:
+                    raise
+
+        self._ask(f"reading {queue}", read)
+
+    def send_nowhere(self, exchange: str, *, size: int) -> None:
+        """Send so many bytes to where no queue is, and have them back.
+
+        Raises:
+            NotPermitted: we may not write there.
+            TransportError: the broker takes no message of this size.
+        """
+
+        def send(channel: BlockingChannel) -> None:
+            channel.confirm_delivery()
+            try:
+                channel.basic_publish(exchange, NOWHERE, bytes(size), mandatory=True)
+            except pika_errors.UnroutableError:
+                return  # taken, and sent back
+
+        self._ask(f"{size} bytes to {exchange}", send)
+
+    def close(self) -> None:
+        if self._connection is not None and self._connection.is_open:
+            self._connection.close()
+
+    def _ask(self, what: str, question: Callable[[BlockingChannel], object]) -> None:
+        """On a channel of its own: a refusal closes it."""
+        assert self._connection is not None  # noqa: S101 - `connect` comes first
+        with _translated(what):
+            channel = self._connection.channel()
+            question(channel)
+            if channel.is_open:
+                channel.close()
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except pika_errors.ChannelClosedByBroker as exc:
+        refused = refusals.refusal(exc, what=what)
+        raise refused or TransportError(f"{what}: {refusals.describe(exc)}") from exc
+    except pika_errors.AMQPError as exc:
+        raise BrokerUnreachable(f"{what}: {refusals.describe(exc)}") from exc
