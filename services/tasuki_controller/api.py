@@ -1,177 +1,274 @@
 """The operators' door: the desk over HTTP, for those who know the token.
 
-Starlette and uvicorn come with the extra `controller`; they are imported when the door opens.
+FastAPI comes with the extra `controller`; `serving` imports this module when the door opens.
 Errors travel as `{"error": class, "message": text}`, so that a client ends with the same code.
+Weights are streamed in both directions: their size costs no memory.
 """
 
 from __future__ import annotations
 
 import hmac
-import socket
-from asyncio import CancelledError, create_task
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Annotated, Any, Literal
 
-import structlog
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
+import tasuki
 from tasuki import errors
 from tasuki.core import run as machine
 from tasuki.core.model import WeightsRef
-from tasuki.errors import SettingsError, TasukiError
+from tasuki.errors import NotPermitted, SettingsError, TasukiError, TransportError
 from tasuki.observe.metrics import CONTENT_TYPE
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import parse
-from tasuki_controller import views
+from tasuki_controller import documents, views
 from tasuki_controller.checkpoints import BEST, LATEST
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
 
-if TYPE_CHECKING:
-    from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
-
-log = structlog.get_logger()
-
 MAX_RUN_FILE_BYTES = 2**20
 BEAT_S = 10.0
+OPENAPI = "/openapi.json"
+BEARER = HTTPBearer(auto_error=False, description="What the controller's token file holds.")
 STATUS: tuple[tuple[type[TasukiError], int], ...] = (
-    (errors.RunExists, 409),
+    (errors.NotPermitted, 401),
     (errors.UnknownRun, 404),
+    (errors.RunExists, 409),
     (errors.SettingsError, 422),
     (errors.WeightsError, 422),
     (errors.DiskFull, 507),
+    (errors.TransportError, 503),
 )
 STEERING: Mapping[str, Callable[[], machine.Event]] = {
     "pause": machine.PauseRequested,
     "resume": machine.ResumeRequested,
     "stop": machine.StopRequested,
 }
-Handler = Callable[["Request"], Awaitable["Response"]]
+_MEANING = {
+    401: "the token is missing or wrong",
+    404: "there is no such run",
+    409: "there is a run of this name",
+    422: "the request is wrong; the message says how",
+    503: "the controller is not ready yet",
+    507: "the controller's disk is full",
+}
+Answers = dict[int | str, dict[str, Any]]  # Any: OpenAPI
 
 
-class Door:
-    """The routes and what is behind each."""
+def make_app(
+    desk: Desk, folder: DataFolder, *, token: str, is_ready: Callable[[], bool]
+) -> FastAPI:
+    """Everything that a controller answers to."""
+    app = FastAPI(
+        title="Tasuki controller",
+        version=tasuki.__version__,
+        summary="Submit, steer and read runs of cyclic weight transfer.",
+        openapi_url=OPENAPI,
+        docs_url=None,  # they load scripts from elsewhere, which a hospital's network refuses
+        redoc_url=None,
+    )
+    app.add_exception_handler(TasukiError, _explain)
+    app.add_exception_handler(RequestValidationError, _explain_request)
+    app.include_router(_pages(desk, is_ready=is_ready))
+    guard = Depends(_guard(token.encode(), is_ready=is_ready))
+    refusals = _refusals(401, 503)
+    for router in (_submitting(desk), _reading(desk, folder), _steering(desk)):
+        app.include_router(router, dependencies=[guard], responses=refusals)
+    return app
 
-    def __init__(
-        self, desk: Desk, folder: DataFolder, *, token: str, is_ready: Callable[[], bool]
-    ) -> None:
-        self._desk = desk
-        self._folder = folder
-        self._token = token.encode()
-        self._is_ready = is_ready
 
-    def app(self) -> Starlette:
-        from starlette.applications import Starlette
-        from starlette.routing import Route
+def _guard(token: bytes, *, is_ready: Callable[[], bool]) -> Callable[..., None]:
+    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
+        known = b"" if given is None else given.credentials.strip().encode()
+        if not hmac.compare_digest(known, token):
+            raise NotPermitted("this token is not ours")
+        if not is_ready():
+            raise TransportError("not ready yet")
 
-        operators: list[tuple[str, str, Handler]] = [
-            ("POST", "/weights", self._upload),
-            ("POST", "/runs", self._submit),
-            ("GET", "/runs", self._runs),
-            ("GET", "/runs/{run}", self._run),
-            ("GET", "/runs/{run}/ledger", self._ledger),
-            ("GET", "/runs/{run}/weights", self._weights),
-            ("GET", "/runs/{run}/events", self._events),
-            ("POST", "/runs/{run}/{what}", self._steer),
-        ]
-        pages: list[tuple[str, Handler]] = [
-            ("/healthz", self._healthz),
-            ("/readyz", self._readyz),
-            ("/metrics", self._metrics),
-        ]
-        return Starlette(
-            routes=[
-                *(Route(path, page, methods=["GET"]) for path, page in pages),
-                *(Route(path, self._kept(do), methods=[how]) for how, path, do in operators),
-            ]
-        )
+    return check
 
-    def _kept(self, handler: Handler) -> Handler:
-        """Only for operators, and with our errors in words."""
 
-        async def answer(request: Request) -> Response:
-            if not self._knows(request):
-                return _json({"error": "NotPermitted", "message": "this token is not ours"}, 401)
-            if not self._is_ready():
-                return _json({"error": "TransportError", "message": "not ready yet"}, 503)
-            try:
-                return await handler(request)
-            except TasukiError as exc:
-                status = next((code for kind, code in STATUS if isinstance(exc, kind)), 500)
-                return _json({"error": type(exc).__name__, "message": str(exc)}, status)
+# Starting a run.
 
-        return answer
 
-    def _knows(self, request: Request) -> bool:
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        is_equal = hmac.compare_digest(given.strip().encode(), self._token)
-        return scheme.lower() == "bearer" and is_equal
+def _submitting(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["submit"])
 
-    # For operators.
+    @router.post(
+        "/weights",
+        status_code=201,
+        summary="Upload a run's first weights, streamed",
+        response_model=documents.UploadedWeights,
+        responses=_refusals(422, 507),
+        openapi_extra=_body("application/octet-stream", "A safetensors container of any size."),
+    )
+    async def upload(request: Request) -> views.View:
+        weights = await desk.uploads.receive(request.stream())
+        return {"digest": weights.digest, "size": weights.size}
 
-    async def _upload(self, request: Request) -> Response:
-        weights = await self._desk.uploads.receive(request.stream())
-        return _json({"digest": weights.digest, "size": weights.size}, 201)
-
-    async def _submit(self, request: Request) -> Response:
+    @router.post(
+        "/runs",
+        status_code=201,
+        summary="Start a run from uploaded weights",
+        response_model=documents.RunRow,
+        responses=_refusals(409, 422),
+        openapi_extra=_body("application/toml", "The run file, run.toml."),
+    )
+    async def submit(
+        request: Request,
+        digest: Annotated[str, Query(description="Of the uploaded weights.")],
+        size: Annotated[int, Query(description="Of the uploaded weights, in bytes.", ge=0)],
+    ) -> views.View:
         run_file = parse(await _text(request), RunFile, name="the run file")
-        state = self._desk.submit(run_file, _weights(request.query_params))
-        return _json(views.run_row(state), 201)
+        return views.run_row(desk.submit(run_file, _weights(digest, size)))
 
-    async def _runs(self, _: Request) -> Response:
-        return _json({"runs": self._desk.runs()})
+    return router
 
-    async def _run(self, request: Request) -> Response:
-        return _json(self._desk.standing(request.path_params["run"]))
 
-    async def _ledger(self, request: Request) -> Response:
-        from starlette.concurrency import run_in_threadpool
+# Reading.
 
-        run = request.path_params["run"]
-        if request.query_params.get("verify") != "true":
-            return _json({"run": run, "rows": self._desk.rows(run)})
-        self._desk.state(run)
-        rows, files = await run_in_threadpool(self._folder.verify, run)
-        return _json({"run": run, "rows": rows, "checkpoints": files, "verified": True})
 
-    async def _weights(self, request: Request) -> Response:
-        from starlette.responses import FileResponse
+def _reading(desk: Desk, folder: DataFolder) -> APIRouter:
+    router = APIRouter(tags=["read"], responses=_refusals(404, 422))
 
-        run = request.path_params["run"]
-        self._desk.state(run)
-        which = request.query_params.get("which", BEST)
-        path = self._folder.checkpoint(run, (LATEST,) if which == LATEST else (BEST, LATEST))
+    @router.get("/runs", summary="List the runs", response_model=documents.RunList)
+    async def runs() -> views.View:
+        return {"runs": desk.runs()}
+
+    @router.get("/runs/{run}", summary="Where a run stands", response_model=documents.Standing)
+    async def standing(run: str) -> views.View:
+        return desk.standing(run)
+
+    @router.get(
+        "/runs/{run}/ledger",
+        summary="A run's record, or the proof that it is whole",
+        response_model=documents.Ledger | documents.VerifiedLedger,
+    )
+    async def ledger(
+        run: str,
+        verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
+    ) -> views.View:
+        if not verify:
+            return {"run": run, "rows": desk.rows(run)}
+        desk.state(run)
+        rows, files = await run_in_threadpool(folder.verify, run)
+        return {"run": run, "rows": rows, "checkpoints": files, "verified": True}
+
+    @router.get(
+        "/runs/{run}/weights",
+        summary="A checkpoint's weights, streamed",
+        response_class=FileResponse,
+        responses=_content("application/octet-stream", "A safetensors container."),
+    )
+    async def weights(
+        run: str,
+        which: Annotated[
+            Literal["best", "latest"], Query(description="best: the latest if none was chosen.")
+        ] = "best",
+    ) -> Response:
+        desk.state(run)
+        path = folder.checkpoint(run, (LATEST,) if which == LATEST else (BEST, LATEST))
         return FileResponse(path, filename=f"{run}-{path.name}")
 
-    async def _events(self, request: Request) -> Response:
-        from starlette.responses import StreamingResponse
+    @router.get(
+        "/runs/{run}/events",
+        summary="What happens to a run until it is over, as server-sent events",
+        response_class=StreamingResponse,
+        responses=_content("text/event-stream", "Each event: kind, what, outcome, state."),
+    )
+    async def events(run: str) -> Response:
+        desk.state(run)
+        return StreamingResponse(_told(desk, run), media_type="text/event-stream")
 
-        run = request.path_params["run"]
-        self._desk.state(run)
-        return StreamingResponse(self._told(run), media_type="text/event-stream")
+    return router
 
-    async def _told(self, run: str) -> AsyncIterator[str]:
-        async for update in self._desk.follow(run, beat_s=BEAT_S):
-            yield ": still here\n\n" if update is None else f"data: {views.dump_update(update)}\n\n"
 
-    async def _steer(self, request: Request) -> Response:
-        event = STEERING.get(request.path_params["what"])
-        if event is None:
-            return _json({"error": "SettingsError", "message": f"use {', '.join(STEERING)}"}, 404)
-        return _json(self._desk.steer(request.path_params["run"], event()))
+async def _told(desk: Desk, run: str) -> AsyncIterator[str]:
+    async for update in desk.follow(run, beat_s=BEAT_S):
+        yield ": still here\n\n" if update is None else f"data: {views.dump_update(update)}\n\n"
 
-    # For machines.
 
-    async def _healthz(self, _: Request) -> Response:
+# Steering.
+
+
+def _steering(desk: Desk) -> APIRouter:
+    router = APIRouter(tags=["steer"], responses=_refusals(404, 422))
+
+    @router.post(
+        "/runs/{run}/sites/{site}",
+        summary="Let one more site take part, from the next round on",
+        response_model=documents.SteeredRun,
+    )
+    async def add_site(run: str, site: str) -> views.View:
+        return desk.add_site(run, site)
+
+    @router.post(
+        "/runs/{run}/{what}",
+        summary="Pause a run when its round ends, go on with it, or end it now",
+        response_model=documents.SteeredRun,
+    )
+    async def steer(run: str, what: Literal["pause", "resume", "stop"]) -> views.View:
+        return desk.steer(run, STEERING[what]())
+
+    return router
+
+
+# For machines: no token, nothing that a run's members would not show.
+
+
+def _pages(desk: Desk, *, is_ready: Callable[[], bool]) -> APIRouter:
+    router = APIRouter(tags=["machines"])
+
+    @router.get("/healthz", summary="Whether the process answers", response_class=PlainTextResponse)
+    async def healthz() -> Response:
         return _plain("alive\n")
 
-    async def _readyz(self, _: Request) -> Response:
-        return _plain("ready\n") if self._is_ready() else _plain("not ready\n", 503)
+    @router.get(
+        "/readyz",
+        summary="Whether runs can be submitted",
+        response_class=PlainTextResponse,
+        responses={503: {"description": "not yet"}},
+    )
+    async def readyz() -> Response:
+        return _plain("ready\n") if is_ready() else _plain("not ready\n", 503)
 
-    async def _metrics(self, _: Request) -> Response:
-        return _plain(self._desk.metrics.text().decode(), kind=CONTENT_TYPE)
+    @router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        return _plain(desk.metrics.text().decode(), kind=CONTENT_TYPE)
+
+    return router
+
+
+# Errors in words.
+
+
+def _explain(_: Request, exc: Exception) -> Response:
+    status = next((code for kind, code in STATUS if isinstance(exc, kind)), 500)
+    return JSONResponse({"error": type(exc).__name__, "message": str(exc)}, status)
+
+
+def _explain_request(_: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)  # noqa: S101 - it was registered for these
+    wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
+    return JSONResponse({"error": SettingsError.__name__, "message": wrong}, 422)
+
+
+def _refusals(*codes: int) -> Answers:
+    return {code: {"model": documents.Problem, "description": _MEANING[code]} for code in codes}
+
+
+def _content(kind: str, meaning: str) -> Answers:
+    return {200: {"description": meaning, "content": {kind: {}}}}
+
+
+def _body(kind: str, meaning: str) -> dict[str, Any]:  # Any: OpenAPI
+    schema = {"type": "string", "format": "binary"}
+    content = {kind: {"schema": schema}}
+    return {"requestBody": {"required": True, "description": meaning, "content": content}}
 
 
 async def _text(request: Request) -> str:
@@ -187,73 +284,12 @@ async def _text(request: Request) -> str:
         raise SettingsError(f"the run file is not UTF-8: {exc}") from exc
 
 
-def _weights(query: Mapping[str, str]) -> WeightsRef:
+def _weights(digest: str, size: int) -> WeightsRef:
     try:
-        return WeightsRef(digest=query["digest"], size=int(query["size"]))
-    except (KeyError, ValueError) as exc:
-        raise SettingsError("say which weights: POST /runs?digest=...&size=...") from exc
-
-
-def _json(content: Mapping[str, Any], status: int = 200) -> Response:  # Any: JSON
-    from starlette.responses import JSONResponse
-
-    return JSONResponse(dict(content), status)
+        return WeightsRef(digest=digest, size=size)
+    except ValueError as exc:
+        raise SettingsError(f"no such weights: {exc}") from exc
 
 
 def _plain(text: str, status: int = 200, *, kind: str = "text/plain") -> Response:
-    from starlette.responses import Response
-
     return Response(text, status, headers={"content-type": kind})
-
-
-@asynccontextmanager
-async def opened(door: Door, host: str, port: int | None) -> AsyncIterator[None]:
-    """Let operators in on this port, if there is one.
-
-    Raises:
-        SettingsError: it cannot be had, or the extra is not installed.
-    """
-    if port is None:
-        yield
-        return
-    try:
-        import uvicorn
-
-        app = door.app()
-    except ImportError as exc:
-        raise SettingsError(
-            f"the controller's door needs {exc.name}: pip install 'tasuki[controller]'"
-        ) from exc
-
-    class Server(uvicorn.Server):
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield  # the service has its own
-
-    listening = _listen(host, port)
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=2
-    )
-    server = Server(config)
-    serving = create_task(server.serve(sockets=[listening]))
-    log.info("door open", host=host, port=listening.getsockname()[1])
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        try:
-            await serving
-        except CancelledError:
-            serving.cancel()
-            raise
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server((host, port), family=_family(host))
-    except OSError as exc:
-        raise SettingsError(f"[http] {host}:{port} cannot be used: {exc.strerror or exc}") from exc
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET

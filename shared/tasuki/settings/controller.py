@@ -19,14 +19,27 @@ ENVIRONMENT: dict[str, Keys] = {
     **broker.ENVIRONMENT,
     "TASUKI_CONTROLLER_FOLDER": ("folder",),
     "TASUKI_HTTP_TOKEN_FILE": ("http", "token_file"),
+    "TASUKI_HTTP_CERT": ("http", "cert"),
+    "TASUKI_HTTP_KEY": ("http", "key"),
 }
 
 
 class ControllerHttpTable(HttpTable):
-    """The operators' door. `token_file`: what they must know; made in `folder` if unset."""
+    """The operators' door. `token_file`: what they must know; made in `folder` if unset.
+
+    `cert` and `key`: speak TLS with these; without them the token travels in clear text.
+    """
 
     port: int | None = Field(default=PORT, ge=0, le=65535)
     token_file: SettingsPath | None = None
+    cert: SettingsPath | None = None
+    key: SettingsPath | None = None
+
+    @model_validator(mode="after")
+    def _certificate_is_whole(self) -> ControllerHttpTable:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key belong together: give both or none")
+        return self
 
 
 class ControllerSettings(Settings):

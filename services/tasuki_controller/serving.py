@@ -1,0 +1,101 @@
+"""Opens the operators' door on a port, for as long as the controller serves."""
+
+from __future__ import annotations
+
+import socket
+from asyncio import CancelledError, create_task
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tasuki.errors import SettingsError
+from tasuki.settings.controller import ControllerHttpTable
+from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.desk import Desk
+
+if TYPE_CHECKING:
+    import uvicorn
+
+log = structlog.get_logger()
+
+_HERE = ("127.", "::1", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """What is behind it."""
+
+    desk: Desk
+    folder: DataFolder
+    token: str = field(repr=False)
+    is_ready: Callable[[], bool]
+
+
+@asynccontextmanager
+async def opened(door: Door, http: ControllerHttpTable) -> AsyncIterator[None]:
+    """Let operators in on this port, if there is one.
+
+    Raises:
+        SettingsError: it cannot be had, its certificate cannot be read, or the extra is missing.
+    """
+    if http.port is None:
+        yield
+        return
+    server = _server(door, http)
+    listening = _listen(http.host, http.port)
+    serving = create_task(server.serve(sockets=[listening]))
+    port = listening.getsockname()[1]
+    log.info("door open", host=http.host, port=port, tls=http.cert is not None)
+    if http.cert is None and not http.host.startswith(_HERE):
+        log.warning("operators' tokens travel in clear text: give [http] cert and key")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        try:
+            await serving
+        except CancelledError:
+            serving.cancel()
+            raise
+
+
+def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
+    try:
+        import uvicorn
+
+        from tasuki_controller.api import make_app
+    except ImportError as exc:
+        raise SettingsError(
+            f"the controller's door needs {exc.name}: pip install 'tasuki[controller]'"
+        ) from exc
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield  # the service has its own
+
+    config = uvicorn.Config(
+        make_app(door.desk, door.folder, token=door.token, is_ready=door.is_ready),
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        ssl_certfile=http.cert,
+        ssl_keyfile=http.key,
+    )
+    try:
+        config.load()
+    except OSError as exc:
+        raise SettingsError(f"[http] cert and key cannot be used: {exc}") from exc
+    return Server(config)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as exc:
+        raise SettingsError(f"[http] {host}:{port} cannot be used: {exc.strerror or exc}") from exc
