@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from tasuki.core import run as machine
 from tasuki.core.model import WeightsRef
-from tasuki.core.report import SiteBeat, SiteStarted, TurnProgressed, TurnTaken
+from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import OVER, RunState
-from tasuki.errors import SettingsError, TooFewSites, UnknownRun
+from tasuki.errors import SettingsError, TooFewSites, UnknownRun, UnknownSite
 from tasuki.ledger.sqlite import SqliteLedger
-from tasuki.observe.metrics import ControllerMetrics
+from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki_controller import views
-from tasuki_controller.service import ControllerService, Update
+from tasuki_controller.account import ledger_rows
+from tasuki_controller.service import ControllerService, MessageRefused, Update
 from tasuki_controller.uploads import Uploads
 
 HEARD_S = 60.0
@@ -49,23 +50,27 @@ class Desk:
     def serve(self, service: ControllerService) -> None:
         """Ask this service from now on."""
         self._service = service
+        self.metrics.runs.lease_left = service.lease_left_s
         for state in service.runs.values():
-            self._measure(state)
+            self.metrics.runs.found(state)
 
     def watch(self, update: Update) -> None:
         """The service's watcher."""
         match update.what:
             case SiteStarted(site=site) | SiteBeat(site=site):
                 self._hear(site)
-            case TurnTaken(site=site) | TurnProgressed(site=site):
+            case SiteMeasured(site=site, series=series):
                 self._hear(site)
-            case machine.TurnFinished(record=record):
-                outcome = update.outcome or "accepted"
-                self.metrics.count_turn(record.id.run, record.site, outcome)
-            case machine.TurnFailed(id=id, site=site):
-                self.metrics.count_turn(id.run, site, update.outcome or "failed")
+                self.metrics.sites.take(site, series)
+            case TurnTaken(id=id, site=site) | TurnProgressed(id=id, site=site):
+                self._hear(site)
+                if not update.outcome:
+                    self.metrics.runs.holder_heard(id.run)
+            case MessageRefused(queue_kind=kind, reason=reason):
+                self.metrics.refused(kind, reason)
+            case _ if update.run is not None:
+                self.metrics.runs.changed(update.run, update.what, update.outcome)
         if update.run is not None:
-            self._measure(update.run)
             for queue in self._onlookers.get(update.run.plan.run, set()):
                 _put(queue, update)
 
@@ -102,13 +107,28 @@ class Desk:
 
     def rows(self, run: str) -> list[views.View]:
         self.state(run)
-        return [views.ledger_row(row) for row in self.ledger.rows(run)]
+        return ledger_rows(list(self.ledger.rows(run)))
 
     def steer(self, run: str, event: machine.Event) -> views.View:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""
         self.state(run)
         outcome = self.service.apply(run, event)
         return {**views.run_row(self.state(run)), "outcome": outcome}
+
+    def add_site(self, run: str, site: str) -> views.View:
+        """Let a site take part from the next round on; `outcome` as in `steer`.
+
+        Raises:
+            UnknownSite: it was not heard of lately, so that its turns might go nowhere.
+        """
+        self.state(run)
+        if site not in self._heard_lately():
+            heard = ", ".join(self._heard_lately()) or "nobody"
+            raise UnknownSite(
+                f"{site!r} has not been heard of in the last {HEARD_S:g} s, only {heard}: "
+                "provision it and start its service first"
+            )
+        return self.steer(run, machine.SiteAdded(site=site))
 
     async def follow(self, run: str, *, beat_s: float) -> AsyncIterator[Update | None]:
         """The run as it is now and whatever happens to it until it is over; None: nothing new."""
@@ -141,23 +161,20 @@ class Desk:
             return tuple(run_file.sites)
         if self.sites is not None:
             return self.sites
-        now = asyncio.get_running_loop().time()
-        heard = sorted(site for site, at in self._heard.items() if now - at < HEARD_S)
+        heard = self._heard_lately()
         if not heard:
             raise TooFewSites(
                 "no site has been heard of yet: start some, or name them in the run file's `sites`"
             )
-        return tuple(heard)
+        return heard
+
+    def _heard_lately(self) -> tuple[str, ...]:
+        now = asyncio.get_running_loop().time()
+        return tuple(sorted(site for site, at in self._heard.items() if now - at < HEARD_S))
 
     def _hear(self, site: str) -> None:
         self._heard[site] = asyncio.get_running_loop().time()
-
-    def _measure(self, state: RunState) -> None:
-        if state.status in OVER:
-            self.metrics.forget(state.plan.run)
-        else:
-            lease_s = state.plan.failure.lease_s
-            self.metrics.note_holder(state.plan.run, state.holder, lease_s=lease_s)
+        self.metrics.heard(site)
 
 
 def _put(queue: asyncio.Queue[Update | None], update: Update | None) -> None:

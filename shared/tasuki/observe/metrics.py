@@ -1,116 +1,115 @@
-"""What a service counts, on a registry of its own. The only place that knows Prometheus."""
+"""What every service counts: its build, its broker, its disk, and the messages it refuses."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+import tasuki
+from tasuki.observe.board import Board
+from tasuki.observe.carried import merged
+from tasuki.observe.catalogue import OTHER, REASONS_OF, series_by
+from tasuki.observe.certificate import certificate_expiry
 from tasuki.transport.amqp import Counters
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_REFUSED = "tasuki_messages_refused_total"
 
 
-class BrokerMetrics(Collector):
-    """A connection's running totals, read when they are asked for."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whom the numbers are about.
 
-    def __init__(self, counters: Counters, is_up: Callable[[], bool]) -> None:
-        self._counters = counters
-        self._is_up = is_up
+    Attributes:
+        service: a site's name, or `controller`.
+        folder: its data folder; `spool` is in it.
+        certificate: what it shows the broker, if anything.
+    """
 
-    def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("tasuki_broker_up", "Whether both connections are open.")
-        up.add_metric([], float(self._is_up()))
-        yield up
-        for name, meaning, value in (
-            ("reconnects", "Connections that were made again.", self._counters.reconnects),
-            ("blocked_seconds", "Publishing held back by the broker.", self._counters.blocked_s),
-            ("published_bytes", "Sent and confirmed or not.", self._counters.published_bytes),
-            ("delivered_bytes", "Received.", self._counters.delivered_bytes),
-            ("resent_messages", "Sent again after a break.", self._counters.resent_messages),
-        ):
-            family = CounterMetricFamily(f"tasuki_broker_{name}", meaning)
-            family.add_metric([], float(value))
-            yield family
+    service: str
+    counters: Counters
+    is_up: Callable[[], bool]
+    folder: Path | None = None
+    certificate: Path | None = None
 
 
-class Metrics:
-    """A registry and how it is shown."""
+class Metrics(Collector):
+    """One service's numbers and the page that shows them."""
 
-    def __init__(self, counters: Counters, is_up: Callable[[], bool]) -> None:
-        self.registry = CollectorRegistry()
-        self.registry.register(BrokerMetrics(counters, is_up))
+    def __init__(self, subject: Subject, *, who: str) -> None:
+        self._subject = subject
+        own = {"service": subject.service}
+        if who != subject.service:
+            own["site"] = subject.service
+        self.board = Board(series_by(who), own=own)
+        self.board.set("tasuki_build_info", 1, version=tasuki.__version__)
+        self.board.before_reading(self._read_broker)
+        if subject.folder is not None:
+            self.board.before_reading(self._read_disk)
+        if subject.certificate is not None:
+            self.board.before_reading(self._read_certificate)
+
+    def refused(self, queue_kind: str, reason: str, *, count: int = 1) -> None:
+        """So many messages were dead-lettered, dropped or ignored."""
+        known = reason if reason in REASONS_OF[queue_kind] else OTHER
+        self.board.add(_REFUSED, count, queue_kind=queue_kind, reason=known)
+
+    def _begin_refusals(self, *queue_kinds: str) -> None:
+        """At 0, or Prometheus would not see the first one as an increase."""
+        for kind in queue_kinds:
+            for reason in REASONS_OF[kind]:
+                self.board.add(_REFUSED, 0, queue_kind=kind, reason=reason)
 
     def text(self) -> bytes:
-        return generate_latest(self.registry)
+        """The page as Prometheus reads it."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(self)
+        return generate_latest(registry)
+
+    def collect(self) -> Iterable[Metric]:
+        return merged(self.board)
+
+    def _read_broker(self) -> None:
+        counters, board = self._subject.counters, self.board
+        board.set("tasuki_broker_up", float(self._subject.is_up()))
+        for name, value in (
+            ("reconnects", counters.reconnects),
+            ("blocked_seconds", counters.blocked_s),
+            ("published_bytes", counters.published_bytes),
+            ("delivered_bytes", counters.delivered_bytes),
+            ("resent_messages", counters.resent_messages),
+        ):
+            board.set(f"tasuki_broker_{name}_total", value)
+
+    def _read_disk(self) -> None:
+        folder = self._subject.folder
+        if folder is None or not folder.exists():
+            return
+        disk = shutil.disk_usage(folder)
+        self.board.set("tasuki_disk_free_bytes", disk.free)
+        self.board.set("tasuki_disk_size_bytes", disk.total)
+        self.board.set("tasuki_spool_bytes", _size(folder / "spool"))
+
+    def _read_certificate(self) -> None:
+        path = self._subject.certificate
+        expiry = None if path is None else certificate_expiry(path)
+        if expiry is not None:
+            self.board.set("tasuki_certificate_expiry_timestamp_seconds", expiry)
 
 
-class SiteMetrics(Metrics):
-    """One site's."""
-
-    def __init__(
-        self, counters: Counters, is_up: Callable[[], bool], *, has_turn: Callable[[], bool]
-    ) -> None:
-        super().__init__(counters, is_up)
-        gauge = Gauge("tasuki_site_has_turn", "Whether it has a turn.", registry=self.registry)
-        gauge.set_function(lambda: float(has_turn()))
-
-
-class ControllerMetrics(Metrics):
-    """The controller's: which run is where. A run that is over is forgotten."""
-
-    def __init__(self, counters: Counters, is_up: Callable[[], bool]) -> None:
-        super().__init__(counters, is_up)
-        self._outcomes: dict[str, set[tuple[str, str]]] = {}
-        self._holders: dict[str, str] = {}
-        self._turns = Counter(
-            "tasuki_turns",
-            "Turns by how they ended.",
-            ["run", "site", "outcome"],
-            registry=self.registry,
-        )
-        self._holder = Gauge(
-            "tasuki_holder",
-            "1 for the site that has the weights.",
-            ["run", "site"],
-            registry=self.registry,
-        )
-        self._heard = Gauge(
-            "tasuki_holder_heard_timestamp_seconds",
-            "When the holder was last heard of; compare it with the run's lease.",
-            ["run"],
-            registry=self.registry,
-        )
-        self._lease = Gauge(
-            "tasuki_lease_seconds",
-            "How long a holder may be silent.",
-            ["run"],
-            registry=self.registry,
-        )
-
-    def count_turn(self, run: str, site: str, outcome: str) -> None:
-        self._turns.labels(run, site, outcome).inc()
-        self._outcomes.setdefault(run, set()).add((site, outcome))
-
-    def note_holder(self, run: str, site: str | None, *, lease_s: float) -> None:
-        """Who has the weights now."""
-        before = self._holders.pop(run, None)
-        if before is not None and before != site:
-            self._holder.remove(run, before)
-        if site is not None:
-            self._holders[run] = site
-            self._holder.labels(run, site).set(1)
-            self._heard.labels(run).set_to_current_time()
-            self._lease.labels(run).set(lease_s)
-        elif before is not None:
-            self._heard.remove(run)
-            self._lease.remove(run)
-
-    def forget(self, run: str) -> None:
-        """The run is over."""
-        self.note_holder(run, None, lease_s=0)
-        for site, outcome in self._outcomes.pop(run, set()):
-            self._turns.remove(run, site, outcome)
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder from which others may be removing some."""
+    total = 0
+    for path in folder.glob("*"):
+        try:
+            total += path.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total

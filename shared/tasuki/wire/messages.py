@@ -63,13 +63,16 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
     fields = _unpack(body)
     if fields.get("v") != VERSION:
         raise MessageError(
-            f"version {_brief(fields.get('v'))} is not {VERSION}: upgrade the older side"
+            f"version {_brief(fields.get('v'))} is not {VERSION}: upgrade the older side",
+            reason="unknown_version",
         )
     name = fields.get("type")
     kind = MESSAGES.get(name) if isinstance(name, str) else None
     kinds = expected if isinstance(expected, tuple) else (expected,)
     if kind is None or kind not in kinds:
-        raise MessageError(f"a message of type {_brief(name)} does not belong here")
+        raise MessageError(
+            f"a message of type {_brief(name)} does not belong here", reason="unknown_type"
+        )
     try:
         return cast("T", _adapters()[kind].validate_python(fields))
     except (ValidationError, RecursionError) as exc:
@@ -78,13 +81,15 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
 
 def _unpack(body: Buffer) -> dict[object, object]:
     if len(body) > MAX_BYTES:
-        raise MessageError(f"{len(body)} bytes are more than a message may have ({MAX_BYTES})")
+        raise MessageError(
+            f"{len(body)} bytes are more than a message may have ({MAX_BYTES})", reason="oversized"
+        )
     try:
         fields = msgpack.unpackb(body, strict_map_key=True)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as exc:
-        raise MessageError(f"not msgpack: {exc!r:.120}") from exc
+        raise MessageError(f"not msgpack: {exc!r:.120}", reason="undecodable") from exc
     if not isinstance(fields, dict):
-        raise MessageError("not a map")
+        raise MessageError("not a map", reason="undecodable")
     return fields
 
 

@@ -77,6 +77,23 @@ def test_a_chunk_can_be_asked_for_again_and_by_slice(tmp_path: Path) -> None:
                 file[outside]
 
 
+@pytest.mark.parametrize(("count", "expected"), [(1, []), (2, [1]), (3, [1]), (5, [2])])
+def test_who_asks_for_a_chunk_in_the_middle_passes_half_of_it(
+    tmp_path: Path, count: int, expected: list[int]
+) -> None:
+    data, passed, made = bytes(10 * count), [], 0
+    with ChunkedFile(
+        written(tmp_path, data),
+        transfer=bytes(16),
+        weights=digested(data),
+        chunk_bytes=10,
+        halfway=lambda: passed.append(made),
+    ) as file:
+        for made in range(len(file)):
+            file[made]
+    assert expected == passed
+
+
 def test_closing_a_file_whose_chunk_is_still_in_use_is_harmless(tmp_path: Path) -> None:
     data = os.urandom(100)
     with ChunkedFile(written(tmp_path, data), transfer=bytes(16), weights=digested(data)) as file:

@@ -16,7 +16,7 @@ from support.sites import result, turn
 from support.strategies import VALUES, instances, messages
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import Turn, TurnId, TurnRecord
-from tasuki.core.report import SiteBeat, TurnDone
+from tasuki.core.report import SiteMeasured, TurnDone
 from tasuki.errors import MessageError
 from tasuki.wire.messages import MAX_BYTES, MESSAGES, decode, encode
 
@@ -243,8 +243,8 @@ def test_a_value_that_cannot_travel_is_refused_where_it_was_given(value: object)
 
 
 def test_numbers_that_are_none_travel() -> None:
-    beat = decode(encode(SiteBeat(site="a", metrics={"loss": float("nan")})), SiteBeat)
-    assert beat.metrics["loss"] != beat.metrics["loss"]
+    beat = decode(encode(SiteMeasured(site="a", series={"loss": float("nan")})), SiteMeasured)
+    assert beat.series["loss"] != beat.series["loss"]
 
 
 def test_all_five_parts_of_an_identity_travel() -> None:

@@ -1,0 +1,40 @@
+"""How many messages lie in the dead-letter queue, for the metrics."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import structlog
+
+from tasuki.errors import TransportError
+from tasuki.ports import Transport
+from tasuki.wire import names
+
+log = structlog.get_logger()
+
+EVERY_S = 10.0
+
+
+@asynccontextmanager
+async def counted(
+    transport: Transport, tell: Callable[[int], None], started: asyncio.Event
+) -> AsyncIterator[None]:
+    """Count them from the service's start on, every few seconds, as long as this lasts."""
+    counting = asyncio.create_task(_count(transport, tell, started))
+    try:
+        yield
+    finally:
+        counting.cancel()
+
+
+async def _count(transport: Transport, tell: Callable[[int], None], started: asyncio.Event) -> None:
+    await started.wait()
+    while True:
+        try:
+            tell(await transport.count(names.DEAD))
+        except TransportError as exc:
+            # For the metrics only: the service itself says whether it can go on.
+            log.info("dead letters cannot be counted", reason=str(exc))
+        await asyncio.sleep(EVERY_S)

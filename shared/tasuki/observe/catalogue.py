@@ -1,0 +1,235 @@
+"""Every series there is: its name, type, labels, unit and meaning, and who counts it.
+
+`docs/metrics.md` shows the same as a table, and a test compares the two. What a label may say is
+bounded here too, because a site's series come to the controller as a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+SITE, CONTROLLER = "site", "controller"
+BOTH = (SITE, CONTROLLER)
+
+TURN_BUCKETS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 10800.0)
+HANDOFF_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
+
+_BYTES = ("undecodable", "oversized", "unknown_version", "unknown_type", "invalid", "wrong_sender")
+_LATE = ("wrong_site", "stale_term", "stale_position", "duplicate")
+REASONS_OF: Mapping[str, tuple[str, ...]] = {
+    "turns": (*_BYTES, *_LATE),
+    "control": _BYTES,
+    "reports": (
+        *_BYTES,
+        *_LATE,
+        *("not_awaited", "run_over", "unknown_run", "other_run", "broken_chain"),
+    ),
+    "weights": (
+        *("bad_chunk", "bad_digest", "wrong_sender", "out_of_order", "duplicate"),
+        *("unclaimed", "unwanted", "disk"),
+    ),
+}
+"""Why messages of each kind of queue are refused; whatever else is said counts as `other`."""
+
+OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One name and what it means.
+
+    Attributes:
+        by: who counts it; what a site counts, the controller shows as well.
+    """
+
+    name: str
+    kind: Kind = "gauge"
+    labels: tuple[str, ...] = ()
+    unit: str = ""
+    meaning: str
+    by: tuple[str, ...]
+    buckets: tuple[float, ...] = ()
+
+
+def _both(name: str, meaning: str, *, kind: Kind = "gauge", unit: str, more: str = "") -> Series:
+    labels = ("service", *more.split())
+    return Series(name=name, kind=kind, labels=labels, unit=unit, meaning=meaning, by=BOTH)
+
+
+def _site(name: str, meaning: str, *, kind: Kind = "gauge", unit: str, more: str = "") -> Series:
+    labels = ("site", *more.split())
+    return Series(name=name, kind=kind, labels=labels, unit=unit, meaning=meaning, by=(SITE,))
+
+
+def _time(name: str, meaning: str, buckets: tuple[float, ...]) -> Series:
+    return Series(
+        name=name,
+        kind="histogram",
+        labels=("site",),
+        unit="seconds",
+        meaning=meaning,
+        by=(SITE,),
+        buckets=buckets,
+    )
+
+
+def _run(name: str, meaning: str, *, kind: Kind = "gauge", unit: str, labels: str) -> Series:
+    names = tuple(labels.split())
+    return Series(name=name, kind=kind, labels=names, unit=unit, meaning=meaning, by=(CONTROLLER,))
+
+
+_SERVICES = (
+    _both("tasuki_build_info", "Always 1; `version` is the service's.", unit="", more="version"),
+    _both("tasuki_broker_up", "1 while both connections to the broker are open.", unit=""),
+    _both(
+        "tasuki_broker_reconnects_total",
+        "Connections to the broker that were made again.",
+        kind="counter",
+        unit="connections",
+    ),
+    _both(
+        "tasuki_broker_blocked_seconds_total",
+        "For how long the broker, short of memory or disk, took nothing.",
+        kind="counter",
+        unit="seconds",
+    ),
+    _both(
+        "tasuki_broker_published_bytes_total",
+        "Sent and confirmed by the broker.",
+        kind="counter",
+        unit="bytes",
+    ),
+    _both(
+        "tasuki_broker_delivered_bytes_total",
+        "Received from the broker.",
+        kind="counter",
+        unit="bytes",
+    ),
+    _both(
+        "tasuki_broker_resent_messages_total",
+        "Sent again after a connection broke.",
+        kind="counter",
+        unit="messages",
+    ),
+    _both(
+        "tasuki_messages_refused_total",
+        "Messages that were dead-lettered, dropped or ignored, and why. "
+        "A few with reason `duplicate` are normal.",
+        kind="counter",
+        unit="messages",
+        more="queue_kind reason",
+    ),
+    _both(
+        "tasuki_certificate_expiry_timestamp_seconds",
+        "When the client certificate ends. Absent without one.",
+        unit="seconds since 1970",
+    ),
+    _both("tasuki_disk_free_bytes", "Free on the disk of the data folder.", unit="bytes"),
+    _both("tasuki_disk_size_bytes", "Size of the disk of the data folder.", unit="bytes"),
+    _both("tasuki_spool_bytes", "Weights that lie in the spool.", unit="bytes"),
+)
+_SITES = (
+    _site("tasuki_site_has_turn", "1 while a turn is under way.", unit=""),
+    _time("tasuki_turn_seconds", "How long the trainer took for a turn.", TURN_BUCKETS),
+    _time(
+        "tasuki_handoff_seconds",
+        "From the result until the next queue had it, confirmed.",
+        HANDOFF_BUCKETS,
+    ),
+    _site("tasuki_handoff_bytes_total", "Weights handed over.", kind="counter", unit="bytes"),
+    _site("tasuki_gpu_memory_used_bytes", "Of each NVIDIA GPU.", unit="bytes", more="gpu"),
+    _site("tasuki_gpu_memory_total_bytes", "Of each NVIDIA GPU.", unit="bytes", more="gpu"),
+    _site(
+        "tasuki_gpu_utilisation_ratio",
+        "How busy each NVIDIA GPU is, from 0 to 1.",
+        unit="ratio",
+        more="gpu",
+    ),
+)
+_RUNS = (
+    _run("tasuki_runs", "Runs of the ledger by status.", unit="runs", labels="status"),
+    _run("tasuki_run_round", "The round under way, from 1.", unit="", labels="run"),
+    _run("tasuki_run_rounds", "Rounds that the run has.", unit="rounds", labels="run"),
+    _run("tasuki_run_hop", "Turns of this round that are over.", unit="turns", labels="run"),
+    _run("tasuki_run_hops", "Turns planned in this round.", unit="turns", labels="run"),
+    _run("tasuki_run_paused", "1 while the run is paused.", unit="", labels="run"),
+    _run("tasuki_holder", "1 for the site that has the weights.", unit="", labels="run site"),
+    _run(
+        "tasuki_holder_since_timestamp_seconds",
+        "Since when the holder has had this turn.",
+        unit="seconds since 1970",
+        labels="run",
+    ),
+    _run(
+        "tasuki_holder_heard_timestamp_seconds",
+        "When the holder was last heard of.",
+        unit="seconds since 1970",
+        labels="run",
+    ),
+    _run("tasuki_lease_seconds", "How long a holder may be silent.", unit="seconds", labels="run"),
+    _run(
+        "tasuki_lease_left_seconds",
+        "Until the holder's lease runs out; 0 once it has.",
+        unit="seconds",
+        labels="run",
+    ),
+    _run(
+        "tasuki_turns_total",
+        "Turns by how they ended: `accepted`, `skipped`, `failed`, `returned`, `expired`, "
+        "or why a result was refused.",
+        kind="counter",
+        unit="turns",
+        labels="run site outcome",
+    ),
+    _run(
+        "tasuki_turns_retried_total",
+        "Turns that were taken back and given out again.",
+        kind="counter",
+        unit="turns",
+        labels="run site",
+    ),
+    _run(
+        "tasuki_turns_skipped_total",
+        "Turns that the run's policy passed over: `silent`, `given_back`, or an error's class.",
+        kind="counter",
+        unit="turns",
+        labels="run site reason",
+    ),
+    _run(
+        "tasuki_gate_rejections_total",
+        "Results that did not pass the site's gate.",
+        kind="counter",
+        unit="turns",
+        labels="run site",
+    ),
+    _run(
+        "tasuki_site_heard_timestamp_seconds",
+        "When a site was last heard of.",
+        unit="seconds since 1970",
+        labels="site",
+    ),
+    _run(
+        "tasuki_training_metric",
+        "The newest value of each metric that trainers report, of the `received` "
+        "or the `trained` weights.",
+        unit="",
+        labels="run site name when",
+    ),
+    _run(
+        "tasuki_runs_ended_total",
+        "Runs that ended since the controller started, by status.",
+        kind="counter",
+        unit="runs",
+        labels="status",
+    ),
+    _run("tasuki_dead_letters", "Messages in the dead-letter queue.", unit="messages", labels=""),
+)
+CATALOGUE: Mapping[str, Series] = {each.name: each for each in (*_SERVICES, *_SITES, *_RUNS)}
+
+
+def series_by(who: str) -> Iterable[Series]:
+    """What a site, or the controller, counts itself."""
+    return [series for series in CATALOGUE.values() if who in series.by]

@@ -1,0 +1,34 @@
+"""What the controller counts, and what the sites told it of themselves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from prometheus_client.core import Metric
+
+from tasuki.observe.carried import Carried, merged
+from tasuki.observe.catalogue import CONTROLLER
+from tasuki.observe.metrics import Metrics, Subject
+from tasuki.observe.runs import Runs
+
+
+class ControllerMetrics(Metrics):
+    """The controller's, with those of every site that was heard of lately."""
+
+    def __init__(self, subject: Subject, *, now: Callable[[], float] = time.time) -> None:
+        super().__init__(subject, who=CONTROLLER)
+        self._now = now
+        self._begin_refusals("reports", "weights")
+        self.runs = Runs(self.board, now)
+        self.sites = Carried(now)
+
+    def heard(self, site: str) -> None:
+        """A site said something."""
+        self.board.set("tasuki_site_heard_timestamp_seconds", self._now(), site=site)
+
+    def dead_letters(self, count: int) -> None:
+        self.board.set("tasuki_dead_letters", count)
+
+    def collect(self) -> Iterable[Metric]:
+        return merged(self.board, self.sites)

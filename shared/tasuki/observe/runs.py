@@ -1,0 +1,180 @@
+"""What the controller counts of its runs: where each is, who holds it, how its turns ended."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+from tasuki import errors
+from tasuki.core import run as machine
+from tasuki.core.model import TurnRecord
+from tasuki.core.run import OVER, RunState, Status
+from tasuki.observe.board import Board
+
+KEPT_S = 300.0
+"""How long a run's series stay after its end: a few scrapes see its last state."""
+
+MOST_NAMES = 32
+"""Metrics of one run that are shown: trainers may name them as they like."""
+
+_NAME_LENGTH = 64
+_RECEIVED = "received_"
+_GATE = {errors.GateRejected, errors.NonFiniteWeights, errors.ManifestMismatch}
+_GATE_NAMES = {kind.__name__ for kind in _GATE}
+_HOLDER = (
+    "tasuki_holder",
+    "tasuki_holder_since_timestamp_seconds",
+    "tasuki_holder_heard_timestamp_seconds",
+    "tasuki_lease_seconds",
+)
+_SKIP_REASONS = {"silent", "given_back"} | {
+    name for name, _ in inspect.getmembers(errors, inspect.isclass)
+}
+
+
+class Runs:
+    """The run series of a board, from the states that runs go through."""
+
+    def __init__(self, board: Board, now: Callable[[], float]) -> None:
+        self._board = board
+        self._now = now
+        self._states: dict[str, RunState] = {}
+        self._ended: dict[str, float] = {}
+        self._names: dict[str, set[str]] = {}
+        self.lease_left: Callable[[str], float | None] = lambda _: None
+        for status in OVER:
+            board.add("tasuki_runs_ended_total", 0, status=status.value)
+        board.before_reading(self._refresh)
+
+    def found(self, state: RunState) -> None:
+        """A run as it is in the ledger when the controller starts."""
+        self._states[state.plan.run] = state
+        if state.status not in OVER:
+            self._show(state, before=None)
+
+    def changed(self, state: RunState, event: object, outcome: str) -> None:
+        """A run went on by an event, or refused it."""
+        run = state.plan.run
+        before, self._states[run] = self._states.get(run), state
+        if before is not None and before.status in OVER and run not in self._ended:
+            return  # its series are gone, and do not return with a late report
+        self._count(state, before, event, outcome)
+        self._show(state, before=before)
+        if state.status in OVER and (before is None or before.status not in OVER):
+            self._board.add("tasuki_runs_ended_total", status=state.status.value)
+            self._ended[run] = self._now()
+
+    def holder_heard(self, run: str) -> None:
+        """A sign of life of the turn that is out."""
+        self._board.set("tasuki_holder_heard_timestamp_seconds", self._now(), run=run)
+
+    # How turns ended.
+
+    def _count(self, state: RunState, before: RunState | None, event: object, outcome: str) -> None:
+        self._count_event(state, event, outcome)
+        grown = 0 if before is None else max(0, state.turns - before.turns)
+        for record in state.records[len(state.records) - grown :]:
+            self._turn(state, record.site, "accepted")
+            self._show_metrics(state, record)
+        if before is None:
+            return
+        for skip in [skip for skip in state.skipped if skip not in before.skipped]:
+            reason = skip.reason if skip.reason in _SKIP_REASONS else "other"
+            self._turn(state, skip.site, "skipped")
+            self._board.add(
+                "tasuki_turns_skipped_total", run=state.plan.run, site=skip.site, reason=reason
+            )
+        if _is_retried(before, state) and state.holder is not None:
+            self._board.add("tasuki_turns_retried_total", run=state.plan.run, site=state.holder)
+
+    def _count_event(self, state: RunState, event: object, outcome: str) -> None:
+        match event:
+            case machine.TurnFinished(record=record) if outcome:
+                self._turn(state, record.site, outcome)
+            case machine.TurnFailed(site=site, error=error):
+                self._turn(state, site, outcome or "failed")
+                if not outcome and error in _GATE_NAMES:
+                    self._board.add(
+                        "tasuki_gate_rejections_total",
+                        run=state.plan.run,
+                        site=_known(state, site),
+                    )
+            case machine.TurnReturned(site=site) if not outcome:
+                self._turn(state, site, "returned")
+            case machine.LeaseExpired(id=id) if id.hop < len(state.itinerary):
+                self._turn(state, state.itinerary[id.hop], "expired")
+
+    def _turn(self, state: RunState, site: str, outcome: str) -> None:
+        self._board.add(
+            "tasuki_turns_total", run=state.plan.run, site=_known(state, site), outcome=outcome
+        )
+
+    def _show_metrics(self, state: RunState, record: TurnRecord) -> None:
+        run = state.plan.run
+        names = self._names.setdefault(run, set())
+        for full, value in record.metrics.items():
+            name = full.removeprefix(_RECEIVED)
+            if name not in names and (len(names) >= MOST_NAMES or len(name) > _NAME_LENGTH):
+                continue
+            names.add(name)
+            when = "received" if full.startswith(_RECEIVED) else "trained"
+            self._board.set(
+                "tasuki_training_metric", value, run=run, site=record.site, name=name, when=when
+            )
+
+    # Where a run is.
+
+    def _show(self, state: RunState, *, before: RunState | None) -> None:
+        run, board = state.plan.run, self._board
+        shown_round = min(state.round + 1, state.plan.task.rounds)
+        board.set("tasuki_run_round", shown_round, run=run)
+        board.set("tasuki_run_rounds", state.plan.task.rounds, run=run)
+        board.set("tasuki_run_hop", state.hop, run=run)
+        board.set("tasuki_run_hops", len(state.itinerary), run=run)
+        board.set("tasuki_run_paused", float(state.status is Status.PAUSED), run=run)
+        self._show_holder(state, before=before)
+
+    def _show_holder(self, state: RunState, *, before: RunState | None) -> None:
+        run, board = state.plan.run, self._board
+        if before is not None and (before.holder, before.expected) == (
+            state.holder,
+            state.expected,
+        ):
+            return
+        board.forget(*_HOLDER, run=run)
+        if state.holder is None:
+            return
+        board.set("tasuki_holder", 1, run=run, site=state.holder)
+        board.set("tasuki_holder_since_timestamp_seconds", self._now(), run=run)
+        board.set("tasuki_holder_heard_timestamp_seconds", self._now(), run=run)
+        board.set("tasuki_lease_seconds", state.plan.failure.lease_s, run=run)
+
+    def _refresh(self) -> None:
+        """What changes by itself: leases run down, and what is over is forgotten."""
+        board, now = self._board, self._now()
+        for run, at in list(self._ended.items()):
+            if now - at > KEPT_S:
+                del self._ended[run]
+                self._names.pop(run, None)
+                board.forget(run=run)
+        board.drop("tasuki_lease_left_seconds")
+        statuses = dict.fromkeys(Status, 0)
+        for run, state in self._states.items():
+            statuses[state.status] += 1
+            if state.holder is not None:
+                left = self.lease_left(run) or 0.0
+                board.set("tasuki_lease_left_seconds", left, run=run)
+        for status, count in statuses.items():
+            board.set("tasuki_runs", count, status=status.value)
+
+
+def _known(state: RunState, site: str) -> str:
+    """A site of the run; a record may name whatever its sender likes."""
+    return site if site in state.plan.sites else "other"
+
+
+def _is_retried(before: RunState, after: RunState) -> bool:
+    """Whether a turn was taken back and given out again, be it to begin a round anew."""
+    is_out = before.status is Status.RELAYING is after.status
+    is_same_round = before.round == after.round and after.hop <= before.hop
+    return is_out and is_same_round and after.term > before.term

@@ -1,0 +1,88 @@
+"""`docs/metrics.md` lists exactly what the services show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.core import Metric
+
+from support.runs import Relay, plan
+from tasuki.core import run as machine
+from tasuki.core.model import OnSilent
+from tasuki.observe.catalogue import BOTH, CATALOGUE, CONTROLLER, REASONS_OF, SITE, Series
+from tasuki.observe.controller import ControllerMetrics
+from tasuki.observe.metrics import Metrics, Subject
+from tasuki.observe.site import SiteMetrics
+from tasuki.transport.amqp import Counters
+
+PAGE = (Path(__file__).parents[3] / "docs/metrics.md").read_text()
+ROW = re.compile(r"^\| `(tasuki_\w+)` (\|.*)\|$", re.MULTILINE)
+REASON = re.compile(r"^\| `(\w+)` \| [^|]+ \| [^|]* \|$", re.MULTILINE)
+TABLE = {name: [cell.strip() for cell in cells[1:].split("|")] for name, cells in ROW.findall(PAGE)}
+
+
+def expected(series: Series) -> list[str]:
+    """A series' row."""
+    labels = " ".join(f"`{label}`" for label in series.labels)
+    who = "every service" if series.by == BOTH else series.by[0]
+    return [series.kind, labels, series.unit, series.meaning, who]
+
+
+def test_every_series_has_its_row_and_every_row_its_series() -> None:
+    assert TABLE == {name: expected(series) for name, series in CATALOGUE.items()}
+
+
+def test_every_reason_has_its_row_and_every_row_its_reason() -> None:
+    reasons = {reason for reasons in REASONS_OF.values() for reason in reasons}
+    assert set(REASON.findall(PAGE)) == reasons | {"other"}
+
+
+def site(folder: Path) -> SiteMetrics:
+    """One that has shown everything it can."""
+    metrics = SiteMetrics(subject("site-1", folder), has_turn=lambda: True)
+    metrics.trained(seconds=1)
+    metrics.handed_over(seconds=1, size=1)
+    for name in ("memory_used_bytes", "memory_total_bytes", "utilisation_ratio"):
+        metrics.board.set(f"tasuki_gpu_{name}", 1, gpu="0")
+    metrics.board.set("tasuki_certificate_expiry_timestamp_seconds", 1)
+    return metrics
+
+
+def controller(folder: Path) -> ControllerMetrics:
+    metrics = ControllerMetrics(subject("controller", folder))
+    metrics.board.set("tasuki_certificate_expiry_timestamp_seconds", 1)
+    metrics.heard("site-1")
+    metrics.dead_letters(1)
+    run = Relay(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=2))
+    metrics.runs.found(run.state)
+
+    def feed(event: machine.Event) -> None:
+        run(event)
+        metrics.runs.changed(run.state, event, "")
+
+    feed(machine.TurnFinished(record=run.record()))
+    feed(machine.TurnFailed(id=run.state.expected, site="b", error="GateRejected"))
+    feed(machine.LeaseExpired(id=run.state.expected))
+    return metrics
+
+
+def subject(service: str, folder: Path) -> Subject:
+    return Subject(service=service, counters=Counters(), is_up=lambda: True, folder=folder)
+
+
+@pytest.mark.parametrize("who", [SITE, CONTROLLER])
+def test_a_service_shows_the_series_of_the_table_and_no_others(tmp_path: Path, who: str) -> None:
+    metrics: Metrics = site(tmp_path) if who == SITE else controller(tmp_path)
+    found = {_name(family): family for family in metrics.collect()}
+    assert found.keys() == {name for name, series in CATALOGUE.items() if who in series.by}
+    for name, family in found.items():
+        series = CATALOGUE[name]
+        assert (family.type, family.documentation) == (series.kind, series.meaning)
+        for sample in family.samples:
+            assert sample.labels.keys() - {"le"} == set(series.labels), name
+
+
+def _name(family: Metric) -> str:
+    return family.name + "_total" * (family.type == "counter")

@@ -1,0 +1,202 @@
+"""The controller's numbers follow its runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from support.numbers import shown
+from support.runs import Relay, plan
+from tasuki.core import run as machine
+from tasuki.core.model import OnSilent, Plan
+from tasuki.core.run import RunState, Status
+from tasuki.observe.controller import ControllerMetrics
+from tasuki.observe.metrics import Subject
+from tasuki.observe.runs import KEPT_S, MOST_NAMES
+from tasuki.transport.amqp import Counters
+
+
+class Measured(Relay):
+    """A run whose every event is measured, as the controller's desk does it."""
+
+    def __init__(self, of: Plan | None = None) -> None:
+        self.now = 1000.0
+        subject = Subject(service="controller", counters=Counters(), is_up=lambda: True)
+        self.metrics = ControllerMetrics(subject, now=lambda: self.now)
+        super().__init__(of)
+
+    def __call__(self, event: machine.Event) -> tuple[machine.Effect, ...]:
+        effects = super().__call__(event)
+        outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
+        self.metrics.runs.changed(self.state, event, outcome)
+        return effects
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        return shown(self.metrics)
+
+    def of_run(self) -> list[str]:
+        return [name for name in self.numbers if 'run="r"' in name]
+
+
+def test_where_a_run_is_can_be_seen() -> None:
+    run = Measured(plan(rounds=2))
+    run.finish_turn()
+    numbers = run.numbers
+    assert (numbers['tasuki_run_round{run="r"}'], numbers['tasuki_run_rounds{run="r"}']) == (1, 2)
+    assert (numbers['tasuki_run_hop{run="r"}'], numbers['tasuki_run_hops{run="r"}']) == (1, 3)
+    assert numbers['tasuki_runs{status="relaying"}'] == 1
+    run.finish_round()
+    assert run.numbers['tasuki_run_round{run="r"}'] == 2
+
+
+def test_one_site_is_shown_as_the_holder_since_its_turn_began() -> None:
+    run = Measured()
+    run.now = 1010.0
+    run.finish_turn()
+    run.now = 1020.0
+    run.metrics.runs.holder_heard("r")
+    numbers = run.numbers
+    assert [name for name in numbers if name.startswith("tasuki_holder{")] == [
+        'tasuki_holder{run="r",site="b"}'
+    ]
+    assert numbers['tasuki_holder_since_timestamp_seconds{run="r"}'] == 1010
+    assert numbers['tasuki_holder_heard_timestamp_seconds{run="r"}'] == 1020
+    assert numbers['tasuki_lease_seconds{run="r"}'] == 60
+
+
+def test_a_lease_is_shown_running_down_to_nothing() -> None:
+    run = Measured()
+    left: float | None = 12.5
+    run.metrics.runs.lease_left = lambda _: left
+    assert run.numbers['tasuki_lease_left_seconds{run="r"}'] == 12.5
+    left = None
+    assert run.numbers['tasuki_lease_left_seconds{run="r"}'] == 0
+
+
+def test_accepted_turns_are_counted_with_what_they_report() -> None:
+    run = Measured()
+    run.finish_turn()
+    record = replace(run.record(), metrics={"loss": 0.25, "received_loss": 0.75})
+    run(machine.TurnFinished(record=record))
+    numbers = run.numbers
+    assert numbers['tasuki_turns_total{outcome="accepted",run="r",site="a"}'] == 1
+    assert numbers['tasuki_turns_total{outcome="accepted",run="r",site="b"}'] == 1
+    name = 'tasuki_training_metric{name="loss",run="r",site="b",when="%s"}'
+    assert (numbers[name % "trained"], numbers[name % "received"]) == (0.25, 0.75)
+
+
+def test_a_result_that_came_early_is_counted_once_it_is_accepted() -> None:
+    run = Measured()
+    first, second = run.record(), run.record(ahead=1)
+    run(machine.TurnFinished(record=second))
+    assert not [name for name in run.numbers if 'outcome="accepted"' in name]
+    run(machine.TurnFinished(record=first))
+    accepted = [name for name in run.numbers if 'outcome="accepted"' in name]
+    assert len(accepted) == 2
+
+
+def test_a_result_that_is_refused_is_counted_with_the_reason() -> None:
+    run = Measured()
+    run(machine.TurnFinished(record=run.record(received="blake3:" + "0" * 64)))
+    stranger = replace(run.record(), site="x" * 50)
+    run(machine.TurnFinished(record=stranger))
+    numbers = run.numbers
+    assert numbers['tasuki_turns_total{outcome="broken_chain",run="r",site="a"}'] == 1
+    assert numbers['tasuki_turns_total{outcome="wrong_site",run="r",site="other"}'] == 1
+
+
+def test_a_turn_that_is_given_out_again_is_counted() -> None:
+    run = Measured()
+    run.fail()
+    run.expire()
+    run(machine.TurnReturned(id=run.state.expected, site="a"))
+    numbers = run.numbers
+    assert numbers['tasuki_turns_retried_total{run="r",site="a"}'] == 3
+    for outcome in ("failed", "expired", "returned"):
+        assert numbers[f'tasuki_turns_total{{outcome="{outcome}",run="r",site="a"}}'] == 1
+
+
+def test_a_turn_that_is_passed_over_is_counted_with_the_reason() -> None:
+    run = Measured(plan(on_silent=OnSilent.SKIP, min_sites=1))
+    run.expire()
+    numbers = run.numbers
+    assert numbers['tasuki_turns_skipped_total{reason="silent",run="r",site="a"}'] == 1
+    assert numbers['tasuki_turns_total{outcome="skipped",run="r",site="a"}'] == 1
+    assert not [name for name in numbers if name.startswith("tasuki_turns_retried")]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [("TrainerRaised", "TrainerRaised"), ("x" * 999, "other")]
+)
+def test_a_skip_is_shown_with_an_error_only_if_it_is_one(error: str, reason: str) -> None:
+    run = Measured(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=1))
+    run(machine.TurnFailed(id=run.state.expected, site="a", error=error))
+    name = f'tasuki_turns_skipped_total{{reason="{reason}",run="r",site="a"}}'
+    assert run.numbers[name] == 1
+
+
+def test_a_result_that_does_not_pass_the_gate_is_counted() -> None:
+    run = Measured()
+    run(machine.TurnFailed(id=run.state.expected, site="a", error="NonFiniteWeights"))
+    run.fail()
+    assert run.numbers['tasuki_gate_rejections_total{run="r",site="a"}'] == 1
+
+
+def test_a_pause_is_shown_and_nobody_holds_then() -> None:
+    run = Measured()
+    run(machine.PauseRequested())
+    run.finish_round()
+    assert run.state.status is Status.PAUSED
+    assert run.numbers['tasuki_run_paused{run="r"}'] == 1
+    assert not [name for name in run.numbers if name.startswith(("tasuki_holder", "tasuki_lease"))]
+
+
+def ended() -> Measured:
+    run = Measured(plan(rounds=1))
+    run.finish_round()
+    assert run.state.status is Status.FINISHED
+    return run
+
+
+def test_a_run_that_is_over_is_shown_for_a_while_and_then_forgotten() -> None:
+    run = ended()
+    run.now += KEPT_S
+    assert run.numbers['tasuki_turns_total{outcome="accepted",run="r",site="c"}'] == 1
+    run.now += 1
+    assert run.of_run() == []
+    assert run.numbers['tasuki_runs{status="finished"}'] == 1
+    assert run.numbers['tasuki_runs_ended_total{status="finished"}'] == 1
+
+
+def test_a_late_report_does_not_bring_a_forgotten_run_back() -> None:
+    run = ended()
+    late = run.state.records[0]
+    run.now += KEPT_S + 1
+    assert run.of_run() == []
+    run(machine.TurnFinished(record=late))
+    assert run.of_run() == []
+
+
+def test_a_run_from_the_ledger_is_shown_unless_it_is_over() -> None:
+    going, over = Relay().state, ended().state
+    fresh = Measured().metrics
+
+    def page(state: RunState) -> dict[str, float]:
+        fresh.runs.found(state)
+        return shown(fresh)
+
+    renamed = replace(over, plan=replace(over.plan, run="old"))
+    assert not [name for name in page(renamed) if 'run="old"' in name]
+    other = replace(going, plan=replace(going.plan, run="new"))
+    assert page(other)['tasuki_holder{run="new",site="a"}'] == 1
+
+
+def test_a_trainer_cannot_fill_the_page_with_names() -> None:
+    run = Measured()
+    names = {f"metric-{number}": 1.0 for number in range(1000)} | {"y" * 10**5: 1.0}
+    run(machine.TurnFinished(record=replace(run.record(), metrics=names)))
+    lines = [name for name in run.numbers if name.startswith("tasuki_training_metric")]
+    assert len(lines) == MOST_NAMES
+    assert max(map(len, lines)) < 200
