@@ -165,6 +165,7 @@ class _Writer:
             "management_port": federation.management_port,
             "how": " (TLS, verified both ways)" if is_mutual else encrypted,
             "secret_key": f" and `{CLIENT.key}`" if is_mutual else "",
+            "stream_bytes": federation.streams.max_bytes,
             "broker_table": self._broker_table(user),
             "certificates": render(certificates, {}) if broker.scheme == "amqps" else "",
             "uid": self._owner.uid,

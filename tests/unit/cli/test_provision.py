@@ -309,6 +309,11 @@ def test_the_definitions_are_the_topology_and_its_sizes(out: Path) -> None:
     )
 
 
+def test_the_controller_is_told_how_much_streams_keep(out: Path) -> None:
+    provisioned(out, more="[streams]\nmax_bytes = 30_000_000\nsegment_bytes = 10_000_000\n")
+    assert 30_000_000 == read_controller(out / "controller/controller.toml", {}).stream_bytes
+
+
 def test_only_the_controller_may_send_control(out: Path) -> None:
     provisioned(out)
 
