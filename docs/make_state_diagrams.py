@@ -107,6 +107,7 @@ def _run_starts() -> Iterator[run.RunState]:
 def _run_key(state: run.RunState) -> object:
     return (
         state.plan.failure,
+        state.plan.sites,
         state.status,
         state.round,
         state.hop,
@@ -132,6 +133,7 @@ def _run_events(state: run.RunState) -> Iterator[run.Event]:
     for site in SITES:
         yield run.SiteHeard(site=site)
         yield run.SiteForgot(site=site)
+    yield run.SiteAdded(site="late")
     if state.hop < len(state.itinerary):
         id, site = state.expected, state.itinerary[state.hop]
         record = _record(id, site, state.weights)
@@ -188,9 +190,11 @@ def _as_journaled(state: turn.SiteState, event: object) -> turn.SiteState:
     """What a restart finds: training is never written down, nor is a wish to drain."""
     if not isinstance(event, turn.Restarted):
         return state
-    if state.current is not None and state.current.phase is turn.Phase.TRAINING:
-        state = replace(state, current=replace(state.current, phase=turn.Phase.TAKEN))
-    return replace(state, draining=False)
+    active = tuple(
+        replace(held, phase=turn.Phase.TAKEN) if held.phase is turn.Phase.TRAINING else held
+        for held in state.active
+    )
+    return replace(state, active=active, draining=False)
 
 
 TURN = Exploration(

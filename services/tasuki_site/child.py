@@ -22,11 +22,13 @@ from typing import Any
 from tasuki.errors import TrainerError
 from tasuki.flare.session import ScriptTurn, Session, install
 from tasuki.flare.translation import framework_named
+from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.trainer import Result, Turn
 from tasuki_site import channel
 from tasuki_site.source import Source, load_function
 from tasuki_site.spell import Spell, failure_of, seed_everything, write_result
 
+FAULTS_VARIABLE = "TASUKI_FAULTS"
 PARAMS_VARIABLE = "TASUKI_PARAMS"
 """What a script's params are: torch or numpy, if it does not say so itself."""
 
@@ -34,8 +36,9 @@ PARAMS_VARIABLE = "TASUKI_PARAMS"
 class Service:
     """The child's end of the channel."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, moments: Moments = UNWATCHED) -> None:
         self._connection = connection
+        self._moments = moments
         self._lock = threading.Lock()
         self._turns: queue.SimpleQueue[Spell | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -47,15 +50,24 @@ class Service:
             TimeoutError: there is none yet.
         """
         try:
-            return self._turns.get(timeout=timeout_s)
+            spell = self._turns.get(timeout=timeout_s)
         except queue.Empty:
             raise TimeoutError from None
+        if spell is not None:
+            self._reach(Moment.TRAINER_ASKED, spell)
+        return spell
+
+    def open(self, spell: Spell) -> Turn:
+        """The turn as the site's code sees it."""
+        return spell.open(self.log, loaded=partial(self._reach, Moment.TRAINER_LOADED, spell))
 
     def log(self, values: Mapping[str, float]) -> None:
         self._send({"log": dict(values)})
 
     def finish(self, spell: Spell, result: object) -> None:
+        self._reach(Moment.TRAINER_RETURNED, spell)
         outcome = write_result(spell, result)
+        self._reach(Moment.TRAINER_SAVED, spell)
         self._send(
             {
                 "digest": outcome.digest,
@@ -68,6 +80,9 @@ class Service:
     def fail(self, exc: BaseException) -> None:
         error, detail = failure_of(exc)
         self._send({"error": error, "detail": detail})
+
+    def _reach(self, moment: Moment, spell: Spell) -> None:
+        self._moments.reach(moment, spell.id)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         sys.stdout.flush()
@@ -89,7 +104,7 @@ def run_function(service: Service, source: Source) -> None:
         try:
             function = function or load_function(source)
             seed_everything(spell.seed)
-            service.finish(spell, function(spell.open(service.log)))
+            service.finish(spell, function(service.open(spell)))
         except Exception as exc:  # noqa: BLE001 - the trainer's code may raise anything
             service.fail(exc)
 
@@ -120,7 +135,7 @@ def _next_turn(service: Service, *, timeout_s: float | None) -> ScriptTurn | Non
     if spell is None:
         return None
     return ScriptTurn(
-        turn=spell.open(service.log),
+        turn=service.open(spell),
         seed=partial(seed_everything, spell.seed),
         finish=partial(service.finish, spell),
     )
@@ -158,11 +173,19 @@ def _ended_early(turn: Turn, *, had_turn: bool, had_received: bool) -> TrainerEr
     )
 
 
+def _moments(script: str | None) -> Moments:
+    if script is None:
+        return UNWATCHED
+    from tasuki.testing.faults import listening
+
+    return listening(script, actor="trainer")
+
+
 def main() -> None:
     # Ctrl-C reaches every process of a terminal; when a trainer ends is for its service to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     connection = socket.socket(fileno=int(os.environ.pop(channel.FD_VARIABLE)))
-    service = Service(connection)
+    service = Service(connection, _moments(os.environ.get(FAULTS_VARIABLE)))
     source = Source(run=sys.argv[1], folder=Path(sys.argv[2]))
     sys.path.insert(0, str(source.folder))
     if source.is_script:

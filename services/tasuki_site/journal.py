@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord
-from tasuki.core.turn import Phase, Progress, SiteState
+from tasuki.core.turn import Lane, Phase, Progress, SiteState
 from tasuki.errors import DiskFull, StorageError
 from tasuki.ledger import migrations
 from tasuki.wire.messages import decode, encode
@@ -23,16 +23,28 @@ class Journal:
         (last,) = database.execute("SELECT max(came) FROM turns").fetchone()
         self._came = last or 0
 
-    def state(self) -> SiteState:
+    def state(self, *, capacity: int = 1) -> SiteState:
         """The site as it was when it last wrote: a turn in training counts as taken."""
         rows = [progress for progress in self._rows() if progress.phase is not Phase.DONE]
         rows.sort(key=lambda progress: progress.phase is not Phase.TRAINED)
         return SiteState(
             site=self._site,
-            current=rows[0] if rows else None,
-            waiting=tuple(rows[1:]),
+            capacity=capacity,
+            active=tuple(rows[:capacity]),
+            waiting=tuple(rows[capacity:]),
             seen={(p.turn.id.run, p.turn.id.lane): p.turn.id.fence for p in self._rows()},
+            fenced=self._fences(),
         )
+
+    @property
+    def is_introduced(self) -> bool:
+        """Whether the controller was told that this journal is new, or needs not be told."""
+        query = "SELECT 1 FROM introduced WHERE site = ?"
+        return self._db.execute(query, (self._site,)).fetchone() is not None
+
+    def introduce(self) -> None:
+        """The broker has the report that this site knows of no turn from before."""
+        self._execute("INSERT OR IGNORE INTO introduced VALUES (?)", (self._site,))
 
     def done(self) -> tuple[Progress, ...]:
         """The newest turn of each lane that was handed over."""
@@ -58,6 +70,10 @@ class Journal:
         )
         self._execute("REPLACE INTO turns VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
+    def write_fence(self, run: str, lane: int, term: int) -> None:
+        """What is below this term stays void after a restart too."""
+        self._execute("REPLACE INTO fences VALUES (?, ?, ?, ?)", (self._site, run, lane, term))
+
     def forget(self, run: str) -> None:
         """The run is over: only which turns it had is still of interest."""
         self._execute(
@@ -72,7 +88,20 @@ class Journal:
         return found[0] if found else None
 
     def write_offset(self, next_offset: int) -> None:
-        self._execute("REPLACE INTO positions VALUES (?, ?)", (self._site, next_offset))
+        """Outlives the process, but is not forced to the disk: a hand-over would wait for that.
+
+        A position that a power cut takes back costs no more than reading some chunks twice.
+        """
+        self._execute("PRAGMA synchronous = NORMAL", ())
+        try:
+            self._execute("REPLACE INTO positions VALUES (?, ?)", (self._site, next_offset))
+        finally:
+            self._execute("PRAGMA synchronous = FULL", ())
+
+    def _fences(self) -> dict[Lane, int]:
+        query = "SELECT run, lane, term FROM fences WHERE site = ?"
+        rows = self._db.execute(query, (self._site,))
+        return {(run, lane): term for run, lane, term in rows}
 
     def _rows(self) -> Iterator[Progress]:
         query = "SELECT phase, turn, record FROM turns WHERE site = ? ORDER BY came"
@@ -100,8 +129,7 @@ def _kept(progress: Progress) -> Turn:
     return turn
 
 
-def open_journal(path: Path) -> tuple[sqlite3.Connection, bool]:
-    """The journal file, and whether it is new: then this site knows of no turn."""
-    is_fresh = not path.exists()
+def open_journal(path: Path) -> sqlite3.Connection:
+    """The journal file, made if there is none: then this site knows of no turn."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    return migrations.connect(path, migrations.JOURNAL), is_fresh
+    return migrations.connect(path, migrations.JOURNAL)

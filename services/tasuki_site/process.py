@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 
 import structlog
 
@@ -10,22 +11,30 @@ from tasuki.clock import SystemClock
 from tasuki.errors import TrainerNotFound
 from tasuki.ledger.lock import locked
 from tasuki.lifetime import live
+from tasuki.moments import Moments
 from tasuki.observe import logs
+from tasuki.observe.certificate import watched
 from tasuki.observe.http import Pages, served
-from tasuki.observe.metrics import SiteMetrics
+from tasuki.observe.metrics import Subject
+from tasuki.observe.site import SiteMetrics
 from tasuki.settings.site import SiteSettings
+from tasuki.testing.faults import listening
 from tasuki.transport.broker import BrokerConnection
+from tasuki.transport.handover import noting_turns
 from tasuki.wire.spool import Spool
+from tasuki.wire.unclaimed import Limits
+from tasuki_site import measuring
 from tasuki_site.journal import Journal, open_journal
-from tasuki_site.service import Site, SiteService
+from tasuki_site.service import SiteService
+from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
 
 log = structlog.get_logger()
 
 
-def run_site(settings: SiteSettings) -> int:
-    """Serve until a signal; returns the exit code.
+def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
+    """Serve until a signal; returns the exit code. `faults`: a script, see `tasuki.testing`.
 
     Raises:
         TasukiError: why it could not start or go on.
@@ -34,7 +43,8 @@ def run_site(settings: SiteSettings) -> int:
     trainers = _Trainers(settings)
     trainers.check()
     with locked(settings.folder):
-        return asyncio.run(_run(settings, trainers))
+        moments = listening(faults, actor=settings.name)
+        return asyncio.run(_run(settings, trainers, moments))
 
 
 class _Trainers:
@@ -62,26 +72,34 @@ class _Trainers:
         return ChildTrainer(self._sources[name], lambda line: log.info("trainer said", line=line))
 
 
-async def _run(settings: SiteSettings, trainers: _Trainers) -> int:
-    connection = BrokerConnection(settings.broker)
-    database, is_fresh = open_journal(settings.folder / "journal.sqlite")
+async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) -> int:
+    connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
+    database = open_journal(settings.folder / "journal.sqlite")
+    metrics = SiteMetrics(
+        Subject(
+            service=settings.name,
+            counters=connection.transport.counters,
+            is_up=lambda: connection.is_up,
+            folder=settings.folder,
+            certificate=settings.broker.cert,
+        ),
+        has_turn=lambda: service.has_turn,
+    )
     service = SiteService(
         Site(
             name=settings.name,
             transport=connection.transport,
             journal=Journal(database, settings.name),
-            spool=Spool(settings.folder / "spool"),
+            spool=_spool(settings, metrics),
             trainers=TrainerPool(trainers.make),
             clock=SystemClock(),
-            is_fresh=is_fresh,
+            capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
             device=settings.device,
+            watcher=measuring.into(metrics),
+            series=metrics.packed,
+            moments=moments,
         )
-    )
-    metrics = SiteMetrics(
-        connection.transport.counters,
-        lambda: connection.is_up,
-        has_turn=lambda: service.has_turn,
     )
     pages = Pages(metrics, is_ready=lambda: service.is_ready and connection.is_up)
 
@@ -90,9 +108,23 @@ async def _run(settings: SiteSettings, trainers: _Trainers) -> int:
             service.drain()
         return service.is_ready
 
-    log.info("site starts", site=settings.name, broker=settings.broker.url, fresh=is_fresh)
+    log.info("site starts", site=settings.name, broker=settings.broker.url)
     try:
-        async with served(pages, settings.http.host, settings.http.port):
+        async with (
+            served(pages, settings.http.host, settings.http.port),
+            watched(settings.broker.cert),
+        ):
             return await live(service.run(), drain=drain)
     finally:
         database.close()
+
+
+def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:
+    spool = Spool(
+        settings.folder / "spool",
+        # Nobody fills the disk with weights that no turn has asked for.
+        limits=Limits(size=shutil.disk_usage(settings.folder).total // 2),
+        refused=lambda reason, count: metrics.refused("weights", reason, count=count),
+    )
+    spool.sweep()
+    return spool

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tasuki.core.model import Budget, Kind, Turn
+from tasuki.core.model import Budget, Kind, Turn, TurnId
 from tasuki.errors import TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
@@ -74,11 +74,17 @@ class Spell:
     def to_map(self) -> dict[str, Any]:
         return {each.name: getattr(self, each.name) for each in fields(self)}
 
-    def open(self, log: Log) -> TrainerTurn:
-        """The trainer's view of it."""
+    @property
+    def id(self) -> TurnId:
+        return TurnId(run=self.run, lane=self.lane, term=self.term, round=self.round, hop=self.hop)
+
+    def open(self, log: Log, *, loaded: Callable[[], None] = lambda: None) -> TrainerTurn:
+        """The trainer's view of it; `loaded` is called when that has its weights."""
 
         def load(framework: Framework) -> dict[str, Any]:
-            return tensors.load_state(Path(self.received), framework=framework)
+            state = tensors.load_state(Path(self.received), framework=framework)
+            loaded()
+            return state
 
         return TrainerTurn(
             run=self.run,

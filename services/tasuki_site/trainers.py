@@ -199,6 +199,7 @@ class TrainerPool:
         self._make = make
         self._limit = limit
         self._trainers: OrderedDict[str, Trainer] = OrderedDict()
+        self._busy: set[str] = set()
 
     async def train(self, trainer: str, spell: Spell, log: Log) -> Outcome:
         """Train with the trainer of this name.
@@ -210,9 +211,17 @@ class TrainerPool:
         if spell.run not in self._trainers:
             self._trainers[spell.run] = self._make(trainer)
         self._trainers.move_to_end(spell.run)
-        while len(self._trainers) > self._limit:
-            await self._trainers.popitem(last=False)[1].close()
-        return await self._trainers[spell.run].train(spell, log)
+        self._busy.add(spell.run)
+        try:
+            await self._make_room()
+            return await self._trainers[spell.run].train(spell, log)
+        finally:
+            self._busy.discard(spell.run)
+
+    async def _make_room(self) -> None:
+        idle = [run for run in self._trainers if run not in self._busy]
+        for run in idle[: max(0, len(self._trainers) - self._limit)]:
+            await self.end(run)
 
     async def end(self, run: str) -> None:
         """This run needs no trainer any more."""

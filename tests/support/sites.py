@@ -32,10 +32,11 @@ class Site:
     `journal` is what is on disk: the newest turn of each lane, as `tasuki_site.journal` keeps it.
     """
 
-    def __init__(self, name: str = "b") -> None:
-        self.state = SiteState(site=name)
+    def __init__(self, name: str = "b", *, capacity: int = 1) -> None:
+        self.state = SiteState(site=name, capacity=capacity)
         self.effects: tuple[machine.Effect, ...] = ()
         self.journal: dict[Lane, Progress] = {}
+        self.fences: dict[Lane, int] = {}
 
     def __call__(self, event: machine.Event) -> tuple[machine.Effect, ...]:
         self.state, self.effects = machine.step(self.state, event)
@@ -43,6 +44,8 @@ class Site:
             if isinstance(effect, machine.Journal):
                 id = effect.progress.turn.id
                 self.journal[id.run, id.lane] = effect.progress
+            elif isinstance(effect, machine.JournalFence):
+                self.fences[effect.run, effect.lane] = effect.term
         return self.effects
 
     @property
@@ -65,11 +68,14 @@ class Site:
         """What a crash leaves is the journal."""
         rows = sorted(self.journal.values(), key=lambda row: row.phase is not Phase.TRAINED)
         open_ = [row for row in rows if row.phase is not Phase.DONE]
+        capacity = self.state.capacity
         self.state = SiteState(
             site=self.state.site,
-            current=open_[0] if open_ else None,
-            waiting=tuple(open_[1:]),
+            capacity=capacity,
+            active=tuple(open_[:capacity]),
+            waiting=tuple(open_[capacity:]),
             seen={lane: row.turn.id.fence for lane, row in self.journal.items()},
+            fenced=dict(self.fences),
         )
         done = tuple(row for row in rows if row.phase is Phase.DONE)
         return self(machine.Restarted(done=done))

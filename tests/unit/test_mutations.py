@@ -46,9 +46,21 @@ MUTATIONS = {
         becomes="if False:",
         tests="core/test_run.py",
     ),
+    "a site takes a turn of a fenced term": Mutation(
+        file="core/turn.py",
+        text="if turn.id.term < state.fenced.get(lane, 0):",
+        becomes="if False:",
+        tests="core/test_turn.py",
+    ),
+    "a result that was given up stays on record as sent": Mutation(
+        file="core/turn.py",
+        text="phase=Phase.DONE, record=None))",
+        becomes="phase=Phase.DONE))",
+        tests="core/test_turn.py",
+    ),
     "wrong bytes are accepted": Mutation(
         file="wire/spool.py",
-        text="if growing.hasher.digest() != growing.weights.digest:",
+        text="if growing.hasher.digest() != weights.digest:",
         becomes="if False:",
         tests="wire/test_spool.py",
     ),

@@ -23,7 +23,14 @@ class SiteBeat:
     """A site without a turn is there."""
 
     site: str
-    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteMeasured:
+    """A site's own series, for whoever watches the controller. No sign of life of a turn."""
+
+    site: str
+    series: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,7 @@ class TurnRefused:
 Report = (
     SiteStarted
     | SiteBeat
+    | SiteMeasured
     | TurnTaken
     | TurnProgressed
     | TurnDone

@@ -150,6 +150,13 @@ class SiteForgot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SiteAdded:
+    """An operator wants this site to take part from the next round on."""
+
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsArrived:
     """The controller has these weights on disk, digest checked."""
 
@@ -193,6 +200,7 @@ Event = (
     | LeaseExpired
     | SiteHeard
     | SiteForgot
+    | SiteAdded
     | WeightsArrived
     | WeightsLost
     | RelayLost
@@ -312,6 +320,8 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
             return _hear(state, site)
         case _, SiteForgot(site=site):
             return _reissue(state) if site == state.holder else _drop(state, "not_the_holder")
+        case _, SiteAdded(site=site):
+            return _add_site(state, site)
         case Status.CLOSING, WeightsArrived(weights=weights) if weights == state.weights:
             return _close_round(state)
         case ((Status.RELAYING | Status.CLOSING), WeightsLost(weights=weights)):
@@ -399,7 +409,18 @@ def _plan_round(state: RunState, *, number: int) -> Step:
     order = itinerary(state.plan.order, situation)
     if len(state.eligible) < state.plan.failure.min_sites or not order:
         return _wait_for_sites(state)
-    return _issue(replace(state, itinerary=order, term=state.term + 1))
+    skipped = (*state.skipped, *_left_out(state, situation))
+    return _issue(replace(state, itinerary=order, term=state.term + 1, skipped=skipped))
+
+
+def _left_out(state: RunState, situation: Situation) -> tuple[Skip, ...]:
+    """Turns that the round would have if its silent sites were there: none is missing unseen."""
+    whole = itinerary(state.plan.order, replace(situation, sites=state.plan.sites))
+    return tuple(
+        Skip(round=state.round, hop=hop, site=site, reason="silent")
+        for hop, site in enumerate(whole)
+        if site not in state.eligible
+    )
 
 
 def _between_rounds(state: RunState, *, number: int) -> RunState:
@@ -528,7 +549,11 @@ def _fall_back(state: RunState, lost: WeightsRef) -> Step:
         return _drop(state, "not_awaited")
     if lost == state.base:
         return _conclude(state, Status.FAILED, "the round's first weights cannot be read any more")
-    kept = tuple(skip for skip in state.skipped if skip.round != state.round)
+    kept = tuple(
+        skip
+        for skip in state.skipped
+        if skip.round != state.round or skip.site not in state.itinerary  # left out: still is
+    )
     undone = replace(
         state,
         weights=state.base,
@@ -549,10 +574,27 @@ def _hear(state: RunState, site: str) -> Step:
     if site not in state.silent:
         return _drop(state, "not_silent")
     state = replace(state, silent=state.silent - {site})
-    if state.unattended and len(state.eligible) >= state.plan.failure.min_sites:
-        return _resume(state)
+    if state.unattended:
+        return _resume_if_enough(state)
     if site == state.holder and state.plan.failure.on_silent is OnSilent.WAIT:
         return replace(state, reason=""), (_lease(state),)
+    return state, ()
+
+
+def _add_site(state: RunState, site: str) -> Step:
+    """The round under way keeps its itinerary; the next one is planned with the site too."""
+    plan = state.plan
+    if site in plan.sites:
+        return _drop(state, "takes_part_already")
+    if not isinstance(plan.order, str):
+        return _drop(state, "order_is_a_list")
+    state = replace(state, plan=replace(plan, sites=(*plan.sites, site)))
+    return _resume_if_enough(state)
+
+
+def _resume_if_enough(state: RunState) -> Step:
+    if state.unattended and len(state.eligible) >= state.plan.failure.min_sites:
+        return _resume(state)
     return state, ()
 
 

@@ -4,7 +4,8 @@
 and hands over lives in this file; and a turn is journaled before its message is acknowledged, its
 result before it is sent. Effects are carried out in the order given, each durable before the next.
 
-One turn is trained at a time; others wait in the order in which they came.
+A site trains as many turns at a time as its capacity allows, each of another run or lane; others
+wait in the order in which they came.
 """
 
 from __future__ import annotations
@@ -41,16 +42,28 @@ class SiteState:
     """One site, now.
 
     Attributes:
+        capacity: turns that may be under way at a time.
+        active: the turns under way, no more than that, in the order in which they began.
         seen: the highest (term, round, hop) taken, per lane. Only ever grows.
         fenced: the lowest term that is still valid, per lane.
     """
 
     site: str
-    current: Progress | None = None
+    capacity: int = 1
+    active: tuple[Progress, ...] = ()
     waiting: tuple[Progress, ...] = ()
     seen: Mapping[Lane, tuple[int, int, int]] = field(default_factory=dict)
     fenced: Mapping[Lane, int] = field(default_factory=dict)
     draining: bool = False
+
+    @property
+    def current(self) -> Progress | None:
+        """The turn that has been under way for longest."""
+        return self.active[0] if self.active else None
+
+    def under_way(self, id: TurnId) -> Progress | None:
+        """How far this turn has come, if it is one of those under way."""
+        return next((held for held in self.active if held.turn.id == id), None)
 
 
 # Events: what happened.
@@ -138,6 +151,15 @@ class Journal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JournalFence:
+    """Write down, durably, that whatever is below this term stays void."""
+
+    run: str
+    lane: int
+    term: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """Acknowledge the message that the event came with."""
 
@@ -210,6 +232,7 @@ class Idle:
 
 Effect = (
     Journal
+    | JournalFence
     | Settle
     | AwaitWeights
     | StartTrainer
@@ -242,7 +265,7 @@ def step(state: SiteState, event: Event) -> Step:
         case TrainingFinished(record=record):
             return _keep(state, record)
         case TrainingFailed(id=id):
-            return _fail(state, event) if _is_current(state, id) else _drop(state, id, "void")
+            return _fail(state, event) if state.under_way(id) else _drop(state, id, "void")
         case HandedOver(id=id):
             return _finish(state, id)
         case TermRaised(run=run, lane=lane, term=term):
@@ -251,6 +274,15 @@ def step(state: SiteState, event: Event) -> Step:
             return _go_on(state, done)
         case DrainRequested():
             return _drain(state)
+
+
+def is_past(state: SiteState, id: TurnId) -> bool:
+    """Whether this turn is not here and can never be taken, whoever sends it."""
+    if id in {held.turn.id for held in (*state.active, *state.waiting)}:
+        return False
+    lane = (id.run, id.lane)
+    is_seen = lane in state.seen and id.fence <= state.seen[lane]
+    return is_seen or id.term < state.fenced.get(lane, 0)
 
 
 def _take(state: SiteState, turn: Turn, sender: str) -> Step:
@@ -285,50 +317,55 @@ def _refusal(state: SiteState, turn: Turn, sender: str) -> str:
 
 
 def _train(state: SiteState, id: TurnId) -> Step:
-    if not _is_current(state, id) or state.current is None:
+    held = state.under_way(id)
+    if held is None:
         return _drop(state, id, "void")
-    if state.current.phase is not Phase.TAKEN:
+    if held.phase is not Phase.TAKEN:
         return _drop(state, id, "duplicate")
-    training = replace(state.current, phase=Phase.TRAINING)
-    return replace(state, current=training), (StartTrainer(turn=training.turn),)
+    training = replace(held, phase=Phase.TRAINING)
+    return _put(state, training), (StartTrainer(turn=training.turn),)
 
 
 def _keep(state: SiteState, record: TurnRecord) -> Step:
-    if not _is_current(state, record.id) or state.current is None:
+    held = state.under_way(record.id)
+    if held is None:
         return _drop(state, record.id, "void")
-    if state.current.phase is not Phase.TRAINING:
-        raise IllegalEvent(f"a result while {state.current.phase}")
-    trained = replace(state.current, phase=Phase.TRAINED, record=record)
+    if held.phase is not Phase.TRAINING:
+        raise IllegalEvent(f"a result while {held.phase}")
+    trained = replace(held, phase=Phase.TRAINED, record=record)
     hand_over = HandOver(turn=trained.turn, record=record)
-    return replace(state, current=trained), (Journal(progress=trained), hand_over)
+    return _put(state, trained), (Journal(progress=trained), hand_over)
 
 
 def _finish(state: SiteState, id: TurnId) -> Step:
-    if not _is_current(state, id) or state.current is None or state.current.record is None:
+    held = state.under_way(id)
+    if held is None or held.record is None:
         return _drop(state, id, "void")
-    done = replace(state.current, phase=Phase.DONE)
-    report = ReportFinished(turn=done.turn, record=state.current.record)
-    state, effects = _next(replace(state, current=None))
+    done = replace(held, phase=Phase.DONE)
+    report = ReportFinished(turn=done.turn, record=held.record)
+    state, effects = _next(_without(state, held))
     return state, (Journal(progress=done), report, *effects)
 
 
 def _fail(state: SiteState, event: TrainingFailed) -> Step:
-    assert state.current is not None  # noqa: S101 - the caller compared its identity
+    held = state.under_way(event.id)
+    assert held is not None  # noqa: S101 - the caller looked
     report = ReportFailed(id=event.id, error=event.error, detail=event.detail)
-    closed = _closed(state.current)
-    state, effects = _next(replace(state, current=None))
-    return state, (closed, report, *effects)
+    state, effects = _next(_without(state, held))
+    return state, (_closed(held), report, *effects)
 
 
 def _fence(state: SiteState, lane: Lane, term: int) -> Step:
     if term <= state.fenced.get(lane, 0):
         return state, (Settle(),)
     state = replace(state, fenced={**state.fenced, lane: term})
-    if any(_lane(held) == lane and held.turn.id.term >= term for held in _under_way(state)):
-        return state, (Settle(),)
+    known = (JournalFence(run=lane[0], lane=lane[1], term=term), Settle())
+    held = (*state.active, *state.waiting)
+    if any(_lane(each) == lane and each.turn.id.term >= term for each in held):
+        return state, known
     state, aborted = _forget(state, lane)
     state, effects = _next(state)
-    return state, (Settle(), *aborted, *effects)
+    return state, (*known, *aborted, *effects)
 
 
 def _forget(state: SiteState, lane: Lane) -> Step:
@@ -336,11 +373,12 @@ def _forget(state: SiteState, lane: Lane) -> Step:
     void = [progress for progress in state.waiting if _lane(progress) == lane]
     state = replace(state, waiting=tuple(p for p in state.waiting if p not in void))
     effects: list[Effect] = []
-    if state.current is not None and _lane(state.current) == lane:
-        if state.current.phase in {Phase.TAKEN, Phase.TRAINING}:
-            effects.append(AbortTrainer(id=state.current.turn.id))
-        void.append(state.current)
-        state = replace(state, current=None)
+    for held in state.active:
+        if _lane(held) == lane:
+            if held.phase in {Phase.TAKEN, Phase.TRAINING}:
+                effects.append(AbortTrainer(id=held.turn.id))
+            void.append(held)
+            state = _without(state, held)
     for progress in void:
         effects += [_closed(progress), Drop(id=progress.turn.id, reason="fenced")]
     return state, tuple(effects)
@@ -353,49 +391,54 @@ def _go_on(state: SiteState, done: tuple[Progress, ...]) -> Step:
         for progress in done
         if progress.record is not None
     )
-    held = state.current
-    if held is None:
-        state, effects = _next(state)
-        return state, (*reports, *effects)
+    again = tuple(_again(held) for held in state.active)
+    state, effects = _next(state)
+    return state, (*reports, *again, *effects)
+
+
+def _again(held: Progress) -> Effect:
     if held.record is not None and held.phase is Phase.TRAINED:
-        return state, (*reports, HandOver(turn=held.turn, record=held.record))
-    return state, (*reports, AwaitWeights(turn=held.turn))
+        return HandOver(turn=held.turn, record=held.record)
+    return AwaitWeights(turn=held.turn)
 
 
 def _drain(state: SiteState) -> Step:
     """Take nothing more: give back what is not being trained yet, hand over what is."""
-    returned = list(state.waiting)
-    if state.current is not None and state.current.phase is Phase.TAKEN:
-        returned.insert(0, state.current)
-        state = replace(state, current=None)
+    untrained = tuple(held for held in state.active if held.phase is Phase.TAKEN)
+    returned = (*untrained, *state.waiting)
+    for held in untrained:
+        state = _without(state, held)
     effects: list[Effect] = []
     for progress in returned:
         effects += [_closed(progress), GiveBack(id=progress.turn.id)]
     state = replace(state, draining=True, waiting=())
-    return state, (*effects, *(() if state.current else (Idle(),)))
+    return state, (*effects, *(() if state.active else (Idle(),)))
 
 
 def _closed(progress: Progress) -> Journal:
-    return Journal(progress=replace(progress, phase=Phase.DONE))
+    """Without its result, if it had one: nobody got that, so no restart may report it."""
+    return Journal(progress=replace(progress, phase=Phase.DONE, record=None))
 
 
 def _next(state: SiteState) -> Step:
-    """Start on the turn that has waited longest, if the site is free."""
-    if state.current is not None:
-        return state, ()
-    if not state.waiting:
+    """Start on the turns that have waited longest, as far as the site is free."""
+    free = max(0, state.capacity - len(state.active))
+    begun, waiting = state.waiting[:free], state.waiting[free:]
+    state = replace(state, active=(*state.active, *begun), waiting=waiting)
+    if not state.active:
         return state, (Idle(),)
-    first, *rest = state.waiting
-    state = replace(state, current=first, waiting=tuple(rest))
-    return state, (AwaitWeights(turn=first.turn),)
+    return state, tuple(AwaitWeights(turn=progress.turn) for progress in begun)
 
 
-def _is_current(state: SiteState, id: TurnId) -> bool:
-    return state.current is not None and state.current.turn.id == id
+def _put(state: SiteState, progress: Progress) -> SiteState:
+    """The same turn, further on."""
+    id = progress.turn.id
+    active = tuple(progress if held.turn.id == id else held for held in state.active)
+    return replace(state, active=active)
 
 
-def _under_way(state: SiteState) -> tuple[Progress, ...]:
-    return (*(() if state.current is None else (state.current,)), *state.waiting)
+def _without(state: SiteState, progress: Progress) -> SiteState:
+    return replace(state, active=tuple(held for held in state.active if held is not progress))
 
 
 def _lane(progress: Progress) -> Lane:

@@ -26,6 +26,14 @@ JOURNAL = (
     ) WITHOUT ROWID;
     CREATE TABLE positions (site TEXT PRIMARY KEY, next_offset INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE fences (
+        site TEXT NOT NULL, run TEXT NOT NULL, lane INTEGER NOT NULL, term INTEGER NOT NULL,
+        PRIMARY KEY (site, run, lane)
+    ) WITHOUT ROWID;
+    CREATE TABLE introduced (site TEXT PRIMARY KEY) WITHOUT ROWID;
+    INSERT INTO introduced SELECT DISTINCT site FROM turns;
+    """,
 )
 
 

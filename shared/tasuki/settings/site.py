@@ -39,7 +39,7 @@ class SiteSettings(Settings):
     """One site.
 
     `folder`: journal and weights on their way. `device`: cpu, cuda or mps; the best one if unset.
-    `concurrency`: turns that train at a time; a site has one.
+    `concurrency`: turns of different runs that train at a time; they share the device.
     """
 
     name: str
@@ -48,7 +48,7 @@ class SiteSettings(Settings):
     data: DataTable = DataTable()
     folder: SettingsPath = Field(default=Path(".tasuki-site"), validate_default=True)
     device: str | None = None
-    concurrency: Literal[1] = 1
+    concurrency: int = Field(default=1, ge=1)
     http: HttpTable = HttpTable()
     log: Literal["console", "json"] = "console"
 

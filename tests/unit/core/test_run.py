@@ -623,6 +623,64 @@ def test_a_run_that_goes_on_by_hand_does_not_pause_again() -> None:
     assert Status.RELAYING is relay.state.status
 
 
+def test_a_silent_site_that_a_round_is_planned_without_counts_as_skipped_there() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP))
+    relay.finish_turn()
+    relay.expire()
+    relay.finish_round()
+    assert ("a", "c") == relay.state.itinerary
+    assert [(0, 1, "b"), (1, 1, "b")] == [
+        (skip.round, skip.hop, skip.site) for skip in relay.state.skipped
+    ]
+    relay.finish_turn()
+    relay.finish_turn()
+    relay(run.WeightsLost(weights=relay.state.weights))
+    assert 2 == len(relay.state.skipped)
+    relay.finish_round()
+    assert (Status.FINISHED, 4) == (relay.state.status, relay.state.turns)
+
+
+def test_an_added_site_takes_part_from_the_next_round_on() -> None:
+    relay = Relay()
+    relay.finish_turn()
+    assert () == relay(run.SiteAdded(site="d"))
+    assert SITES == relay.state.itinerary
+    relay.finish_round()
+    assert (*SITES, "d") == relay.only(run.IssueTurn).itinerary
+    relay.finish_round()
+    assert (Status.FINISHED, 7) == (relay.state.status, relay.state.turns)
+
+
+def test_a_run_that_waits_for_sites_goes_on_when_enough_were_added() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=3))
+    relay.expire()
+    assert Status.PAUSED is relay.state.status
+    relay(run.SiteAdded(site="d"))
+    assert (Status.RELAYING, "b") == (relay.state.status, relay.state.holder)
+
+
+def test_a_site_is_added_to_a_run_that_an_operator_paused_without_ending_the_pause() -> None:
+    relay = Relay()
+    relay(run.PauseRequested())
+    relay.finish_round()
+    assert () == relay(run.SiteAdded(site="d"))
+    assert Status.PAUSED is relay.state.status
+    relay(run.ResumeRequested())
+    assert (*SITES, "d") == relay.state.itinerary
+
+
+def test_a_site_that_takes_part_cannot_be_added_again() -> None:
+    relay = Relay()
+    drops(relay, run.SiteAdded(site="a"), "takes_part_already")
+    relay(run.SiteAdded(site="d"))
+    drops(relay, run.SiteAdded(site="d"), "takes_part_already")
+
+
+def test_a_run_whose_order_is_a_list_takes_no_further_site() -> None:
+    relay = Relay(plan(order=("c", "a", "b")))
+    drops(relay, run.SiteAdded(site="d"), "order_is_a_list")
+
+
 def test_a_stop_fences_whatever_is_under_way() -> None:
     relay = Relay()
     before = relay.state
@@ -658,6 +716,7 @@ def test_a_run_that_is_over_stays_so(end: str) -> None:
         run.TurnFailed(id=record.id, site="a", error="x"),
         run.LeaseExpired(id=record.id),
         run.SiteForgot(site="a"),
+        run.SiteAdded(site="d"),
         run.WeightsArrived(weights=relay.state.weights),
         run.RelayLost(),
         run.ResumeRequested(),

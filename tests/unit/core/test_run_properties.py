@@ -77,6 +77,7 @@ MOVES: dict[str, Move] = {
     ),
     "hear": lambda data, _: run.SiteHeard(site=data.draw(WHO)),
     "forget": lambda data, relay: run.SiteForgot(site=some_site(data, relay)),
+    "add": lambda data, _: run.SiteAdded(site=data.draw(st.sampled_from("abcde"))),
     "lose": lambda _, relay: run.WeightsLost(weights=relay.state.weights),
     "lose others": lambda _, __: run.WeightsLost(weights=weights("junk")),
     "empty": lambda _, __: run.RelayLost(),

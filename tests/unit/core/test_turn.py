@@ -61,6 +61,18 @@ def test_turns_of_other_runs_wait_in_the_order_in_which_they_came() -> None:
     assert machine.AwaitWeights(turn=third) == site.effects[-1]
 
 
+def test_a_site_with_room_for_two_trains_turns_of_two_runs_side_by_side() -> None:
+    site = Site(capacity=2)
+    first, second, third = (turn(run=name) for name in ("z", "y", "x"))
+    site.keep(first)
+    site.train(second)
+    assert (machine.StartTrainer(turn=second),) == site.effects
+    assert ["Journal", "Settle"] == [type(effect).__name__ for effect in site.take(third)]
+
+    assert machine.AwaitWeights(turn=third) == site(machine.HandedOver(id=first.id))[-1]
+    assert [second.id, third.id] == [held.turn.id for held in site.state.active]
+
+
 def test_a_failed_turn_is_closed_and_reported_and_makes_room() -> None:
     site, mine = Site(), turn()
     site.train(mine)
@@ -149,7 +161,7 @@ def test_a_fence_aborts_the_trainer_of_an_older_term() -> None:
     site, mine = Site(), turn()
     site.train(mine)
     site(machine.TermRaised(run="r", lane=0, term=2))
-    assert ["Settle", "AbortTrainer", "Journal", "Drop", "Idle"] == site.kinds
+    assert ["JournalFence", "Settle", "AbortTrainer", "Journal", "Drop", "Idle"] == site.kinds
     assert (None, Phase.DONE) == (site.state.current, site.journal["r", 0].phase)
 
 
@@ -174,7 +186,8 @@ def test_nothing_that_a_fenced_turn_still_does_has_an_effect(event: machine.Even
 def test_a_fence_does_not_touch_the_turn_of_its_own_term() -> None:
     site, mine = Site(), turn(term=2)
     site.train(mine)
-    assert (machine.Settle(),) == site(machine.TermRaised(run="r", lane=0, term=2))
+    known = machine.JournalFence(run="r", lane=0, term=2)
+    assert (known, machine.Settle()) == site(machine.TermRaised(run="r", lane=0, term=2))
     assert Progress(turn=mine, phase=Phase.TRAINING) == site.state.current
 
 
@@ -183,7 +196,8 @@ def test_a_fence_does_not_touch_a_waiting_turn_of_its_own_term() -> None:
     site, mine = Site(), turn(term=2)
     site.train(turn(run="other"))
     site.take(mine)
-    assert (machine.Settle(),) == site(machine.TermRaised(run="r", lane=0, term=2))
+    known = machine.JournalFence(run="r", lane=0, term=2)
+    assert (known, machine.Settle()) == site(machine.TermRaised(run="r", lane=0, term=2))
     assert (Progress(turn=mine),) == site.state.waiting
 
 
@@ -192,7 +206,7 @@ def test_a_fence_voids_a_waiting_turn_of_an_older_term() -> None:
     site.train(turn(run="other"))
     site.take(mine)
     site(machine.TermRaised(run="r", lane=0, term=2))
-    assert ["Settle", "Journal", "Drop"] == site.kinds
+    assert ["JournalFence", "Settle", "Journal", "Drop"] == site.kinds
     assert () == site.state.waiting
 
 
@@ -226,6 +240,24 @@ def test_a_fenced_result_that_was_being_sent_is_not_handed_over_after_a_restart(
     site(machine.TermRaised(run="r", lane=0, term=2))
     site.restart()
     assert not [effect for effect in site.effects if isinstance(effect, machine.HandOver)]
+
+
+def test_a_result_that_was_given_up_is_not_reported_as_sent_after_a_restart() -> None:
+    """Bug: the journal kept it as handed over, though nobody has it."""
+    site, mine = Site(), turn()
+    site.keep(mine)
+    site(machine.TrainingFailed(id=mine.id, error="Unroutable", detail=""))
+    site.restart()
+    assert not [effect for effect in site.effects if isinstance(effect, machine.ReportFinished)]
+
+
+def test_a_fenced_term_is_void_after_a_restart_too() -> None:
+    """Bug: a site that restarted between a fence and the turn below it took that turn."""
+    site = Site()
+    site(machine.TermRaised(run="r", lane=0, term=2))
+    site.restart()
+    site.take(turn(term=1))
+    assert ["Drop", "Settle"] == site.kinds
 
 
 # What our own service must never do.

@@ -27,10 +27,10 @@ Event = machine.Event | None  # None: a crash
 
 
 def mostly_current(data: st.DataObject, site: Site) -> Turn:
-    """The turn under way here, and now and then another."""
+    """A turn under way here, and now and then another."""
     others = data.draw(TURNS)
-    current = site.state.current
-    return others if current is None else data.draw(st.sampled_from([current.turn] * 4 + [others]))
+    under_way = [held.turn for held in site.state.active] * 4
+    return data.draw(st.sampled_from([*under_way, others]))
 
 
 def event(data: st.DataObject, site: Site, move: str) -> Event:
@@ -62,7 +62,7 @@ class Watch:
         self.site = site
         self.taken: dict[Lane, TurnId] = {}
         self.valid: dict[Lane, int] = {}  # of this life; a fence is not journaled
-        self.trainer: TurnId | None = None
+        self.trainers: set[TurnId] = set()
 
     def see(self, what: Event) -> None:
         effects = self.site.effects
@@ -75,7 +75,7 @@ class Watch:
             lane = (what.run, what.lane)
             self.valid[lane] = max(self.valid.get(lane, 0), what.term)
         if what is None:
-            self.trainer, self.valid = None, {}
+            self.trainers, self.valid = set(), {}
         for at, effect in enumerate(effects):
             self._look_at(effect, effects[:at])
         self._one_turn_a_lane()
@@ -101,27 +101,24 @@ class Watch:
     def _look_at(self, effect: machine.Effect, before: tuple[machine.Effect, ...]) -> None:
         match effect:
             case machine.StartTrainer(turn=turn):
-                assert self.trainer is None
                 self._is_valid(turn.id)
-                self.trainer = turn.id
+                self.trainers.add(turn.id)
+                assert len(self.trainers) <= self.site.state.capacity
             case machine.AbortTrainer(id=id):
-                assert self.trainer in {id, None}
-                self.trainer = None
+                self.trainers.discard(id)
             case machine.HandOver(turn=turn, record=record):
                 self._is_valid(turn.id)
                 row = self.site.journal[turn.id.run, turn.id.lane]
                 assert (turn, Phase.TRAINED, record) == (row.turn, row.phase, row.record)
-                self.trainer = None
+                self.trainers.discard(turn.id)
             case machine.ReportFinished(turn=turn):
                 row = self.site.journal[turn.id.run, turn.id.lane]
                 assert (turn, Phase.DONE) == (row.turn, row.phase)
             case machine.ReportFailed() | machine.GiveBack():
                 assert any(isinstance(earlier, machine.Journal) for earlier in before)
-                if isinstance(effect, machine.ReportFailed):
-                    self.trainer = None
+                self.trainers.discard(effect.id)
             case machine.Idle():
-                assert self.site.state.current is None
-                assert () == self.site.state.waiting
+                assert () == self.site.state.active == self.site.state.waiting
 
     def _is_valid(self, id: TurnId) -> None:
         lane = (id.run, id.lane)
@@ -130,10 +127,11 @@ class Watch:
 
     def _one_turn_a_lane(self) -> None:
         state = self.site.state
-        held = [*([state.current] if state.current else []), *state.waiting]
+        held = [*state.active, *state.waiting]
         lanes = [(each.turn.id.run, each.turn.id.lane) for each in held]
         assert len(set(lanes)) == len(lanes)
-        assert not (state.waiting and state.current is None)
+        assert len(state.active) <= state.capacity
+        assert not (state.waiting and len(state.active) < state.capacity)
         assert not (state.waiting and state.draining)
         for lane, seen in state.seen.items():
             assert self.taken[lane].fence == seen
@@ -141,21 +139,21 @@ class Watch:
 
 def illegal(site: Site, what: Event) -> bool:
     """A result that no trainer of ours can have made: the service never says this."""
-    current = site.state.current
-    return (
-        isinstance(what, machine.TrainingFinished)
-        and current is not None
-        and current.turn.id == what.record.id
-        and current.phase is not Phase.TRAINING
-    )
+    if not isinstance(what, machine.TrainingFinished):
+        return False
+    held = site.state.under_way(what.record.id)
+    return held is not None and held.phase is not Phase.TRAINING
 
 
 @given(
     moves=st.lists(st.one_of(st.just("arrive"), st.sampled_from(MOVES)), min_size=10, max_size=40),
+    capacity=st.integers(1, 3),
     data=st.data(),
 )
-def test_whatever_arrives_a_site_keeps_its_promises(moves: list[str], data: st.DataObject) -> None:
-    site = Site()
+def test_whatever_arrives_a_site_keeps_its_promises(
+    moves: list[str], capacity: int, data: st.DataObject
+) -> None:
+    site = Site(capacity=capacity)
     watch = Watch(site)
     for move in moves:
         what = event(data, site, move)
@@ -172,10 +170,13 @@ def test_whatever_arrives_a_site_keeps_its_promises(moves: list[str], data: st.D
 
 @given(
     moves=st.lists(st.one_of(st.just("arrive"), st.sampled_from(MOVES)), max_size=20),
+    capacity=st.integers(1, 3),
     data=st.data(),
 )
-def test_a_draining_site_always_comes_to_its_end(moves: list[str], data: st.DataObject) -> None:
-    site = Site()
+def test_a_draining_site_always_comes_to_its_end(
+    moves: list[str], capacity: int, data: st.DataObject
+) -> None:
+    site = Site(capacity=capacity)
     ended = False
     for move in [*moves, "drain"]:
         what = event(data, site, move)
@@ -185,4 +186,4 @@ def test_a_draining_site_always_comes_to_its_end(moves: list[str], data: st.Data
         site(what)
         ended = (ended and was_draining) or machine.Idle() in site.effects
         if site.state.draining:
-            assert ended == (site.state.current is None)
+            assert ended == (not site.state.active)

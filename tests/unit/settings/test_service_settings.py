@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,7 +101,7 @@ def test_wrong_settings_are_explained_without_a_password(
 
 
 def test_every_wrong_key_is_reported_at_once(tmp_path: Path) -> None:
-    path = site(tmp_path, top="concurrency = 2", broker="heart = 3\nca = 5")
+    path = site(tmp_path, top="concurrency = 0", broker="heart = 3\nca = 5")
     with pytest.raises(SettingsError) as raised:
         read_site(path, {})
     message = str(raised.value)
@@ -122,6 +124,60 @@ def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
     settings = read_site(site(tmp_path, broker='ca = "ca.pem"'), {})
     with pytest.raises(SettingsError, match=r"\[broker\] ca = .*ca\.pem"):
         settings.broker.tls()
+
+
+def test_our_own_certificate_can_be_set_by_the_environment(tmp_path: Path) -> None:
+    environment = {"TASUKI_BROKER_CERT": "/run/c.pem", "TASUKI_BROKER_KEY": "k.pem"}
+    table = read_site(site(tmp_path), environment).broker
+    assert table.cert == Path("/run/c.pem")
+    assert table.key == tmp_path / "k.pem"
+
+
+@pytest.mark.parametrize("name", ["cert", "key"])
+def test_a_certificate_without_its_key_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SettingsError, match="give both or none"):
+        read_site(site(tmp_path, broker=f'{name} = "x.pem"'), {})
+
+
+def test_a_certificate_for_plain_text_is_an_error(tmp_path: Path) -> None:
+    path = site(tmp_path, broker='cert = "c.pem"\nkey = "k.pem"')
+    path.write_text(path.read_text().replace("amqps:", "amqp:"))
+    with pytest.raises(SettingsError, match="would prove nothing"):
+        read_site(path, {})
+
+
+def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
+    settings = read_site(site(tmp_path, broker='cert = "c.pem"\nkey = "k.pem"'), {})
+    with pytest.raises(SettingsError, match=r"cert = .*c\.pem, key = .*k\.pem: .*No such file"):
+        settings.broker.tls()
+
+
+def test_an_encrypted_key_is_refused_and_nobody_asked(tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-passout", "pass:secret", "-subj", "/CN=site-1", "-days", "1"]
+    command += ["-keyout", str(tmp_path / "k.pem"), "-out", str(tmp_path / "c.pem")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    settings = read_site(site(tmp_path, broker='cert = "c.pem"\nkey = "k.pem"'), {})
+    with pytest.raises(SettingsError, match="unencrypted key"):
+        settings.broker.tls()
+
+
+def test_tls_is_1_2_or_newer_and_looks_at_the_host_s_name(tmp_path: Path) -> None:
+    context = read_site(site(tmp_path), {}).broker.tls()
+    assert context is not None
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert context.check_hostname
+    assert context.verify_mode is ssl.CERT_REQUIRED
+
+
+def test_secrets_that_everyone_can_read_are_named(tmp_path: Path) -> None:
+    table = read_site(site(tmp_path, broker='cert = "c.pem"\nkey = "k.pem"'), {}).broker
+    (tmp_path / "secrets").mkdir()
+    assert table.secrets_of_all() == []
+    for path, mode in ((tmp_path / "k.pem", 0o644), (table.password_file, 0o640)):
+        path.touch()
+        path.chmod(mode)
+    assert table.secrets_of_all() == [tmp_path / "k.pem"]
 
 
 def test_a_site_needs_little() -> None:

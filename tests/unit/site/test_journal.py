@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database(path: Path) -> Iterator[sqlite3.Connection]:
-    database, _ = open_journal(path)
+    database = open_journal(path)
     with closing(database):
         yield database
 
@@ -39,8 +39,7 @@ def journal(database: sqlite3.Connection) -> Journal:
 
 
 def reopened(path: Path) -> tuple[SiteState, tuple[Progress, ...]]:
-    database, is_fresh = open_journal(path)
-    assert not is_fresh
+    database = open_journal(path)
     with closing(database):
         journal = Journal(database, "b")
         return journal.state(), journal.done()
@@ -52,20 +51,43 @@ def trained(run: str = "r") -> Progress:
 
 
 def test_a_new_journal_says_so_and_knows_of_no_turn(path: Path) -> None:
-    database, is_fresh = open_journal(path)
+    database = open_journal(path)
     with closing(database):
         journal = Journal(database, "b")
-        assert is_fresh
+        assert not journal.is_introduced
         assert (SiteState(site="b"), ()) == (journal.state(), journal.done())
         assert journal.next_offset() is None
 
 
-def test_a_journal_whose_folder_was_lost_is_new(path: Path, database: sqlite3.Connection) -> None:
-    database.close()
-    path.unlink()
-    again, is_fresh = open_journal(path)
-    again.close()
-    assert is_fresh
+def test_a_new_journal_stays_new_until_the_controller_was_told(
+    path: Path, journal: Journal
+) -> None:
+    journal.write(Progress(turn=turn()))
+    database = open_journal(path)
+    with closing(database):
+        again = Journal(database, "b")
+        assert not again.is_introduced
+        again.introduce()
+    database = open_journal(path)
+    with closing(database):
+        assert Journal(database, "b").is_introduced
+
+
+def test_a_journal_from_before_this_was_kept_is_not_new(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(migrations.connect(path, migrations.JOURNAL[:1])) as old:
+        Journal(old, "b").write(Progress(turn=turn()))
+    database = open_journal(path)
+    with closing(database):
+        assert Journal(database, "b").is_introduced
+        assert not Journal(database, "a").is_introduced
+
+
+def test_a_fence_survives(path: Path, journal: Journal) -> None:
+    journal.write_fence("r", 0, 3)
+    journal.write_fence("r", 0, 4)
+    state, _ = reopened(path)
+    assert {("r", 0): 4} == state.fenced
 
 
 def test_a_taken_turn_survives(path: Path, journal: Journal) -> None:
@@ -115,7 +137,7 @@ def test_a_result_goes_before_turns_that_wait(path: Path, journal: Journal) -> N
 
 def test_the_order_of_arrival_outlives_a_restart(path: Path, journal: Journal) -> None:
     journal.write(Progress(turn=turn(run="z")))
-    database, _ = open_journal(path)
+    database = open_journal(path)
     with closing(database):
         Journal(database, "b").write(Progress(turn=turn(run="a")))
     state, _ = reopened(path)
@@ -152,9 +174,17 @@ def test_a_run_that_is_over_is_forgotten_but_for_its_position(path: Path, journa
 def test_how_far_the_weights_were_read_survives(path: Path, journal: Journal) -> None:
     journal.write_offset(3)
     journal.write_offset(2**40)
-    database, _ = open_journal(path)
+    database = open_journal(path)
     with closing(database):
         assert 2**40 == Journal(database, "b").next_offset()
+
+
+def test_turns_are_forced_to_the_disk_also_after_a_position_that_was_not(
+    database: sqlite3.Connection, journal: Journal
+) -> None:
+    journal.write_offset(3)
+    full = 2
+    assert (full,) == database.execute("PRAGMA synchronous").fetchone()
 
 
 def test_a_journal_of_a_newer_tasuki_is_left_alone(
@@ -233,8 +263,10 @@ def test_at_any_instant_the_journal_replays_to_the_site_as_it_was(
                 if isinstance(effect, machine.Journal):
                     journal.write(effect.progress)
             expected = replace(site.state, fenced={})
-            held = expected.current
-            if held is not None and held.phase is Phase.TRAINING:
-                expected = replace(expected, current=replace(held, phase=Phase.TAKEN))
+            active = tuple(
+                replace(held, phase=Phase.TAKEN) if held.phase is Phase.TRAINING else held
+                for held in expected.active
+            )
+            expected = replace(expected, active=active)
             assert expected == Journal(database, "b").state()
             assert all(row in site.journal.values() for row in journal.done())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,7 @@ from tasuki.core.model import CONTROLLER, Task, Turn, TurnId
 from tasuki.core.report import (
     Report,
     RoundDone,
+    SiteStarted,
     TurnAbandoned,
     TurnDone,
     TurnRefused,
@@ -26,9 +28,19 @@ from tasuki.wire.chunks import ChunkedFile, transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki.wire.spool import Spool
 from tasuki_controller.service import REPORTS
+from tasuki_site.facts import (
+    Fact,
+    GateClosed,
+    HandedOver,
+    MessageRefused,
+    Trained,
+    TurnDropped,
+    Watcher,
+)
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial
-from tasuki_site.service import Site, SiteService
+from tasuki_site.service import SiteService
+from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.trainers import InProcessTrainer, TrainerPool
 
@@ -66,6 +78,9 @@ class Peer:
     async def send_turn(self, turn: Turn) -> None:
         await self._transport.publish(names.to_turns(turn.site), [(encode(turn),)])
 
+    async def send_rubbish(self) -> None:
+        await self._transport.publish(names.to_turns("a"), [(b"rubbish",)])
+
     async def forge(self, turn: Turn) -> None:
         """Send a turn in the name of a site that has nothing to do with it."""
         await self._other.publish(names.to_turns(turn.site), [(encode(turn),)])
@@ -82,22 +97,31 @@ class Peer:
         self._transport.settle(delivery, Settlement.DONE)
 
 
-def with_site(folder: Path, talk: Talk) -> Spool:
+def with_site(
+    folder: Path,
+    talk: Talk,
+    *,
+    trainer: str = "train",
+    watcher: Watcher = lambda _: None,
+    journal: Journal | None = None,
+) -> Spool:
     """Talk to site `a`, the only one that is provisioned, then drain it; its spool."""
+    kept = journal or Journal(migrations.connect(":memory:", migrations.JOURNAL), "a")
     spool = Spool(folder / "spool")
 
     async def run() -> None:
         queues = MemoryFederation(["a"], is_durable=True)
         peer = Peer(queues, folder)
-        source = Source(run="walk:train", folder=TRAINERS)
+        source = Source(run=f"walk:{trainer}", folder=TRAINERS)
         service = SiteService(
             Site(
                 name="a",
                 transport=queues.connect("a"),
-                journal=Journal(migrations.connect(":memory:", migrations.JOURNAL), "a"),
+                journal=kept,
                 spool=spool,
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
                 clock=SystemClock(),
+                watcher=watcher,
             )
         )
         async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
@@ -119,7 +143,7 @@ def test_a_successor_without_a_queue_fails_the_turn_and_not_the_site(tmp_path: P
         assert "b" in abandoned.detail
         await peer.send("a", term=2)  # and on it goes
 
-    with_site(tmp_path, talk)
+    assert list(with_site(tmp_path, talk).folder.iterdir()) == []
 
 
 def test_a_site_that_follows_itself_trains_on_what_it_sent(tmp_path: Path) -> None:
@@ -172,3 +196,52 @@ def test_a_turn_from_someone_else_does_not_touch_the_weights_of_the_real_one(
         assert (await peer.hear(RoundDone)).id == coming.id
 
     with_site(tmp_path, talk)
+
+
+def test_whoever_watches_is_told_what_happened_to_each_turn_and_message(tmp_path: Path) -> None:
+    facts: list[Fact] = []
+
+    async def talk(peer: Peer) -> None:
+        await peer.send_rubbish()
+        await peer.send("a", term=2)
+        await peer.hear(RoundDone)
+        await peer.send("a", term=1)
+        await peer.hear(TurnRefused)
+
+    with_site(tmp_path, talk, watcher=facts.append)
+    refused, trained, handed_over, dropped = facts
+    assert isinstance(refused, MessageRefused)
+    assert refused.queue == names.turns_queue("a")
+    assert isinstance(trained, Trained)
+    assert isinstance(handed_over, HandedOver)
+    assert trained.id == handed_over.id
+    assert handed_over.size > 0
+    assert min(trained.seconds, handed_over.seconds) >= 0
+    assert isinstance(dropped, TurnDropped)
+    assert dropped.reason == "stale_position"
+
+
+def test_whoever_watches_is_told_of_a_result_that_the_gate_stopped(tmp_path: Path) -> None:
+    facts: list[Fact] = []
+
+    async def talk(peer: Peer) -> None:
+        await peer.send("a")
+        await peer.hear(TurnAbandoned)
+
+    with_site(tmp_path, talk, trainer="nan", watcher=facts.append)
+    (closed,) = facts
+    assert isinstance(closed, GateClosed)
+    assert type(closed.error).__name__ == "NonFiniteWeights"
+
+
+def test_a_new_journal_is_not_new_any_more_once_the_broker_has_its_report(tmp_path: Path) -> None:
+    heard: list[bool] = []
+
+    async def talk(peer: Peer) -> None:
+        heard.append((await peer.hear(SiteStarted)).fresh)
+
+    path = tmp_path / "journal.sqlite"
+    for _ in range(2):
+        with closing(migrations.connect(path, migrations.JOURNAL)) as database:
+            with_site(tmp_path, talk, journal=Journal(database, "a"))
+    assert heard == [True, False]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ import pytest
 from support.simulation import TRAINERS
 from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
-from tasuki_site.spell import Spell
-from tasuki_site.trainers import InProcessTrainer
+from tasuki_site.spell import Log, Outcome, Spell
+from tasuki_site.trainers import InProcessTrainer, TrainerPool
 
 HELD = """
 import threading
@@ -52,3 +53,47 @@ def test_what_an_aborted_trainer_still_writes_does_not_stay(
 
     asyncio.run(abort())  # returns when its threads have ended
     assert not result.exists()
+
+
+@dataclass
+class Gated:
+    """A trainer of the test's own: trains until it is let go, and says whether it was ended."""
+
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: bool = False
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        await self.go_on.wait()
+        return Outcome(digest=f"blake3:{spell.run}", size=0, metrics={}, samples=0)
+
+    async def close(self) -> None:
+        self.ended = True
+
+
+def test_only_a_trainer_without_a_turn_makes_room_for_another_run() -> None:
+    made: list[Gated] = []
+
+    def make(_: str) -> Gated:
+        made.append(Gated())
+        return made[-1]
+
+    def spell(run: str) -> Spell:
+        return Spell(
+            run=run, lane=0, term=1, round=0, hop=0, rounds=1, site="a", seed=1, kind="train",
+            received="", result="",
+        )  # fmt: skip
+
+    async def train() -> None:
+        pool = TrainerPool(make, limit=2)
+        first = asyncio.create_task(pool.train("t", spell("first"), lambda _: None))
+        await asyncio.sleep(0)
+        for run in ("second", "third"):
+            other = asyncio.create_task(pool.train("t", spell(run), lambda _: None))
+            await asyncio.sleep(0)
+            made[-1].go_on.set()
+            await other
+        assert [False, True, False] == [trainer.ended for trainer in made]
+        made[0].go_on.set()
+        assert "blake3:first" == (await first).digest
+
+    asyncio.run(train())

@@ -1,0 +1,107 @@
+"""What a site says to the controller: in order, and for as long as it takes to be confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import structlog
+
+import tasuki
+from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
+from tasuki.core.report import (
+    Report,
+    RoundDone,
+    SiteBeat,
+    SiteMeasured,
+    SiteStarted,
+    TurnAbandoned,
+    TurnDone,
+    TurnProgressed,
+    TurnRefused,
+    TurnTaken,
+)
+from tasuki.wire import names
+from tasuki.wire.messages import encode
+from tasuki_site.facts import TurnDropped
+from tasuki_site.site import Site
+
+log = structlog.get_logger()
+
+MOST_DETAIL = 2000  # characters of a trainer's last words
+
+
+class Reports:
+    """Those that wait to be published, and one method for each kind."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._name = site.name
+        self._waiting: asyncio.Queue[tuple[Report, Callable[[], None]]] = asyncio.Queue()
+        self._is_measured = False
+        self._log = log.bind(site=site.name)
+
+    async def publish(self) -> None:
+        """One after the other, so that they arrive in the order in which things happened."""
+        while True:
+            report, then = await self._waiting.get()
+            await self._site.transport.publish(names.to_controller(), [(encode(report),)])
+            then()
+            self._waiting.task_done()
+
+    async def all_confirmed(self) -> None:
+        """Returns once nothing waits any more."""
+        await self._waiting.join()
+
+    def started(self) -> None:
+        """A journal that is new stays so until the broker has this: the run may depend on it."""
+        journal = self._site.journal
+        self._say(
+            SiteStarted(
+                site=self._name, fresh=not journal.is_introduced, version=tasuki.__version__
+            ),
+            then=journal.introduce,
+        )
+
+    def idle(self) -> None:
+        self._say(SiteBeat(site=self._name))
+
+    def measured(self, series: Mapping[str, float]) -> None:
+        """One at a time: while the broker is away they would only pile up."""
+        if not self._is_measured:
+            self._is_measured = True
+            self._say(SiteMeasured(site=self._name, series=series), then=self._allow_measured)
+
+    def _allow_measured(self) -> None:
+        self._is_measured = False
+
+    def taken(self, turn: Turn) -> None:
+        self._log.info("turn taken", turn=str(turn.id))
+        self._say(TurnTaken(id=turn.id, site=self._name, history=turn.history))
+
+    def progressed(self, id: TurnId, *, phase: str, values: Mapping[str, float]) -> None:
+        self._say(TurnProgressed(id=id, site=self._name, phase=phase, values=values))
+
+    def finished(self, turn: Turn, record: TurnRecord) -> None:
+        """The last site of a round tells the whole of it."""
+        if turn.successor != CONTROLLER:
+            self._say(TurnDone(record=record, site=self._name))
+            return
+        history = (*turn.history, encode(record))
+        self._say(RoundDone(id=turn.id, site=self._name, weights=record.sent, history=history))
+
+    def failed(self, id: TurnId, *, error: str, detail: str) -> None:
+        self._log.warning("turn failed", turn=str(id), error=error, detail=detail)
+        detail = detail[-MOST_DETAIL:]
+        self._say(TurnAbandoned(id=id, site=self._name, error=error, detail=detail))
+
+    def returned(self, id: TurnId) -> None:
+        self._say(TurnAbandoned(id=id, site=self._name, error="GivenBack", returned=True))
+
+    def dropped(self, id: TurnId, *, reason: str) -> None:
+        self._log.info("dropped", turn=str(id), reason=reason)
+        self._site.watcher(TurnDropped(id=id, reason=reason))
+        self._say(TurnRefused(id=id, site=self._name, reason=reason))
+
+    def _say(self, report: Report, *, then: Callable[[], None] = lambda: None) -> None:
+        self._waiting.put_nowait((report, then))

@@ -1,0 +1,51 @@
+"""What one site consists of, for all the parts of its service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from tasuki.errors import MessageError
+from tasuki.moments import UNWATCHED, Moments
+from tasuki.ports import Clock, Delivery, Settlement, Transport
+from tasuki.wire.spool import Spool
+from tasuki_site.facts import MessageRefused, Watcher
+from tasuki_site.journal import Journal
+from tasuki_site.trainers import TrainerPool
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a site is made of.
+
+    Attributes:
+        capacity: turns that may be under way at a time.
+        data: the site's `[data] path`, handed to its trainers.
+        watcher: told what happens, for metrics.
+        series: its metrics, for the controller.
+        moments: told how far a turn has come, for tests of what a crash leaves.
+    """
+
+    name: str
+    transport: Transport
+    journal: Journal
+    spool: Spool
+    trainers: TrainerPool
+    clock: Clock
+    capacity: int = 1
+    data: str | None = None
+    device: str | None = None
+    idle_beat_s: float | None = 10.0
+    watcher: Watcher = lambda _: None
+    series: Callable[[], Mapping[str, float]] = dict
+    moments: Moments = UNWATCHED
+
+    def bury(self, delivery: Delivery, why: MessageError) -> None:
+        """Refuse a message for good: it is no message of ours."""
+        log.warning("message refused", site=self.name, queue=delivery.queue, reason=str(why))
+        self.watcher(MessageRefused(queue=delivery.queue, error=why))
+        self.transport.settle(delivery, Settlement.DEAD)

@@ -1,0 +1,99 @@
+"""The two long steps of a turn: training, and handing the result to the next queue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
+from tasuki.errors import WeightsError
+from tasuki.transport.handover import hand_over
+from tasuki.wire.chunks import transfer_id
+from tasuki.wire.messages import encode
+from tasuki_site import gate
+from tasuki_site.facts import GateClosed, HandedOver, Trained
+from tasuki_site.site import Site
+from tasuki_site.spell import Log, Outcome, Spell
+
+Check = Callable[[Path], None]
+"""Raises DigestMismatch if a file is not what it was."""
+
+
+async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
+    """Train; the result is in the spool, named for the turn that it goes to.
+
+    Raises:
+        TasukiError: why there is no result that may be handed on.
+    """
+    started = site.clock.now()
+    received = site.spool.path(_transfer(turn), turn.weights)
+    # A name of its own: an aborted trainer in a thread may go on writing for a while.
+    result = site.spool.part(f"{_transfer(turn).hex()}-{site.name}")
+    try:
+        spell = Spell.of(turn, received=received, result=result, data=site.data, device=site.device)
+        outcome = await site.trainers.train(turn.task.trainer, spell, log)
+        gate.check(turn.task, received=received, result=result, outcome=outcome)
+    except BaseException as exc:
+        result.unlink(missing_ok=True)
+        if isinstance(exc, WeightsError):
+            site.watcher(GateClosed(id=turn.id, error=exc))
+        raise
+    record = _record(turn, outcome, seconds=site.clock.now() - started)
+    site.spool.adopt(result, _transfer(onward(turn, record)), record.sent)
+    site.watcher(Trained(id=turn.id, seconds=record.seconds))
+    return record
+
+
+async def send_on(
+    site: Site, turn: Turn, record: TurnRecord, *, check: Check, ready_at: float | None
+) -> None:
+    """Send the result to the successor; returns once its queue has confirmed it.
+
+    Args:
+        ready_at: the event loop's time when the result was there, if that was in this process.
+
+    Raises:
+        DigestMismatch, Unroutable: it cannot be sent.
+    """
+    loop, following = asyncio.get_running_loop(), onward(turn, record)
+    began = loop.time() if ready_at is None else ready_at
+    path = site.spool.path(_transfer(following), record.sent)
+    check(path)
+    await hand_over(site.transport, path, following, to=turn.successor, moments=site.moments)
+    seconds = loop.time() - began
+    site.watcher(HandedOver(id=turn.id, seconds=seconds, size=record.sent.size))
+
+
+def let_go(site: Site, turn: Turn, record: TurnRecord) -> None:
+    """The successor has the result: no copy of it is needed here."""
+    if site.transport.is_durable and turn.successor != site.name:
+        # Else it is what the next turn trains on, or where the controller would look for it.
+        site.spool.discard(_transfer(onward(turn, record)), record.sent)
+
+
+def onward(turn: Turn, record: TurnRecord) -> Turn:
+    """The turn as the successor gets it; for the controller, past the end of the itinerary."""
+    history = (*turn.history, encode(record))
+    following = replace(turn.id, hop=turn.id.hop + 1)
+    itinerary = turn.itinerary
+    if turn.successor == CONTROLLER:
+        itinerary = (*itinerary, CONTROLLER)
+    return replace(turn, id=following, itinerary=itinerary, weights=record.sent, history=history)
+
+
+def _transfer(turn: Turn) -> bytes:
+    return transfer_id(turn.id, turn.weights)
+
+
+def _record(turn: Turn, outcome: Outcome, *, seconds: float) -> TurnRecord:
+    return TurnRecord(
+        id=turn.id,
+        site=turn.site,
+        received=turn.weights.digest,
+        sent=WeightsRef(digest=outcome.digest, size=outcome.size),
+        metrics=dict(outcome.metrics),
+        samples=outcome.samples,
+        seconds=round(seconds, 6),
+    )
