@@ -168,6 +168,10 @@ class MessageError(TasukiError):
 
     exit_code = 50
 
+    def __init__(self, message: str | None = None, *, reason: str = "invalid") -> None:
+        super().__init__(message)
+        self.reason = reason  # one of a few words: what refused messages are counted by
+
 
 class TransportError(TasukiError):
     """The broker did not do what was asked."""

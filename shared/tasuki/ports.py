@@ -52,6 +52,8 @@ class Delivery:
 
 
 Handler = Callable[[Delivery], None]
+OnSent = Callable[[Route, Frames], None]
+"""Told of the last body of a `publish` when it was given to the network, not yet confirmed."""
 
 
 class Subscription(Protocol):
@@ -110,6 +112,14 @@ class Transport(Protocol):
         Raises:
             Unroutable: there is no such queue.
             NotPermitted: it belongs to someone else.
+        """
+
+    async def count(self, queue: str) -> int:
+        """How many messages wait in a queue and were not delivered to anybody.
+
+        Raises:
+            Unroutable: there is no such queue.
+            TransportError: it cannot be asked now.
         """
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:

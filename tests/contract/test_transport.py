@@ -309,6 +309,35 @@ def test_what_is_dead_goes_to_the_dead_letters(federation: Federation) -> None:
     run(scenario())
 
 
+def test_what_waits_in_a_queue_can_be_counted(federation: Federation) -> None:
+    async def scenario() -> None:
+        async with (
+            opened(federation.connect("site-1")) as site,
+            opened(federation.connect(CONTROLLER)) as controller,
+        ):
+            assert await controller.count(names.DEAD) == 0
+            inbox = Inbox(site, Settlement.DEAD)
+            await site.consume(TURNS_1, inbox)
+            await controller.publish(names.to_turns("site-1"), numbered(3))
+            await inbox.bodies(3)
+            async with asyncio.timeout(20):
+                while await controller.count(names.DEAD) < 3:
+                    await asyncio.sleep(0)  # a dead letter takes a moment
+            assert await controller.count(names.DEAD) == 3
+
+    run(scenario())
+
+
+def test_counting_a_queue_that_does_not_exist_is_unroutable(federation: Federation) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect(CONTROLLER)) as transport:
+            with pytest.raises(Unroutable):
+                await transport.count(names.turns_queue("nobody"))
+            assert await transport.count(names.DEAD) == 0
+
+    run(scenario())
+
+
 def test_what_a_cancelled_consumer_had_not_settled_goes_to_the_next_in_order(
     federation: Federation,
 ) -> None:

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from tasuki.observe.catalogue import CATALOGUE, OTHER, REASONS_OF, SITE, Series
 
 MOST_SERIES = 256
-"""Of one site: several times as many as a site with eight GPUs has."""
+"""Of one site: twice as many as a site with eight GPUs has."""
 
 SILENT_S = 600.0
 """A site that has been silent for so long has its series removed."""

@@ -1,7 +1,7 @@
 """Every series there is: its name, type, labels, unit and meaning, and who counts it.
 
-`docs/metrics.md` shows the same as a table, and a test compares the two. What a label may say is
-bounded here too, because a site's series come to the controller as a message.
+`docs/metrics.md` shows the same as a table, and a test compares the two. The reasons for refusing a
+message are listed too: a label that can say anything is a way to fill Prometheus.
 """
 
 from __future__ import annotations

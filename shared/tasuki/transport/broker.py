@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import structlog
 
+from tasuki.ports import OnSent
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport, LinkState, StateChange
 
@@ -21,10 +22,19 @@ class BrokerConnection:
         SettingsError: the password or the certificates cannot be read.
     """
 
-    def __init__(self, table: BrokerTable) -> None:
+    def __init__(self, table: BrokerTable, *, on_sent: OnSent | None = None) -> None:
         settings = AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls())
-        settings = replace(settings, heartbeat_s=table.heartbeat_s, patience_s=table.patience_s)
-        self.transport = AmqpTransport(settings, on_state=self._note)
+        settings = replace(
+            settings,
+            heartbeat_s=table.heartbeat_s,
+            patience_s=table.patience_s,
+            backoff_most_s=table.retry_s,
+        )
+        for path in table.secrets_of_all():
+            log.warning(
+                "everyone on this machine can read a secret: chmod it to 600", path=str(path)
+            )
+        self.transport = AmqpTransport(settings, on_state=self._note, on_sent=on_sent)
         self._up: dict[str, bool] = {}
 
     @property

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Turn
-from tasuki.ports import Transport
+from tasuki.moments import UNWATCHED, Moment, Moments
+from tasuki.ports import Frames, OnSent, Route, Transport
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
-from tasuki.wire.messages import encode
+from tasuki.wire.messages import decode, encode
 
 
-async def hand_over(transport: Transport, path: Path, turn: Turn, *, to: str) -> None:
+def noting_turns(moments: Moments) -> OnSent | None:
+    """For a transport's `on_sent`: a turn that left, and of which no confirm has come, is a moment.
+
+    Nothing looks at what leaves while nobody listens.
+    """
+    if moments is UNWATCHED:
+        return None
+
+    def note(route: Route, body: Frames) -> None:
+        if route.exchange == names.TURNS:
+            moments.reach(Moment.TURN_SENT, decode(b"".join(body), Turn).id)
+
+    return note
+
+
+async def hand_over(
+    transport: Transport, path: Path, turn: Turn, *, to: str, moments: Moments = UNWATCHED
+) -> None:
     """Send these weights, then their turn; returns once the broker has confirmed both.
 
     Weights first: whoever has a turn has its weights too, or they are on their way. The controller
@@ -21,7 +40,9 @@ async def hand_over(transport: Transport, path: Path, turn: Turn, *, to: str) ->
         Unroutable, NotPermitted: nothing more is sent.
     """
     transfer = transfer_id(turn.id, turn.weights)
-    with ChunkedFile(path, transfer=transfer, weights=turn.weights) as chunks:
+    halfway = partial(moments.reach, Moment.CHUNKS_HALF_SENT, turn.id)
+    with ChunkedFile(path, transfer=transfer, weights=turn.weights, halfway=halfway) as chunks:
         await transport.publish(names.to_weights(to), chunks)
+    moments.reach(Moment.WEIGHTS_CONFIRMED, turn.id)
     if to != CONTROLLER:
         await transport.publish(names.to_turns(to), [(encode(turn),)])

@@ -240,6 +240,9 @@ class MemoryTransport:
         source.wake()
         return _Subscription(source, reader)
 
+    async def count(self, queue: str) -> int:
+        return len(self._federation.queue(queue).messages)
+
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         reader = delivery.tag
         assert isinstance(reader, _Reader)  # noqa: S101 - we made it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +18,12 @@ import blake3
 
 from tasuki.core.model import TurnId, WeightsRef
 from tasuki.errors import MessageError
-from tasuki.ports import Buffer, Frames
+from tasuki.ports import Buffer, Delivery, Frames
 
 CHUNK_BYTES = 1 * 2**20
 MAX_CHUNK_BYTES = 4 * 2**20
 MAX_WEIGHTS_BYTES = 2**40
-KEEP_MAPPED_BYTES = 16 * 2**20
+KEEP_MAPPED_BYTES = 8 * 2**20
 
 _MAGIC = b"TSK1"
 _HEADER = struct.Struct(">4s16sQQI8s32s")
@@ -59,29 +59,47 @@ def decode_chunk(body: Buffer) -> Chunk:
     """
     view = memoryview(body)
     if len(view) < _HEADER.size:
-        raise MessageError("a chunk shorter than its header")
+        raise MessageError("a chunk shorter than its header", reason="bad_chunk")
     magic, transfer, size, at, length, code, digest = _HEADER.unpack_from(view)
     data = view[_HEADER.size :]
     if magic != _MAGIC or code not in _ALGORITHMS:
-        raise MessageError("not a chunk of a version or digest known here")
+        raise MessageError("not a chunk of a version or digest known here", reason="bad_chunk")
     if not 0 < size <= MAX_WEIGHTS_BYTES or not 0 < length <= MAX_CHUNK_BYTES:
-        raise MessageError("a chunk of impossible size")
+        raise MessageError("a chunk of impossible size", reason="bad_chunk")
     if length != len(data) or at + length > size:
-        raise MessageError("a chunk that does not fit into its transfer")
+        raise MessageError("a chunk that does not fit into its transfer", reason="bad_chunk")
     weights = WeightsRef(digest=f"{_ALGORITHMS[code]}:{digest.hex()}", size=size)
     return Chunk(transfer=transfer, weights=weights, at=at, data=data)
+
+
+def check_known(delivery: Delivery) -> None:
+    """Nobody takes in weights from somebody whom the broker does not vouch for.
+
+    Raises:
+        MessageError: they are without a sender.
+    """
+    if not delivery.sender:
+        raise MessageError("a chunk from nobody", reason="wrong_sender")
 
 
 class ChunkedFile(Sequence[Frames]):
     """A weights file as the message bodies of its transfer, each made when asked for.
 
-    The file is mapped, so that neither its size nor a second sending costs memory.
+    The file is mapped, so that neither its size nor a second sending costs memory. `halfway` is
+    called when a chunk in the middle is asked for, by whoever asks.
     """
 
     def __init__(
-        self, path: Path, *, transfer: bytes, weights: WeightsRef, chunk_bytes: int = CHUNK_BYTES
+        self,
+        path: Path,
+        *,
+        transfer: bytes,
+        weights: WeightsRef,
+        chunk_bytes: int = CHUNK_BYTES,
+        halfway: Callable[[], None] = lambda: None,
     ) -> None:
         self._transfer, self._weights, self._step = transfer, weights, chunk_bytes
+        self._halfway = halfway
         algorithm, _, digest = weights.digest.partition(":")
         self._code, self._digest = _CODES[algorithm], bytes.fromhex(digest)
         with path.open("rb") as file:
@@ -117,6 +135,8 @@ class ChunkedFile(Sequence[Frames]):
             return [self[at] for at in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
+        if index and index == len(self) // 2:
+            self._halfway()
         at = index * self._step
         self._let_go_before(at - KEEP_MAPPED_BYTES)
         data = self._view[at : at + self._step]

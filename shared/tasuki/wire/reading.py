@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 FORGOTTEN = 4096
@@ -18,19 +19,18 @@ class Reading:
     """Transfers may be mixed: one that is complete says nothing about those around it."""
 
     def __init__(self) -> None:
-        self._open: dict[bytes, _Open] = {}
+        self._open: dict[Hashable, _Open] = {}  # those of which nothing came for longest first
 
-    def note(self, transfer: bytes, offset: int, *, is_open: bool) -> int:
+    def note(self, transfer: Hashable, offset: int, *, is_open: bool) -> int:
         """Take note of a chunk; the first message that would be needed again now.
 
         Args:
             is_open: more of this transfer has to come.
         """
+        span = self._open.pop(transfer, None)
         if is_open:
-            self._open.setdefault(transfer, _Open(offset, offset)).last = offset
-        else:
-            self._open.pop(transfer, None)
-        for name, span in list(self._open.items()):
-            if offset - span.last > FORGOTTEN:
-                del self._open[name]
+            first = offset if span is None else span.first
+            self._open[transfer] = _Open(first, offset)
+        while self._open and offset - next(iter(self._open.values())).last > FORGOTTEN:
+            del self._open[next(iter(self._open))]
         return min((span.first for span in self._open.values()), default=offset + 1)

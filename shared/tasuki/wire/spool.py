@@ -1,24 +1,30 @@
 """Where weights lie while they travel: one file per transfer, complete or not there.
 
 A file is called `<digest>-<transfer>.safetensors`. It gets that name only when every byte of it
-has passed through the digest and the digest is the one that was promised.
+has passed through the digest and the digest is the one that was promised. Until a turn claims it,
+a transfer counts against what its sender may have lying here.
 """
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+import blake3
 
 from tasuki.core.model import WeightsRef
 from tasuki.errors import DigestMismatch, DiskFull, StorageError
 from tasuki.wire.chunks import Chunk
 from tasuki.wire.digest import Hasher
+from tasuki.wire.unclaimed import Limits, Name, Unclaimed
 
 SUFFIX = ".safetensors"
+CLAIMS = 1024
+"""Transfers that turns asked for and that are remembered as such."""
 
 
 @contextmanager
@@ -37,20 +43,36 @@ def disk_errors(what: Path) -> Iterator[None]:
         raise StorageError(f"{what}: {exc.strerror or exc}") from exc
 
 
+Refused = Callable[[str, int], None]
+"""Told why, and of how many chunks, whenever some are passed over or dropped."""
+
+
 @dataclass(slots=True)
 class _Growing:
     weights: WeightsRef
+    part: Path
     file: BinaryIO
     hasher: Hasher
     size: int = 0
+    chunks: int = 0
 
 
 class Spool:
     """A folder of transfers. Used by one thread; costs a file handle per unfinished transfer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        limits: Limits | None = None,
+        refused: Refused = lambda _reason, _count: None,
+    ) -> None:
         self.folder = folder
-        self._growing: dict[bytes, _Growing] = {}
+        self.refused = refused
+        self._growing: dict[Name, _Growing] = {}
+        self._unclaimed = Unclaimed(limits or Limits())
+        self._complete_unclaimed: dict[bytes, tuple[WeightsRef, int]] = {}
+        self._claimed: dict[bytes, WeightsRef] = {}
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
@@ -66,11 +88,25 @@ class Spool:
         return self.path(transfer, weights).exists()
 
     def find(self, weights: WeightsRef) -> Path | None:
-        """Any complete file with this content, whatever it was sent for."""
+        """Any complete file with this content, whatever it was sent for; it is claimed by that."""
         pattern = f"{weights.digest.partition(':')[2]}-*{SUFFIX}"
-        return next(iter(self.folder.glob(pattern)), None)
+        found = next(iter(self.folder.glob(pattern)), None)
+        if found is not None:
+            self._let_stay(bytes.fromhex(found.stem.rpartition("-")[2]))
+        return found
 
-    def add(self, chunk: Chunk) -> bool:
+    def claim(self, transfer: bytes, weights: WeightsRef) -> None:
+        """A turn needs these weights: here or still to come, they stay until `discard`."""
+        self._claimed[transfer] = weights
+        while len(self._claimed) > CLAIMS:
+            del self._claimed[next(iter(self._claimed))]
+        self._let_stay(transfer)
+
+    def is_open(self, transfer: bytes, *, sender: str) -> bool:
+        """Whether some of this transfer has come and more is to come."""
+        return (sender, transfer) in self._growing
+
+    def add(self, chunk: Chunk, *, sender: str = "") -> bool:
         """Take in a chunk; True when it completed its transfer.
 
         Chunks come in order, some twice, perhaps cut at other places by a sender that started anew.
@@ -81,18 +117,21 @@ class Spool:
             StorageError: the disk; what came so far is removed.
         """
         if self.has(chunk.transfer, chunk.weights):
-            return False
-        growing = self._growing.get(chunk.transfer)
+            return self._pass_over("duplicate")
+        name = (sender, chunk.transfer)
+        growing = self._growing.get(name)
         if growing is None or growing.weights != chunk.weights:
             if chunk.at:
-                return False
-            growing = self._begin(chunk)
+                return self._pass_over("out_of_order")
+            growing = self._begin(name, chunk)
+            if growing is None:
+                return self._pass_over("unclaimed")
         if not chunk.at <= growing.size < chunk.at + len(chunk.data):
-            return False
-        self._append(chunk, growing)
+            return self._pass_over("duplicate" if chunk.at < growing.size else "out_of_order")
+        self._append(name, chunk, growing)
         if growing.size < growing.weights.size:
             return False
-        self._complete(chunk.transfer, growing)
+        self._complete(name, growing)
         return True
 
     def adopt(self, written: Path, transfer: bytes, weights: WeightsRef) -> Path:
@@ -104,54 +143,104 @@ class Spool:
 
     def discard(self, transfer: bytes, weights: WeightsRef) -> None:
         """These weights are not needed any more, complete or not."""
-        self._abandon(transfer)
+        self._claimed.pop(transfer, None)
+        for name in [name for name in self._growing if name[1] == transfer]:
+            self._abandon(name, "unwanted")
+        self._let_stay(transfer)
         self.path(transfer, weights).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Nothing here is needed any more."""
-        for transfer in list(self._growing):
-            self._abandon(transfer)
+        for name in list(self._growing):
+            self._abandon(name, "unwanted")
+        for transfer, (_, count) in list(self._complete_unclaimed.items()):
+            self.refused("unwanted", count)
+            self._let_stay(transfer)
         for path in self.folder.iterdir():
             if path.suffix in {SUFFIX, ".part"}:
                 path.unlink(missing_ok=True)
 
-    def _begin(self, chunk: Chunk) -> _Growing:
-        self._abandon(chunk.transfer)
-        part = self.part(chunk.transfer.hex())
+    def sweep(self) -> None:
+        """Remove what an earlier process had not finished: all of that is sent or made again."""
+        for path in self.folder.glob("*.part"):
+            path.unlink(missing_ok=True)
+
+    def _pass_over(self, reason: str) -> Literal[False]:
+        self.refused(reason, 1)
+        return False
+
+    def _begin(self, name: Name, chunk: Chunk) -> _Growing | None:
+        """Open a file for a transfer; None if it promises more than its sender may have here."""
+        self._abandon(name, "unclaimed")
+        if self._claimed.get(chunk.transfer) != chunk.weights:
+            gone = self._unclaimed.add(name, chunk.weights.size)
+            for each in gone:
+                self._drop_unclaimed(each)
+            if name in gone:
+                return None
+        part = self.part(_part_name(name))
         with disk_errors(part):
             file = part.open("wb", buffering=0)
-        growing = _Growing(weights=chunk.weights, file=file, hasher=Hasher())
-        self._growing[chunk.transfer] = growing
+        growing = _Growing(weights=chunk.weights, part=part, file=file, hasher=Hasher())
+        self._growing[name] = growing
         return growing
 
-    def _append(self, chunk: Chunk, growing: _Growing) -> None:
+    def _append(self, name: Name, chunk: Chunk, growing: _Growing) -> None:
         data = memoryview(chunk.data)[growing.size - chunk.at :]
+        growing.chunks += 1
         try:
             with disk_errors(self.folder):
                 _write_all(growing.file, data)
         except StorageError:
-            self._abandon(chunk.transfer)
+            self._abandon(name, "disk")
             raise
         growing.hasher.update(data)
         growing.size += len(data)
 
-    def _complete(self, transfer: bytes, growing: _Growing) -> None:
-        if growing.hasher.digest() != growing.weights.digest:
-            self._abandon(transfer)
-            raise DigestMismatch(f"the weights that arrived are not {growing.weights.digest}")
+    def _complete(self, name: Name, growing: _Growing) -> None:
+        transfer, weights = name[1], growing.weights
+        if growing.hasher.digest() != weights.digest:
+            self._abandon(name, "bad_digest")
+            raise DigestMismatch(f"the weights that arrived are not {weights.digest}")
         growing.file.close()
-        path = self.path(transfer, growing.weights)
+        path = self.path(transfer, weights)
         try:
             with disk_errors(path):
-                self.part(transfer.hex()).replace(path)
-        finally:
-            self._abandon(transfer)
+                growing.part.replace(path)
+        except StorageError:
+            self._abandon(name, "disk")
+            raise
+        del self._growing[name]
+        self._unclaimed.complete(name)
+        if self._claimed.get(transfer) != weights:
+            self._complete_unclaimed[transfer] = (weights, growing.chunks)
 
-    def _abandon(self, transfer: bytes) -> None:
-        growing = self._growing.pop(transfer, None)
+    def _abandon(self, name: Name, reason: str) -> None:
+        growing = self._growing.pop(name, None)
         if growing is not None:
             growing.file.close()
-            self.part(transfer.hex()).unlink(missing_ok=True)
+            growing.part.unlink(missing_ok=True)
+            self.refused(reason, growing.chunks)
+
+    def _drop_unclaimed(self, name: Name) -> None:
+        self._abandon(name, "unclaimed")
+        complete = self._complete_unclaimed.pop(name[1], None)
+        if complete is not None:
+            weights, count = complete
+            self.path(name[1], weights).unlink(missing_ok=True)
+            self.refused("unclaimed", count)
+
+    def _let_stay(self, transfer: bytes) -> None:
+        self._complete_unclaimed.pop(transfer, None)
+        self._unclaimed.remove(transfer)
+
+
+def _part_name(name: Name) -> str:
+    """Senders are named by the broker's operator, perhaps as no file can be."""
+    sender, transfer = name
+    return transfer.hex() + (
+        f"-from-{blake3.blake3(sender.encode()).hexdigest(length=8)}" if sender else ""
+    )
 
 
 def _write_all(file: BinaryIO, data: memoryview) -> None:

@@ -131,8 +131,10 @@ class Link:
 
     def _on_failed(self, _: SelectConnection, error: Exception) -> None:
         refused = refusals.login_refusal(error, user=self._settings.user)
+        refused = refused or refusals.certificate_refusal(error)
         state = LinkState.REFUSED if refused else LinkState.DOWN
-        self._user.on_change(state, refusals.describe(error), refused)
+        reason = str(refused) if refused else refusals.describe(error)
+        self._user.on_change(state, reason, refused)
         self._again()
 
     def _on_closed(self, _: SelectConnection, error: Exception) -> None:

@@ -15,7 +15,7 @@ from pika import BasicProperties, SelectConnection, spec
 from pika.frame import Method
 
 from tasuki.errors import Unroutable
-from tasuki.ports import Route
+from tasuki.ports import OnSent, Route
 from tasuki.transport.amqp import fastpath, refusals
 from tasuki.transport.amqp.connection import Link
 from tasuki.transport.amqp.publication import Outlet, Publication
@@ -34,9 +34,15 @@ class Publisher:
     """All publications of one transport; lives on its link's thread."""
 
     def __init__(
-        self, link: Link, settings: AmqpSettings, counters: Counters, on_change: OnChange
+        self,
+        link: Link,
+        settings: AmqpSettings,
+        counters: Counters,
+        on_change: OnChange,
+        on_sent: OnSent | None = None,
     ) -> None:
         self._link = link
+        self._on_sent = on_sent
         self._counters = counters
         self._on_change = on_change
         self._window = settings.window_bytes
@@ -229,6 +235,8 @@ class Publisher:
         size = sum(len(piece) for piece in body)
         fastpath.publish(outlet.channel, publication.route, self._properties(), body)
         self._note_sent(outlet, publication, size)
+        if self._on_sent is not None and publication.sent == len(publication.bodies):
+            self._on_sent(publication.route, body)
         return size
 
     def _note_sent(self, outlet: Outlet, publication: Publication, size: int) -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasuki.errors import BrokerUnreachable, NotPermitted, TransportError
-from tasuki.ports import Delivery, Frames, Handler, Route, Settlement
+from tasuki.ports import Delivery, Frames, Handler, OnSent, Route, Settlement
+from tasuki.transport.amqp import counting
 from tasuki.transport.amqp.connection import Link
 from tasuki.transport.amqp.consumer import Consumer
 from tasuki.transport.amqp.consumers import Consumers
@@ -30,6 +31,7 @@ class AmqpTransport:
 
     Args:
         on_state: told on the event loop when a connection changes, for the log.
+        on_sent: told on the publishing thread, of each publication's last body.
 
     One that was closed, or could not be opened, is done with: make another.
 
@@ -39,7 +41,13 @@ class AmqpTransport:
 
     is_durable = True
 
-    def __init__(self, settings: AmqpSettings, *, on_state: OnState | None = None) -> None:
+    def __init__(
+        self,
+        settings: AmqpSettings,
+        *,
+        on_state: OnState | None = None,
+        on_sent: OnSent | None = None,
+    ) -> None:
         self.settings = settings
         self.counters = Counters()
         self._on_state = on_state
@@ -47,7 +55,11 @@ class AmqpTransport:
         self._publishing = Link("publish", settings)
         self._consuming = Link("consume", settings)
         self._publisher = Publisher(
-            self._publishing, settings, self.counters, partial(self._changed, self._publishing)
+            self._publishing,
+            settings,
+            self.counters,
+            partial(self._changed, self._publishing),
+            on_sent,
         )
         self._consumers = Consumers(
             self._consuming, self.counters, partial(self._changed, self._consuming), self._deliver
@@ -67,9 +79,10 @@ class AmqpTransport:
             async with asyncio.timeout(self.settings.patience_s):
                 await asyncio.gather(*self._up.values())
         except TimeoutError:
+            reason = self._last_reason  # before our own goodbye is the last one
             await self._disconnect()
             where = f"{self.settings.host}:{self.settings.port}"
-            raise BrokerUnreachable(f"no broker at {where}: {self._last_reason}") from None
+            raise BrokerUnreachable(f"no broker at {where}: {reason}") from None
         except (NotPermitted, asyncio.CancelledError):
             await self._disconnect()
             raise
@@ -124,6 +137,20 @@ class AmqpTransport:
             self._consumers.cancel(consumer, lambda _: None)
             raise
         return subscription
+
+    async def count(self, queue: str) -> int:
+        loop = self._check_open()
+        answer: asyncio.Future[int] = loop.create_future()
+        counting.count(
+            self._consuming,
+            queue,
+            lambda found, error: self._post(partial(_answer, answer, found, error)),
+        )
+        try:
+            async with asyncio.timeout(self.settings.answer_s):
+                return await answer
+        except TimeoutError:
+            raise BrokerUnreachable(f"{queue} cannot be counted: {self._last_reason}") from None
 
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         self._consumers.settle(delivery, settlement)
@@ -209,3 +236,12 @@ def _resolve(result: _Result, error: Exception | None) -> None:
         result.set_result(None)
     else:
         result.set_exception(error)
+
+
+def _answer(answer: asyncio.Future[int], found: int, error: Exception | None) -> None:
+    if answer.done():
+        return
+    if error is None:
+        answer.set_result(found)
+    else:
+        answer.set_exception(error)

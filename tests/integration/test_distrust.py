@@ -1,0 +1,63 @@
+"""A peer's word is worth what the broker vouches for, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from support.relay import relay
+from support.simulation import TRAINERS
+from support.waiting import until
+from tasuki.core.model import TurnId
+from tasuki.core.report import SiteMeasured, TurnProgressed
+from tasuki.core.run import Status
+from tasuki.wire import names
+from tasuki.wire.chunks import ChunkedFile, transfer_id
+from tasuki_controller.service import Update
+from tasuki_site.model_files import write_initial
+
+ORDER = '["site-2", "site-1", "site-3"]'
+
+
+def test_forged_weights_for_the_very_turn_do_not_fail_it(tmp_path: Path) -> None:
+    """Bug: whoever sent wrong bytes under a transfer's name failed the turn that waited for it."""
+    forged = tmp_path / "forged"
+
+    async def run() -> None:
+        async with relay(tmp_path, {"order": ORDER, "attempts": 1, "rounds": 1}) as it:
+            first = write_initial("walk:make", forged, folder=TRAINERS, seed=7)
+            forged.write_bytes(bytes(first.size))
+            transfer = transfer_id(TurnId(run=it.run, term=1, round=0, hop=0), first)
+            evil = it.queues.connect("site-3")
+            with ChunkedFile(forged, transfer=transfer, weights=first) as chunks:
+                await evil.publish(names.to_weights("site-2"), chunks)
+            it.submit()
+            assert it.state.weights == first
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert state.term == 1
+
+    asyncio.run(run())
+
+
+def test_a_site_that_only_counts_does_not_keep_its_turn_alive(tmp_path: Path) -> None:
+    """Its series come all the time; its turn waits for weights that were lost."""
+
+    async def run() -> None:
+        failure = 'lease_s = 0.4\non_silent = "fail"'
+        async with relay(tmp_path, {"order": ORDER, "failure": failure}) as it:
+            it.queues.fault = lambda route, body: [] if route.exchange == names.WEIGHTS else [body]
+            await until(lambda: counted(it.updates) >= 3, what="every site has counted")
+            it.submit()
+            state = await it.until_over()
+            assert state.status is Status.FAILED
+            assert "site-2 was silent" in state.reason
+            assert not [u for u in it.updates if isinstance(u.what, TurnProgressed)]
+
+    asyncio.run(run())
+
+
+def counted(updates: Sequence[Update]) -> int:
+    """How many sites have sent their series."""
+    return len({u.what.site for u in updates if isinstance(u.what, SiteMeasured)})

@@ -1,0 +1,53 @@
+"""A hand-over does not poll: on its path every wait is for an event.
+
+Whoever adds a wait by the clock here has to say why it is none that a hand-over has to sit out.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ON_THE_PATH = (
+    *sorted((ROOT / "services/tasuki_site").glob("*.py")),
+    *sorted((ROOT / "shared/tasuki/transport").rglob("*.py")),
+    *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
+    *(
+        ROOT / f"services/tasuki_controller/{name}.py"
+        for name in ("service", "intake", "leases", "checkpoints")
+    ),
+)
+BY_THE_CLOCK = {"sleep", "wait_for", "timeout", "timeout_at", "settimeout"}
+KNOWN = {
+    "tasuki_site/service.py _beat_idly": "says that an idle site lives",
+    "tasuki_site/service.py _measure": "tells the site's numbers for metrics",
+    "tasuki_site/trainers.py close": "how long a trainer may take to end by itself",
+    "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
+    "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
+    "amqp/transport.py open": "how long to try to connect",
+    "amqp/transport.py close": "how long a service that ends waits for the broker",
+    "amqp/transport.py count": "how long the broker may take to answer",
+}
+
+
+def waits(path: Path) -> Iterator[str]:
+    """Each function that waits by the clock, as `folder/module.py function`."""
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+            if any(map(is_by_the_clock, calls)):
+                yield f"{path.parent.name}/{path.name} {function.name}"
+
+
+def is_by_the_clock(call: ast.Call) -> bool:
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    given = {keyword.arg for keyword in call.keywords}
+    return name in BY_THE_CLOCK or (name in {"get", "wait", "join"} and "timeout" in given)
+
+
+def test_whatever_waits_by_the_clock_is_no_step_of_a_hand_over() -> None:
+    found = {wait for path in ON_THE_PATH for wait in waits(path)}
+
+    assert set(KNOWN) == found
