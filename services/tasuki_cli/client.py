@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ class ControllerClient:
     not know the token, and otherwise the error that the controller had.
     """
 
-    def __init__(self, url: str, token_file: Path) -> None:
+    def __init__(self, url: str, token_file: Path, *, ca: Path | None = None) -> None:
         try:
             import httpx
         except ImportError as exc:
@@ -49,7 +50,12 @@ class ControllerClient:
             base_url=url,
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx.Timeout(SILENCE_S, read=300.0),
+            verify=_trusting(ca),
         )
+
+    def close(self) -> None:
+        """Let the connection go; a command just ends."""
+        self._http.close()
 
     def submit(self, text: str, weights: WeightsRef, path: Path) -> View:
         """Start a run from a run file's text and the weights in a file."""
@@ -64,6 +70,9 @@ class ControllerClient:
     def steer(self, run: str, what: str) -> View:
         """pause, resume or stop."""
         return self._ask("POST", f"/runs/{run}/{what}")
+
+    def add_site(self, run: str, site: str) -> View:
+        return self._ask("POST", f"/runs/{run}/sites/{site}")
 
     def runs(self) -> Sequence[View]:
         return self._ask("GET", "/runs")["runs"]  # type: ignore[no-any-return]  # JSON
@@ -158,6 +167,16 @@ def _wait_or_raise(exc: TransportError, deadline: float) -> None:
     if isinstance(exc, NotPermitted) or time.monotonic() > deadline:
         raise exc
     time.sleep(AGAIN_S)
+
+
+def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
+    """Whom to believe that he is the controller; True is httpx's own choice."""
+    if ca is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as exc:
+        raise SettingsError(f"--ca {ca} cannot be used: {exc}") from exc
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

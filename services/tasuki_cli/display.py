@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -11,7 +11,7 @@ from rich.text import Text
 
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
-from tasuki.core.run import RunState, Status, TurnFailed, TurnFinished
+from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
 from tasuki_controller.service import Update
 
 RECEIVED = "received_"
@@ -25,7 +25,6 @@ class RunDisplay:
         self._console = console
         self._state: RunState | None = None
         self._values: Mapping[str, float] = {}
-        self._records: list[TurnRecord] = []
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)
 
     def __enter__(self) -> RunDisplay:
@@ -38,19 +37,29 @@ class RunDisplay:
     def watch(self, update: Update) -> None:
         """Take in what happened."""
         if update.run is not None:
+            self._note(self._state, update.run)
             self._state = update.run
         match update.what:
             case TurnProgressed(values=values):
                 self._values = values
-            case TurnFinished(record=record) if not update.outcome:
+            case TurnFinished() if not update.outcome:
                 self._values = {}
-                self._records.append(record)
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
                 self.print(site, f"{error}: {detail}")
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
         self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+
+    def _note(self, before: RunState | None, state: RunState) -> None:
+        """What an operator must not miss stays above the display, where it does not scroll by."""
+        for skip in state.skipped[len(before.skipped) if before else 0 :]:
+            self.print(skip.site, f"skipped in round {skip.round + 1}: {skip.reason}")
+        is_new = before is None or (before.status, before.reason) != (state.status, state.reason)
+        if is_new and state.reason and state.status not in OVER:
+            self.print(state.plan.run, _standing(state))
+        elif before is not None and before.reason and not state.reason:
+            self.print(state.plan.run, "goes on")
 
     def _render(self) -> RenderableType:
         state = self._state
@@ -67,28 +76,40 @@ class RunDisplay:
     def _ring(self, state: RunState) -> Text:
         ring = Text("  ")
         first = max(0, min(state.hop - MOST_SITES // 2, len(state.itinerary) - MOST_SITES))
+        passed = {(skip.hop, skip.site) for skip in state.skipped if skip.round == state.round}
         for hop, site in list(enumerate(state.itinerary))[first : first + MOST_SITES]:
             holds = hop == state.hop and state.status is Status.RELAYING
-            mark = "●" if holds else "✓" if hop < state.hop else "○"
+            done = "✗" if (hop, site) in passed else "✓"
+            mark = "●" if holds else done if hop < state.hop else "○"
             ring.append(f"{mark} {site}", style="bold magenta" if holds else "dim")
             ring.append("  →  " if hop + 1 < len(state.itinerary) else "  ↺", style="dim")
         return ring
 
 
-def turns_table(records: list[TurnRecord], metric: str) -> Table:
+def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: str) -> Table:
     """Each turn: round, site, what was received, what was handed on, how long it took."""
     table = Table(box=None, header_style="bold")
     for name in ("round", "site", f"received {metric}", f"trained {metric}", "seconds"):
         table.add_column(name, justify="left" if name == "site" else "right")
-    for record in records:
-        table.add_row(
-            str(record.id.round + 1),
-            record.site,
-            _number(record.metrics.get(RECEIVED + metric)),
-            _number(record.metrics.get(metric)),
-            f"{record.seconds:.1f}",
-        )
+    rows = [((record.id.round, record.id.hop), _turn_row(record, metric)) for record in records]
+    rows += [((skip.round, skip.hop), _skip_row(skip)) for skip in skipped]
+    for _, row in sorted(rows):
+        table.add_row(*row)
     return table
+
+
+def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
+    received, trained = record.metrics.get(RECEIVED + metric), record.metrics.get(metric)
+    shown = (_number(received), _number(trained), f"{record.seconds:.1f}")
+    return (str(record.id.round + 1), record.site, *shown)
+
+
+def _skip_row(skip: Skip) -> tuple[str, ...]:
+    return (str(skip.round + 1), skip.site, "skipped", skip.reason, "-")
+
+
+def _standing(state: RunState) -> str:
+    return state.reason if state.status is Status.RELAYING else f"{state.status}: {state.reason}"
 
 
 def _shown(values: Mapping[str, float]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,16 @@ TokenFile = Annotated[
     typer.Option("--token-file", envvar="TASUKI_TOKEN_FILE", help="What the controller knows."),
 ]
 TOKEN_FILE = DATA / "token"
+Ca = Annotated[
+    Path | None,
+    typer.Option("--ca", envvar="TASUKI_CA", help="Trust these for an https:// controller."),
+]
+FAULTS = "TASUKI_FAULTS"  # `tasuki.testing.faults`: for tests, never in production
+
+
+class Role(StrEnum):
+    SITE = "site"
+    CONTROLLER = "controller"
 
 
 @app.command(epilog="Example: tasuki simulate examples/cifar10/run.toml --sites 5")
@@ -77,7 +88,8 @@ def site(
     from tasuki.settings.site import read_site
     from tasuki_site.process import run_site
 
-    raise typer.Exit(run_site(read_site(config, os.environ)))
+    settings = read_site(config, os.environ)
+    raise typer.Exit(run_site(settings, faults=os.environ.get(FAULTS)))
 
 
 @app.command(epilog="Example: tasuki controller --config controller.toml")
@@ -90,7 +102,8 @@ def controller(
     from tasuki.settings.controller import read_controller
     from tasuki_controller.process import run_controller
 
-    raise typer.Exit(run_controller(read_controller(config, os.environ)))
+    settings = read_controller(config, os.environ)
+    raise typer.Exit(run_controller(settings, faults=os.environ.get(FAULTS)))
 
 
 @app.command(epilog="Example: tasuki submit run.toml --wait")
@@ -99,47 +112,79 @@ def submit(
     wait: Annotated[bool, typer.Option("--wait", help="Show the run until it is over.")] = False,
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a run on a running controller."""
     from tasuki_cli import operate
 
-    client = _client(url, token_file)
+    client = _client(url, token_file, ca)
     raise typer.Exit(operate.submit(run_toml, client, wait=wait, as_json=as_json))
 
 
 @app.command(epilog="Example: tasuki watch cifar10")
 def watch(
-    run: RunName, url: Url = URL, token_file: TokenFile = TOKEN_FILE, as_json: AsJson = False
+    run: RunName,
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a run until it is over; the exit code says how it ended."""
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.watch(run, _client(url, token_file), as_json=as_json))
+    raise typer.Exit(operate.watch(run, _client(url, token_file, ca), as_json=as_json))
 
 
 @app.command(epilog="Example: tasuki pause cifar10")
 def pause(
-    run: RunName, url: Url = URL, token_file: TokenFile = TOKEN_FILE, as_json: AsJson = False
+    run: RunName,
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    as_json: AsJson = False,
 ) -> None:
     """Pause a run when its round ends."""
-    _steer(run, "pause", url, token_file, as_json=as_json)
+    _steer(run, "pause", url, token_file, ca, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki resume cifar10")
 def resume(
-    run: RunName, url: Url = URL, token_file: TokenFile = TOKEN_FILE, as_json: AsJson = False
+    run: RunName,
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    as_json: AsJson = False,
 ) -> None:
     """Go on with a paused run."""
-    _steer(run, "resume", url, token_file, as_json=as_json)
+    _steer(run, "resume", url, token_file, ca, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki stop cifar10")
 def stop(
-    run: RunName, url: Url = URL, token_file: TokenFile = TOKEN_FILE, as_json: AsJson = False
+    run: RunName,
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    as_json: AsJson = False,
 ) -> None:
     """End a run now; its checkpoints stay."""
-    _steer(run, "stop", url, token_file, as_json=as_json)
+    _steer(run, "stop", url, token_file, ca, as_json=as_json)
+
+
+@app.command(epilog="Example: tasuki add cifar10 site-4")
+def add(
+    run: RunName,
+    site: Annotated[str, typer.Argument(metavar="SITE", help="A site that is there.")],
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let one more site take part in a run, from its next round on."""
+    from tasuki_cli import operate
+
+    raise typer.Exit(operate.add_site(run, site, _client(url, token_file, ca), as_json=as_json))
 
 
 @app.command(epilog="Example: tasuki runs --data .tasuki")
@@ -147,12 +192,13 @@ def runs(
     data: Data = DATA,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """List the runs of a data folder, or of a running controller."""
     from tasuki_cli import records
 
-    records.show_runs(_archive(data, url, token_file), as_json=as_json)
+    records.show_runs(_archive(data, url, token_file, ca), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki ledger cifar10 --verify")
@@ -164,13 +210,14 @@ def ledger(
     data: Data = DATA,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what happened in a run, or prove that its record is whole."""
     from tasuki_cli import records
 
     show = records.verify if verify else records.show_ledger
-    show(run, _archive(data, url, token_file), as_json=as_json)
+    show(run, _archive(data, url, token_file, ca), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki export cifar10 -o model.safetensors")
@@ -180,12 +227,13 @@ def export(
     data: Data = DATA,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy a run's best checkpoint, or its latest, to a file of yours."""
     from tasuki_cli import records
 
-    records.export(run, output, _archive(data, url, token_file), as_json=as_json)
+    records.export(run, output, _archive(data, url, token_file, ca), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki provision federation.toml --out kits")
@@ -206,31 +254,62 @@ def provision(
     management: Annotated[
         str | None, typer.Option("--management", metavar="URL", help="Other than in the file.")
     ] = None,
+    reissue: Annotated[
+        str | None,
+        typer.Option("--reissue", metavar="NAME", help="New password and certificate for it."),
+    ] = None,
+    revoke: Annotated[
+        str | None, typer.Option("--revoke", metavar="SITE", help="Shut this site out.")
+    ] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option("--owner", metavar="UID[:GID]", help="Whose the kits are; 10001 for root."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make credentials and settings for every site, and the broker's definitions; add only."""
-    from tasuki_cli.provision import Admin, run_provision
+    """Make each site's kit and the broker's files; add only, unless told to renew or revoke."""
+    from tasuki_cli.provision import Admin, Changes, run_provision
 
     who = Admin(user=admin, password_file=admin_password_file, url=management) if apply else None
-    raise typer.Exit(run_provision(federation_toml, out=out, admin=who, as_json=as_json))
+    changes = Changes.from_options(reissue=reissue, revoke=revoke, owner=owner)
+    code = run_provision(federation_toml, out=out, admin=who, changes=changes, as_json=as_json)
+    raise typer.Exit(code)
 
 
-def _client(url: str, token_file: Path) -> ControllerClient:
+@app.command(epilog="Example: tasuki doctor --config site.toml")
+def doctor(
+    config: Annotated[
+        Path, typer.Option("--config", help="The settings of a site or of the controller.")
+    ] = Path("site.toml"),
+    role: Annotated[
+        Role | None, typer.Option("--as", help="Whose settings these are; they say it themselves.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find out what keeps a site or a controller from working, and say what to do about it."""
+    from tasuki_cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config, role=role, as_json=as_json))
+
+
+def _client(url: str, token_file: Path, ca: Path | None) -> ControllerClient:
     from tasuki_cli.client import ControllerClient
 
-    return ControllerClient(url, token_file)
+    return ControllerClient(url, token_file, ca=ca)
 
 
-def _archive(data: Path, url: str | None, token_file: Path) -> Archive:
+def _archive(data: Path, url: str | None, token_file: Path, ca: Path | None) -> Archive:
     from tasuki_cli.records import LocalArchive
 
-    return LocalArchive(data) if url is None else _client(url, token_file)
+    return LocalArchive(data) if url is None else _client(url, token_file, ca)
 
 
-def _steer(run: str, what: str, url: str, token_file: Path, *, as_json: bool) -> None:
+def _steer(
+    run: str, what: str, url: str, token_file: Path, ca: Path | None, *, as_json: bool
+) -> None:
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.steer(run, what, _client(url, token_file), as_json=as_json))
+    raise typer.Exit(operate.steer(run, what, _client(url, token_file, ca), as_json=as_json))
 
 
 def main() -> None:

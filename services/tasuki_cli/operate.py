@@ -14,10 +14,15 @@ from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki_cli.client import ControllerClient
-from tasuki_cli.display import RunDisplay
+from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_cli.records import print_json
+from tasuki_controller.views import load_history
 
 View = Mapping[str, Any]  # Any: JSON
+_NOT_ADDED = {
+    "takes_part_already": "it takes part already",
+    "order_is_a_list": "its order is a list of sites, and this one is not in it",
+}
 
 
 def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
@@ -52,7 +57,7 @@ def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
         for update in client.follow(run):
             display.watch(update)
     standing = client.outcome(run)
-    _show(standing, as_json=as_json)
+    _show_end(standing, as_json=as_json)
     return exit_code(standing)
 
 
@@ -61,6 +66,16 @@ def steer(run: str, what: str, client: ControllerClient, *, as_json: bool) -> in
     standing = client.steer(run, what)
     if standing["outcome"]:
         raise RunError(f"{run} is {standing['status']}: nothing to {what}")
+    _show(standing, as_json=as_json)
+    return 0
+
+
+def add_site(run: str, site: str, client: ControllerClient, *, as_json: bool) -> int:
+    """Let a site take part in a run from its next round on; an error if it cannot."""
+    standing = client.add_site(run, site)
+    if standing["outcome"]:
+        reason = _NOT_ADDED.get(standing["outcome"], f"the run is {standing['status']}")
+        raise RunError(f"{site} cannot be added to {run}: {reason}")
     _show(standing, as_json=as_json)
     return 0
 
@@ -77,12 +92,23 @@ def exit_code(standing: View) -> int:
     return RunFailed.exit_code
 
 
+def _show_end(standing: View, *, as_json: bool) -> None:
+    if as_json:
+        print_json({key: value for key, value in standing.items() if key != "history"})
+        return
+    records, skipped = load_history(standing)
+    table = turns_table(records, skipped, standing["best"] or "accuracy")
+    Console(highlight=False).print(table)
+    _show(standing, as_json=False)
+
+
 def _show(standing: View, *, as_json: bool) -> None:
     if as_json:
         print_json(standing)
         return
     console = Console(soft_wrap=True, highlight=False)
-    console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns")
+    skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
+    console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns{skipped}")
     if standing["reason"] and standing["status"] != "finished":
         console.print(f"reason: {standing['reason']}", style="red", markup=False)
     console.print(f"digest {standing['digest']}")

@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tasuki.wire.weights import verify_digest
 from tasuki_controller import views
+from tasuki_controller.account import ledger_rows
 from tasuki_controller.data_folder import DataFolder
 
 View = Mapping[str, Any]  # Any: JSON
@@ -44,7 +46,7 @@ class LocalArchive:
         return [views.run_row(state) for state in self._data.runs().values()]
 
     def rows(self, run: str) -> Sequence[View]:
-        return [views.ledger_row(row) for row in self._data.rows(run)]
+        return ledger_rows(self._data.rows(run))
 
     def verify(self, run: str) -> tuple[int, int]:
         return self._data.verify(run)
@@ -59,11 +61,13 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
     if as_json:
         print_json({"runs": list(rows)})
         return
-    table = Table("run", "status", "rounds", "turns", "skipped", "digest", box=None)
+    table = Table("run", "status", "rounds", "turns", "skipped", "digest", "reason", box=None)
     for row in rows:
+        # The reason is free text of a site's, not markup.
         table.add_row(
             *(str(row[key]) for key in ("run", "status", "rounds", "turns", "skipped")),
             str(row["digest"])[:23],
+            Text(str(row["reason"])),
         )
     Console().print(table)
 
@@ -74,10 +78,11 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
     if as_json:
         print_json({"run": run, "rows": list(rows)})
         return
-    table = Table("row", "at (UTC)", "what", "outcome", "hash", box=None)
+    table = Table("row", "at (UTC)", "what", "led to", "hash", box=None)
     for row in rows:
-        what, outcome, hash = str(row["what"]), str(row["outcome"]), str(row["hash"])
-        table.add_row(str(row["seq"]), str(row["at"]), what, outcome, hash[7:23])
+        led_to = Text("; ".join(row["led_to"]) or str(row["outcome"]))
+        hash = str(row["hash"])[7:23]
+        table.add_row(str(row["seq"]), str(row["at"]), str(row["what"]), led_to, hash)
     Console().print(table)
 
 

@@ -26,7 +26,8 @@ from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.service import Controller, ControllerService, Update
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial
-from tasuki_site.service import Site, SiteService
+from tasuki_site.service import SiteService
+from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.trainers import ChildTrainer, InProcessTrainer, Trainer, TrainerPool
 
@@ -188,11 +189,13 @@ class _Federation:
         return ControllerService(parts, watcher=self._watch)
 
     def _site(self, name: str) -> SiteService:
+        journal = Journal(self._journals, name)
+        journal.introduce()  # new as it is, the controller has given nothing out yet
         return SiteService(
             Site(
                 name=name,
                 transport=self._queues.connect(name),
-                journal=Journal(self._journals, name),
+                journal=journal,
                 spool=Spool(self._spool.folder),
                 trainers=TrainerPool(lambda _: self._trainer(name), limit=1),
                 clock=SystemClock(),

@@ -69,7 +69,8 @@ def _show(
     console: Console, simulation: Simulation, ended: Ended, records: list[TurnRecord]
 ) -> None:
     state = ended.state
-    console.print(turns_table(records, simulation.run_file.checkpoint.best or "accuracy"))
+    metric = simulation.run_file.checkpoint.best or "accuracy"
+    console.print(turns_table(records, state.skipped, metric))
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
     skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
     console.print(f"{line}{skipped}", highlight=False)

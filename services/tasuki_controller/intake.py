@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.errors import DigestMismatch, MessageError, StorageError
 from tasuki.ports import Delivery, Settlement, Transport
 from tasuki.wire import names
-from tasuki.wire.chunks import Chunk, decode_chunk
+from tasuki.wire.chunks import Chunk, check_known, decode_chunk
 from tasuki.wire.reading import Reading
 from tasuki.wire.spool import SUFFIX, Spool, disk_errors
 from tasuki.wire.weights import verify_digest
@@ -26,8 +27,16 @@ STREAM = names.weights_stream(CONTROLLER)
 class Intake:
     """Spools what arrives, and lets others wait for it."""
 
-    def __init__(self, transport: Transport, spool: Spool, *, patience_s: float) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        spool: Spool,
+        *,
+        patience_s: float,
+        refused: Callable[[str], None],
+    ) -> None:
         self._transport = transport
+        self._refused = refused
         self._spool = spool
         self._patience_s = patience_s
         self._arrived = asyncio.Event()
@@ -72,10 +81,14 @@ class Intake:
         self._arrived.set()
         try:
             chunk = decode_chunk(delivery.body)
-            is_complete = self._spool.add(chunk)
+            check_known(delivery)
+            is_complete = self._spool.add(chunk, sender=delivery.sender)
             self._note_position(delivery, chunk, is_complete=is_complete)
-        except (MessageError, DigestMismatch) as exc:
+        except DigestMismatch as exc:
+            log.warning("weights refused", queue=delivery.queue, reason=str(exc))
+        except MessageError as exc:
             log.warning("chunk refused", queue=delivery.queue, reason=str(exc))
+            self._refused(exc.reason)
         except StorageError as exc:
             # Whoever waits for weights ends the service with it; the chunk stays in its stream.
             self._error = exc
@@ -85,8 +98,9 @@ class Intake:
     def _note_position(self, delivery: Delivery, chunk: Chunk, *, is_complete: bool) -> None:
         if delivery.queue != STREAM or delivery.offset is None or not self._transport.is_durable:
             return
-        is_here = is_complete or self._spool.has(chunk.transfer, chunk.weights)
-        following = self._reading.note(chunk.transfer, delivery.offset, is_open=not is_here)
+        name = (delivery.sender, chunk.transfer)
+        is_open = self._spool.is_open(chunk.transfer, sender=delivery.sender)
+        following = self._reading.note(name, delivery.offset, is_open=is_open)
         if is_complete:
             part = self._spool.part("position")
             with disk_errors(part):

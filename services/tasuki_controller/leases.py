@@ -29,6 +29,13 @@ class Leases:
         if lease is not None and lease.id == id:
             self._start(id.run, lease)
 
+    def left_s(self, run: str) -> float | None:
+        """Until the run's lease runs out; None if it has none now."""
+        _, timer = self._running.get(run, (None, None))
+        if timer is None:
+            return None
+        return max(0.0, timer.when() - asyncio.get_running_loop().time())
+
     def close(self) -> None:
         for run in list(self._running):
             self._end(run)

@@ -5,29 +5,38 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+from pathlib import Path
 
 import structlog
 
 from tasuki.clock import SystemClock
+from tasuki.core.model import CONTROLLER
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import live
+from tasuki.moments import Moments
 from tasuki.observe import logs
-from tasuki.observe.metrics import ControllerMetrics
+from tasuki.observe.certificate import watched
+from tasuki.observe.controller import ControllerMetrics
+from tasuki.observe.metrics import Subject
 from tasuki.settings.broker import read_secret
 from tasuki.settings.controller import ControllerSettings
+from tasuki.testing.faults import listening
 from tasuki.transport.broker import BrokerConnection
+from tasuki.transport.handover import noting_turns
 from tasuki.wire.spool import Spool, disk_errors
-from tasuki_controller.api import Door, opened
+from tasuki.wire.unclaimed import Limits
 from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.dead_letters import counted
 from tasuki_controller.desk import Desk
 from tasuki_controller.service import Controller, ControllerService
+from tasuki_controller.serving import Door, opened
 from tasuki_controller.uploads import Uploads
 
 log = structlog.get_logger()
 
 
-def run_controller(settings: ControllerSettings) -> int:
-    """Serve until a signal; returns the exit code.
+def run_controller(settings: ControllerSettings, *, faults: str | None = None) -> int:
+    """Serve until a signal; returns the exit code. `faults`: a script, see `tasuki.testing`.
 
     Raises:
         TasukiError: why it could not start or go on.
@@ -35,7 +44,8 @@ def run_controller(settings: ControllerSettings) -> int:
     logs.configure(settings.log)
     folder = DataFolder(settings.folder)
     with folder.locked():
-        return asyncio.run(_run(settings, folder, _token(settings)))
+        moments = listening(faults, actor=CONTROLLER)
+        return asyncio.run(_run(settings, folder, _token(settings), moments))
 
 
 def _token(settings: ControllerSettings) -> str:
@@ -51,14 +61,25 @@ def _token(settings: ControllerSettings) -> str:
     return read_secret(path, what="the operators' token")
 
 
-async def _run(settings: ControllerSettings, folder: DataFolder, token: str) -> int:
-    connection = BrokerConnection(settings.broker)
+async def _run(
+    settings: ControllerSettings, folder: DataFolder, token: str, moments: Moments
+) -> int:
+    connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     ledger = SqliteLedger(folder.ledger_path)
     started = asyncio.Event()
+    metrics = ControllerMetrics(
+        Subject(
+            service=CONTROLLER,
+            counters=connection.transport.counters,
+            is_up=lambda: connection.is_up,
+            folder=folder.path,
+            certificate=settings.broker.cert,
+        )
+    )
     desk = Desk(
         ledger=ledger,
         uploads=Uploads(folder.path / "uploads"),
-        metrics=ControllerMetrics(connection.transport.counters, lambda: connection.is_up),
+        metrics=metrics,
         stream_bytes=settings.stream_bytes,
         sites=None if settings.sites is None else tuple(settings.sites),
     )
@@ -67,14 +88,15 @@ async def _run(settings: ControllerSettings, folder: DataFolder, token: str) -> 
             transport=connection.transport,
             ledger=ledger,
             runs=folder.runs_path,
-            spool=Spool(folder.path / "spool"),
+            spool=_spool(folder.path / "spool", settings, metrics),
             clock=SystemClock(),
             patience_s=settings.patience_s,
+            moments=moments,
         ),
         watcher=desk.watch,
     )
     desk.serve(service)
-    door = Door(desk, folder, token=token, is_ready=started.is_set)
+    door = Door(desk=desk, folder=folder, token=token, is_ready=started.is_set)
 
     def drain() -> bool:
         desk.close()
@@ -83,7 +105,21 @@ async def _run(settings: ControllerSettings, folder: DataFolder, token: str) -> 
 
     log.info("controller starts", broker=settings.broker.url, folder=str(folder.path))
     try:
-        async with opened(door, settings.http.host, settings.http.port):
+        async with (
+            opened(door, settings.http),
+            watched(settings.broker.cert),
+            counted(connection.transport, metrics.dead_letters, started),
+        ):
             return await live(service.run(started=started), drain=drain)
     finally:
         ledger.close()
+
+
+def _spool(folder: Path, settings: ControllerSettings, metrics: ControllerMetrics) -> Spool:
+    spool = Spool(
+        folder,
+        limits=Limits(size=settings.stream_bytes),
+        refused=lambda reason, count: metrics.refused("weights", reason, count=count),
+    )
+    spool.sweep()
+    return spool

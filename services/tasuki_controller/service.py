@@ -7,6 +7,7 @@ sites say) -> `_collect` (the round's weights) -> `_save` -> `_issue` again.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from tasuki.core.report import (
     Report,
     RoundDone,
     SiteBeat,
+    SiteMeasured,
     SiteStarted,
     TurnAbandoned,
     TurnDone,
@@ -33,6 +35,7 @@ from tasuki.core.report import (
 from tasuki.core.run import RunState
 from tasuki.errors import MessageError, RunExists, StorageError, UnknownRun, Unroutable
 from tasuki.ledger.sqlite import Pending, SqliteLedger
+from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.ports import Clock, Delivery, Settlement, Transport
 from tasuki.transport.handover import hand_over
 from tasuki.wire import names
@@ -47,6 +50,8 @@ from tasuki_controller.leases import Leases
 log = structlog.get_logger()
 
 REPORTS: tuple[type, ...] = get_args(Report)
+MOST_REFUSALS = 256
+"""Refused turns and results that go on a run's record: a flood of them must not fill the ledger."""
 TO_BE_DONE = (
     machine.IssueTurn,
     machine.Fence,
@@ -64,6 +69,14 @@ class Update:
     run: RunState | None
     what: object
     outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRefused:
+    """A message was dead-lettered, dropped or ignored."""
+
+    queue_kind: str
+    reason: str
 
 
 Watcher = Callable[[Update], None]
@@ -86,6 +99,7 @@ class Controller:
     clock: Clock
     patience_s: float = 10.0
     only: str | None = None
+    moments: Moments = UNWATCHED
 
 
 class ControllerService:
@@ -100,11 +114,15 @@ class ControllerService:
             if controller.only in {None, run}
         }
         self._intake = Intake(
-            controller.transport, controller.spool, patience_s=controller.patience_s
+            controller.transport,
+            controller.spool,
+            patience_s=controller.patience_s,
+            refused=partial(self._tell_refused, "weights"),
         )
         self._leases = Leases(lambda lease: self._soon(self._expire, lease))
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._anchors: dict[tuple[str, int], Anchor] = {}
+        self._refusals: Counter[str] = Counter()
         self._workers: list[asyncio.Task[None]] = []
         self._work: dict[str, asyncio.Queue[Pending]] = {}
         self._over: dict[str, asyncio.Event] = {}
@@ -115,6 +133,10 @@ class ControllerService:
     def runs(self) -> dict[str, RunState]:
         """Every run, as it stands now."""
         return dict(self._runs)
+
+    def lease_left_s(self, run: str) -> float | None:
+        """Until the holder of a run has been silent for too long; None if nobody is waited for."""
+        return self._leases.left_s(run)
 
     async def run(self, *, started: asyncio.Event) -> None:
         """Serve until `stop`. Sets `started` once runs can be submitted.
@@ -181,13 +203,14 @@ class ControllerService:
         before = self._runs[run]
         state, effects = machine.step(before, event)
         outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
-        if outcome and not _is_worth_recording(event, outcome):
+        if outcome and not (_is_worth_recording(event, outcome) and self._may_record_refusal(run)):
             return outcome
         lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
         row, pending = self._c.ledger.append(
             run, encode(event), at=self._c.clock.now(), outcome=outcome, effects=lasting
         )
         self._runs[run] = state
+        self._reach(Moment.LEDGER_APPENDED, run)
         for effect in effects:
             self._leases.apply(run, effect)
             if isinstance(effect, machine.SaveCheckpoint):
@@ -212,40 +235,55 @@ class ControllerService:
         try:
             report: Report = decode(delivery.body, REPORTS)
             _check_sender(report, delivery.sender)
-            self._hear(report.site)
-            self._take_in(report)
+            if not isinstance(report, SiteMeasured):
+                self._hear(report.site)
+            ignored = self._take_in(report)
         except MessageError as exc:
             log.warning("report refused", reason=str(exc), sender=delivery.sender)
+            self._tell_refused("reports", exc.reason)
             self._c.transport.settle(delivery, Settlement.DEAD)
             return
+        if ignored:
+            self._tell_refused("reports", ignored)
         self._c.transport.settle(delivery, Settlement.DONE)
 
-    def _take_in(self, report: Report) -> None:  # noqa: C901 - one table of all reports
+    def _tell_refused(self, queue_kind: str, reason: str) -> None:
+        refused = MessageRefused(queue_kind=queue_kind, reason=reason)
+        self._watch(Update(run=None, what=refused))
+
+    def _take_in(self, report: Report) -> str:
+        """Returns why it changed nothing, or ""."""
         match report:
-            case SiteStarted(site=site, fresh=True):
-                for run in [run for run, state in self._runs.items() if state.holder == site]:
-                    self.apply(run, machine.SiteForgot(site=site))
-            case SiteStarted() | SiteBeat():
+            case SiteStarted() | SiteBeat() | SiteMeasured():
                 self._watch(Update(run=None, what=report))
+                if isinstance(report, SiteStarted) and report.fresh:
+                    self._forget_turns_of(report.site)
             case TurnTaken():
                 self._catch_up(report)
-                self._renew(report)
+                return self._renew(report)
             case TurnProgressed():
-                self._renew(report)
+                return self._renew(report)
             case TurnDone(record=record):
-                self._apply_known(record.id.run, machine.TurnFinished(record=record))
+                return self._apply_known(record.id.run, machine.TurnFinished(record=record))
             case RoundDone():
-                self._catch_up(report)
+                return self._catch_up(report)
             case TurnAbandoned(id=id, site=site, returned=True):
-                self._apply_known(id.run, machine.TurnReturned(id=id, site=site))
+                return self._apply_known(id.run, machine.TurnReturned(id=id, site=site))
             case TurnAbandoned(id=id, site=site, error=error, detail=detail):
                 failed = machine.TurnFailed(id=id, site=site, error=error, detail=detail)
-                self._apply_known(id.run, failed)
+                return self._apply_known(id.run, failed)
             case TurnRefused(id=id, reason=reason):
                 self._record_refusal(id.run, report, reason)
+        return ""
 
-    def _catch_up(self, report: TurnTaken | RoundDone) -> None:
+    def _forget_turns_of(self, site: str) -> None:
+        for run in [run for run, state in self._runs.items() if state.holder == site]:
+            self.apply(run, machine.SiteForgot(site=site))
+
+    def _catch_up(self, report: TurnTaken | RoundDone) -> str:
         """A turn carries its round's results: take in those whose own report has not come yet.
+
+        Returns why the last of them changed nothing, or "".
 
         Raises:
             MessageError: they are no records, or come from a site that has no such turn.
@@ -254,29 +292,43 @@ class ControllerService:
         known = 0 if state is None else len(state.records)
         is_now = state is not None and (id.term, id.round) == (state.term, state.round)
         if state and is_now and state.itinerary[id.hop : id.hop + 1] != (report.site,):
-            raise MessageError(f"{report.site} has no turn at hop {id.hop}")
+            raise MessageError(f"{report.site} has no turn at hop {id.hop}", reason="wrong_site")
+        outcome = "unknown_run" if state is None else "duplicate"
         for record in [decode(encoded, TurnRecord) for encoded in report.history[known:]]:
-            self._apply_known(id.run, machine.TurnFinished(record=record))
+            outcome = self._apply_known(id.run, machine.TurnFinished(record=record))
+        return outcome
 
-    def _apply_known(self, run: str, event: machine.Event) -> None:
+    def _apply_known(self, run: str, event: machine.Event) -> str:
         """Sites may still talk of a run that this controller never had, or has no more."""
         if run in self._runs:
-            self.apply(run, event)
-        else:
-            log.warning("report of an unknown run", run=run)
+            self._reach(Moment.REPORT_RECEIVED, run)
+            return self.apply(run, event)
+        log.warning("report of an unknown run", run=run)
+        return "unknown_run"
 
-    def _renew(self, report: TurnTaken | TurnProgressed) -> None:
+    def _renew(self, report: TurnTaken | TurnProgressed) -> str:
         state = self._runs.get(report.id.run)
-        if state is not None and report.id == state.expected and report.site == state.holder:
+        ignored = _why_not_awaited(state, report)
+        if not ignored:
             self._leases.renew(report.id)
-        self._watch(Update(run=state, what=report))
+        if state is not None and ignored in {"stale_term", "run_over"}:
+            # It missed the fence: a control queue keeps nothing for a site that is away for long.
+            fence = FenceRaised(run=report.id.run, lane=report.id.lane, term=state.term)
+            self._tasks.create_task(self._control(fence, site=report.site))
+        self._watch(Update(run=state, what=report, outcome=ignored))
+        return ignored
 
     def _record_refusal(self, run: str, report: TurnRefused, reason: str) -> None:
-        if run in self._runs and reason not in {"duplicate", "stale_position"}:
+        is_news = run in self._runs and reason not in {"duplicate", "stale_position"}
+        if is_news and self._may_record_refusal(run):
             self._c.ledger.append(
                 run, encode(report), at=self._c.clock.now(), outcome=f"refused: {reason}"
             )
         self._watch(Update(run=self._runs.get(run), what=report, outcome=reason))
+
+    def _may_record_refusal(self, run: str) -> bool:
+        self._refusals[run] += 1
+        return self._refusals[run] <= MOST_REFUSALS
 
     def _hear(self, site: str) -> None:
         for run in [run for run, state in self._runs.items() if site in state.silent]:
@@ -324,6 +376,7 @@ class ControllerService:
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
                 self._save(pending.run, effect)
+                self._reach(Moment.CHECKPOINT_SAVED, pending.run)
             case machine.Conclude():
                 await self._control(RunEnded(run=pending.run))
                 self._conclude(pending.run)
@@ -345,7 +398,8 @@ class ControllerService:
             history=tuple(encode(record) for record in effect.records),
         )
         try:
-            await hand_over(self._c.transport, path, turn, to=turn.site)
+            await hand_over(self._c.transport, path, turn, to=turn.site, moments=self._c.moments)
+            self._c.moments.reach(Moment.CONFIRMED, turn.id)
         except Unroutable as exc:
             failed = machine.TurnFailed(
                 id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
@@ -355,6 +409,7 @@ class ControllerService:
     async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
         found = await self._obtain(run, weights, at)
         event = machine.WeightsLost if found is None else machine.WeightsArrived
+        self._reach(Moment.WEIGHTS_COLLECTED, run)
         self.apply(run, event(weights=weights))
 
     async def _obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
@@ -389,9 +444,13 @@ class ControllerService:
             self._c.spool.clear()
         self._over.setdefault(run, asyncio.Event()).set()
 
-    async def _control(self, message: FenceRaised | RunEnded) -> None:
+    async def _control(self, message: FenceRaised | RunEnded, *, site: str | None = None) -> None:
+        """Tell one site, or all."""
         with suppress(Unroutable):  # a federation that has no site yet
-            await self._c.transport.publish(names.to_control(), [(encode(message),)])
+            await self._c.transport.publish(names.to_control(site), [(encode(message),)])
+
+    def _reach(self, moment: Moment, run: str) -> None:
+        self._c.moments.reach(moment, self._runs[run].expected)
 
     def _checkpoints(self, run: str) -> Checkpoints:
         return Checkpoints(self._c.runs / run)
@@ -404,9 +463,27 @@ def _check_sender(report: Report, sender: str) -> None:
         MessageError: someone else does, or it tells of another site's turn as its own.
     """
     if sender != report.site:
-        raise MessageError(f"{sender or 'somebody'} reports in the name of {report.site}")
+        raise MessageError(
+            f"{sender or 'somebody'} reports in the name of {report.site}", reason="wrong_sender"
+        )
     if isinstance(report, TurnDone) and report.record.site != report.site:
-        raise MessageError(f"{report.site} reports a turn of {report.record.site}")
+        raise MessageError(
+            f"{report.site} reports a turn of {report.record.site}", reason="wrong_site"
+        )
+
+
+def _why_not_awaited(state: RunState | None, report: TurnTaken | TurnProgressed) -> str:
+    """Why a sign of life is not that of the turn that is out; "" if it is."""
+    if state is None:
+        return "unknown_run"
+    if state.status in machine.OVER:
+        return "run_over"
+    if report.id == state.expected:
+        return "" if report.site == state.holder else "wrong_site"
+    if report.id.term < state.term:
+        return "stale_term"
+    is_past = (report.id.round, report.id.hop) < (state.round, state.hop)
+    return "stale_position" if is_past else "not_awaited"
 
 
 def _is_worth_recording(event: machine.Event, outcome: str) -> bool:

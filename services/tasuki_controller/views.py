@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from tasuki.core.model import TurnRecord
-from tasuki.core.report import TurnProgressed, TurnRefused
-from tasuki.core.run import RunState, Status, TurnFailed, TurnFinished
+from tasuki.core.report import TurnProgressed
+from tasuki.core.run import RunState, Skip, Status, TurnFailed, TurnFinished
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
+from tasuki_controller.account import skips
 from tasuki_controller.checkpoints import mean_metrics
 from tasuki_controller.service import Update
 
@@ -48,6 +48,7 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Vie
         "rounds": len({record.id.round for record in records}),
         "turns": state.turns,
         "skipped": len(state.skipped),
+        "skips": skips(state.skipped),
         "digest": state.weights.digest,
         "metrics": mean_metrics(last),
         "wall_s": round(wall_s, 3),
@@ -55,24 +56,21 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Vie
 
 
 def standing(state: RunState, rows: list[Row]) -> View:
-    """The summary of a run that this controller has, with who holds the weights."""
-    wall_s = rows[-1].at - rows[0].at
+    """The summary of a run that this controller has, with who holds the weights and every turn."""
+    records = history.records(rows)
     return {
-        **summary(state, history.records(rows), wall_s=wall_s),
+        **summary(state, records, wall_s=rows[-1].at - rows[0].at),
         "holder": state.holder,
         "error": history.failure(rows) if state.status is Status.FAILED else None,
+        "best": state.plan.checkpoint.best,
+        "history": [_adapter(TurnRecord).dump_python(record, mode="json") for record in records],
     }
 
 
-def ledger_row(row: Row) -> View:
-    """One row, in words."""
-    return {
-        "seq": row.seq,
-        "at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="milliseconds"),
-        "what": _described(history.decode_event(row)),
-        "outcome": row.outcome,
-        "hash": row.hash,
-    }
+def load_history(view: Mapping[str, Any]) -> tuple[list[TurnRecord], list[Skip]]:  # Any: JSON
+    """The turns of a `standing`, accepted and skipped."""
+    records = [_adapter(TurnRecord).validate_python(record) for record in view["history"]]
+    return records, [_adapter(Skip).validate_python(skip) for skip in view["skips"]]
 
 
 def dump_update(update: Update) -> str:
@@ -98,14 +96,3 @@ def load_update(line: str) -> Update:
 @cache
 def _adapter(kind: type) -> TypeAdapter[Any]:  # Any: one adapter for each kind
     return TypeAdapter(kind)
-
-
-def _described(event: object) -> str:
-    match event:
-        case TurnFinished(record=record):
-            return f"{record.id}: {record.site} {record.received[:15]} -> {record.sent.digest[:15]}"
-        case TurnFailed(id=id, site=site, error=error):
-            return f"{id}: {site} failed with {error}"
-        case TurnRefused(id=id, site=site):
-            return f"{id}: refused by {site}"
-    return type(event).__name__

@@ -43,6 +43,8 @@ def _no_trainer(settings: SiteSettings) -> Step:
 
 
 def _device(wanted: str | None) -> Finding:
+    if wanted == "cpu":
+        return Finding(found="trains on cpu, as `device` says")
     found = _rehearse("device", folder=Path.cwd())
     best, torch, gpus = found["device"], found["torch"], found["gpus"]
     if not _is_there(wanted, best=best, gpus=len(gpus)):
@@ -52,7 +54,7 @@ def _device(wanted: str | None) -> Finding:
 
 
 def _is_there(wanted: str | None, *, best: str, gpus: int) -> bool:
-    if wanted in {None, "cpu", best}:
+    if wanted in {None, best}:
         return True
     kind, _, index = str(wanted).partition(":")
     return kind == best and index.isdecimal() and int(index) < max(gpus, 1)

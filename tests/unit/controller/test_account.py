@@ -1,0 +1,92 @@
+"""What an operator reads in a ledger is what its rows led to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from support.runs import FIRST, Relay, plan
+from tasuki.core import run
+from tasuki.core.model import OnSilent, Plan
+from tasuki.core.report import TurnRefused
+from tasuki.ledger.sqlite import Row
+from tasuki.wire.messages import encode
+from tasuki_controller.account import ledger_rows
+
+Rows = list[dict[str, Any]]  # Any: JSON
+
+
+def recorded(of: Plan, relay: Relay) -> list[Row]:
+    """The relay's history as rows."""
+    return [
+        Row(run="r", seq=seq, at=float(seq), event=encode(event), outcome="", hash="")
+        for seq, event in enumerate([of, FIRST, *relay.history], start=1)
+    ]
+
+
+def account(relay: Relay) -> Rows:
+    return ledger_rows(recorded(relay.plan, relay))
+
+
+def test_a_row_says_what_its_event_led_to() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=2, rounds=1))
+    relay.finish_turn()
+    relay.expire()
+    relay.expire()
+    told = [(row["event"], row["led_to"]) for row in account(relay)]
+    assert told == [
+        ("Plan", []),
+        ("WeightsRef", []),
+        ("RunSubmitted", ["issued to a, term 1, attempt 1"]),
+        ("TurnFinished", []),
+        ("LeaseExpired", ["b skipped: silent", "issued to c, term 2, attempt 1"]),
+        ("LeaseExpired", ["paused: 1 of at least 2 sites are there"]),
+    ]
+
+
+def test_a_row_names_its_turn_and_whose_it_was() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP))
+    relay.finish_turn()
+    relay.expire()
+    *_, finished, expired = account(relay)
+    where = {"lane": 0, "term": 1, "round": 0}
+    assert finished["turn"] == {**where, "hop": 0, "site": "a"}
+    assert expired["turn"] == {**where, "hop": 1, "site": "b"}
+    assert expired["what"] == "r/0 term 1 round 0 hop 1: lease of b ran out"
+    assert expired["skipped"] == [{"round": 0, "hop": 1, "site": "b", "reason": "silent"}]
+
+
+def test_another_attempt_and_the_end_are_told() -> None:
+    relay = Relay(plan(on_silent=OnSilent.RETRY, max_attempts=2))
+    relay.expire()
+    relay.expire()
+    *_, again, last = account(relay)
+    assert again["led_to"] == ["issued to a, term 2, attempt 2"]
+    assert last["led_to"] == ["failed: a was silent for 60 s (2 attempts)"]
+
+
+def test_a_site_that_is_waited_for_is_told_once() -> None:
+    relay = Relay(plan(on_silent=OnSilent.WAIT))
+    relay.expire()
+    relay(run.SiteHeard(site="a"))
+    *_, waits, heard = account(relay)
+    assert waits["led_to"] == ["waiting: a was silent for 60 s"]
+    assert (heard["what"], heard["led_to"]) == ("SiteHeard: a", [])
+
+
+def test_a_refused_result_has_its_reason_and_led_to_nothing() -> None:
+    relay = Relay()
+    refused = TurnRefused(id=relay.state.expected, site="b", reason="stale_term")
+    late = Row(
+        run="r", seq=4, at=4.0, event=encode(refused), outcome="refused: stale_term", hash=""
+    )
+    row = ledger_rows([*recorded(relay.plan, relay), late])[-1]
+    assert (row["outcome"], row["turn"]["site"]) == ("refused: stale_term", "b")
+    assert (row["led_to"], row["skipped"]) == ([], [])
+
+
+def test_rows_behind_one_that_cannot_be_replayed_are_shown_all_the_same() -> None:
+    relay = Relay()
+    rows = recorded(relay.plan, relay)
+    illegal = Row(run="r", seq=4, at=4.0, event=encode(run.RunSubmitted()), outcome="", hash="")
+    assert [row["event"] for row in ledger_rows([*rows, illegal])][-1] == "RunSubmitted"
+    assert run.Status.RELAYING is relay.state.status
