@@ -3,74 +3,74 @@
 from __future__ import annotations
 
 import itertools
-import os
+import json
+import re
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from safetensors.numpy import load_file
 
-from support.broker import Broker
-from support.federation import NO_TORCH, Federation, free_port
+from support.federation import Federation, free_port
 from support.plain import plain_loop
-from support.simulation import simulate, tasuki, write_run
+from support.simulation import simulate, tasuki
+from support.waiting import wait_until
 from tasuki import errors
 from tasuki.core.model import CONTROLLER
 
 ROUND = ["site-2", "site-1", "site-3"]
 FIXED = '["site-2", "site-1", "site-3"]'
 PLAIN = {
-    FIXED: ROUND,
-    '["site-1", "site-1", "site-3"]': ["site-1", "site-1", "site-3"],
-    '"fixed"': ["site-1", "site-2", "site-3"],
+    FIXED: [ROUND] * 5,
+    '["site-1", "site-1", "site-3"]': [["site-1", "site-1", "site-3"]] * 5,
+    '"fixed"': [["site-1", "site-2", "site-3"]] * 5,
 }
-
-
-@pytest.fixture(scope="module")
-def federation(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Federation]:
-    """One for all: every test has a run of its own and leaves everybody at work."""
-    folder, vhost = tmp_path_factory.mktemp("federation"), broker.vhost()
-    write_run(folder)
-    path = os.pathsep.join([str(NO_TORCH), os.environ.get("PYTHONPATH", "")])
-    with pytest.MonkeyPatch.context() as patch:
-        # Trainers that need no torch do not pay for it: a second of each process.
-        patch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
-        with Federation(folder, broker, vhost) as federation:
-            yield federation
-    broker.drop_vhost(vhost)
+RANDOM = ['"random"', '"random_without_same_in_a_row"']
 
 
 Write = Callable[..., Path]
-_names = (f"run-{number}" for number in itertools.count(1))
+Rows = list[dict[str, Any]]  # Any: JSON
 
 
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    """Writes a run file whose run has a name of its own."""
-
-    def write_named(**changes: object) -> Path:
-        path = write_run(tmp_path, **{"order": FIXED, **changes})
-        path.write_text(path.read_text().replace('name = "walk"', f'name = "{next(_names)}"'))
-        return path
-
-    return write_named
+def order_of(rows: Rows) -> list[list[str]]:
+    """Who trained in each round, as the ledger has it."""
+    rounds: dict[int, list[str]] = {}
+    for row in rows:
+        if (row["event"], row["outcome"]) == ("TurnFinished", ""):
+            rounds.setdefault(row["turn"]["round"], []).append(row["turn"]["site"])
+    return list(rounds.values())
 
 
+@pytest.mark.parametrize("order", [*PLAIN, *RANDOM])
 def test_every_order_gives_the_weights_of_a_plain_loop_and_of_a_simulation(
-    federation: Federation, write: Write
+    federation: Federation, write: Write, order: str
 ) -> None:
-    for order in (*PLAIN, '"random"', '"random_without_same_in_a_row"'):
-        run = write(order=order, rounds=2)
-        ended = federation.submit(run)
-        assert ended.code == 0, ended.err
-        assert ended.last["status"] == "finished"
-        assert ended.last["turns"] == 6
-        if order in PLAIN:
-            assert ended.last["digest"] == plain_loop([PLAIN[order]] * 2)
-        else:
-            assert ended.last["digest"] == simulate(run, "--in-process").last["digest"], order
+    run = write(order=order, rounds=5)
+    ended = federation.submit(run)
+    assert ended.code == 0, ended.err
+    assert (ended.last["status"], ended.last["turns"]) == ("finished", 15)
+    trained = order_of(federation.ledger(ended.last["run"]))
+    assert trained == PLAIN[order] if order in PLAIN else is_random(trained, order)
+    assert ended.last["digest"] == plain_loop(trained)
+
+    simulated = simulate(run, "--in-process")
+    assert simulated.code == 0, simulated.err
+    assert simulated.last["digest"] == ended.last["digest"]
+    alone = tasuki("ledger", ended.last["run"], "--data", run.parent / "data", "--json")
+    assert order_of(alone.last["rows"]) == trained
+
+
+def is_random(order: list[list[str]], policy: str) -> bool:
+    """Whether every round has every site, in an order that changes, as the policy says."""
+    all_there = all(sorted(round) == sorted(ROUND) for round in order)
+    changes = len({tuple(round) for round in order}) > 1
+    pairs = list(itertools.pairwise(order))
+    in_a_row = any(before[-1] == after[0] for before, after in pairs)
+    return all_there and changes and (policy == RANDOM[0] or not in_a_row)
 
 
 def test_the_record_can_be_read_verified_and_exported_over_http(
@@ -112,7 +112,7 @@ def test_services_say_how_they_are(federation: Federation) -> None:
         url = federation[name].url
         assert httpx.get(f"{url}/healthz").text == "alive\n"
         page = httpx.get(f"{url}/metrics").text
-        assert "tasuki_broker_up 1.0" in page
+        assert f'tasuki_broker_up{{service="{name}"}} 1.0' in page
         assert "tasuki_broker_reconnects_total" in page
         assert httpx.get(f"{url}/nothing").status_code == 404
 
@@ -142,12 +142,13 @@ def test_no_log_has_a_password(federation: Federation) -> None:
 
 
 def test_a_run_is_paused_resumed_and_stopped(federation: Federation, write: Write) -> None:
-    name = federation.ask("submit", write(rounds=3, pause_s=0.2)).last["run"]
+    name = federation.ask("submit", write(rounds=60, pause_s=0.2)).last["run"]
     assert federation.ask("pause", name).code == 0
     federation.await_status(name, "paused")
-    assert federation.get(f"/runs/{name}").json()["turns"] == 3
+    turns = federation.get(f"/runs/{name}").json()["turns"]
+    assert turns % 3 == 0  # whole rounds
     assert federation.ask("resume", name).code == 0
-    federation.await_turns(name, 4)
+    federation.await_turns(name, turns + 1)
     assert federation.ask("stop", name).code == 0
     watched = federation.ask("watch", name)
     assert watched.code == errors.RunStopped.exit_code
@@ -170,15 +171,25 @@ def test_a_killed_site_and_a_killed_controller_change_nothing(
     assert verified.code == 0, verified.err
 
 
-def test_a_round_is_completed_while_the_controller_is_away(
+def test_a_round_is_completed_while_the_controller_is_away_for_half_a_minute(
     federation: Federation, write: Write
 ) -> None:
-    run = federation.begin(write(rounds=2, pause_s=0.3))
-    federation.await_turns(run.name, 1)
+    waiting = federation.begin(write(rounds=2, pause_s=0.3))
+    run = waiting.name
+    federation.await_log("site-2", f"handed over .*{run}/0 term 1 round 0 hop 0")
     federation[CONTROLLER].kill()
-    federation.await_log("site-3", f"handed over .*{run.name}/0 term 1 round 0 hop 2")
+    killed_at = time.monotonic()
+    federation.await_log("site-3", f"handed over .*{run}/0 term 1 round 0 hop 2")
+    # What is promised is about these 30 s: there is nothing else to wait for.
+    wait_until(lambda: time.monotonic() - killed_at >= 30, what="30 s", within_s=40)
+    assert not federation.has_logged("site-2", f"turn taken .*{run}/0 .*round 1")
     federation[CONTROLLER].start()
-    assert run.finished()["digest"] == plain_loop([ROUND] * 2)
+    last = waiting.finished()
+    assert last["digest"] == plain_loop([ROUND] * 2)
+    rows = federation.ledger(run)
+    assert not [row for row in rows if row["event"] == "LeaseExpired"]
+    assert {row["turn"]["term"] for row in rows if row["turn"]} == {1, 2}  # one a round
+    assert federation.ask("ledger", run, "--verify").last["verified"] is True
 
 
 def test_who_is_asked_to_end_hands_its_turn_over_first(
@@ -194,14 +205,64 @@ def test_who_is_asked_to_end_hands_its_turn_over_first(
     assert run.finished()["digest"] == plain_loop([ROUND] * 2)
 
 
-def test_a_second_signal_ends_a_site_at_once_and_its_turn_is_trained_again(
-    federation: Federation, write: Write
+def test_a_second_signal_ends_a_site_and_its_trainer_at_once_and_its_turn_is_trained_again(
+    federation: Federation, write: Write, tmp_path: Path
 ) -> None:
-    run = federation.begin(write(rounds=1, pause_s=1.2))
-    federation.await_log("site-1", f"turn taken .*{run.name}/0")
+    run = federation.begin(write(rounds=1, params='stamps = 1\nhold = { site-1 = "go" }'))
+    wait_until(lambda: starts(tmp_path, site="site-1"), what="site-1 trains")
     site = federation["site-1"]
     site.signal(signal.SIGTERM)
     federation.await_log("site-1", "once more ends it at once", after=site.started_at)
     assert site.end(signal.SIGTERM) == 128 + signal.SIGTERM
+    (first,) = starts(tmp_path, site="site-1")
+    wait_until(lambda: not is_running(first["pid"]), what="its trainer has ended")
+    (tmp_path / "go").touch()
     site.start()
     assert run.finished()["digest"] == plain_loop([ROUND])
+    assert len(starts(tmp_path, site="site-1")) == 2
+    assert len(starts(tmp_path, site="site-3")) == 1
+
+
+def test_two_runs_at_a_time_share_the_sites_turn_by_turn_in_the_order_of_arrival(
+    federation: Federation, write: Write, tmp_path: Path
+) -> None:
+    other = '["site-3", "site-1", "site-2"]'
+    run_tomls = [
+        write(order=order, rounds=3, pause_s=0.2, params="stamps = 1") for order in (FIXED, other)
+    ]
+    begun = [federation.begin(run_toml) for run_toml in run_tomls]
+    digests = [run.finished()["digest"] for run in begun]
+    assert digests == [plain_loop([ROUND] * 3), plain_loop([["site-3", "site-1", "site-2"]] * 3)]
+    both_at_work = False
+    for site in ROUND:
+        turns = [stamp for stamp in read_stamps(tmp_path) if stamp["site"] == site]
+        assert [stamp["what"] for stamp in turns] == ["start", "end"] * 6
+        trained = [(stamp["run"], stamp["round"]) for stamp in turns if stamp["what"] == "start"]
+        assert trained == arrivals(federation, site, [run.name for run in begun])
+        changes = sum(before[0] != after[0] for before, after in itertools.pairwise(trained))
+        both_at_work = both_at_work or changes > 1
+    assert both_at_work
+
+
+def arrivals(federation: Federation, site: str, runs: list[str]) -> list[tuple[str, int]]:
+    """The turns of these runs (and their round) in the order in which a site took them."""
+    log = federation[site].log.read_text()
+    names = "|".join(map(re.escape, runs))
+    found = re.findall(rf"turn taken .*\b({names})/0 term \d+ round (\d+) hop", log)
+    return [(run, int(round)) for run, round in found]
+
+
+def read_stamps(folder: Path) -> Rows:
+    """What the trainers left, in the order of time."""
+    stamps = folder / "stamps"
+    return [json.loads(line) for line in stamps.read_text().splitlines()] if stamps.exists() else []
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process does anything; whoever adopted a dead one may be slow to bury it."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def starts(folder: Path, *, site: str) -> Rows:
+    return [s for s in read_stamps(folder) if (s["what"], s["site"]) == ("start", site)]

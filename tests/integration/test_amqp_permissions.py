@@ -40,13 +40,31 @@ def site_2(federation: BrokerFederation) -> Iterator[BlockingChannel]:
     connection.close()
 
 
+def ignore(*_: object) -> None:
+    """Takes a delivery that should never have come."""
+
+
+def read_stream(channel: BlockingChannel, stream: str) -> None:
+    channel.basic_qos(prefetch_count=1)
+    channel.basic_consume(stream, ignore, arguments={"x-stream-offset": "first"})
+
+
 FORBIDDEN: dict[str, Callable[[BlockingChannel], object]] = {
     "take from another's queue": lambda channel: channel.basic_get(TURNS_1),
+    "wait at another's queue": lambda channel: channel.basic_consume(TURNS_1, ignore),
+    "read another's stream": lambda channel: read_stream(channel, WEIGHTS_1),
+    "read the controller's stream": lambda channel: read_stream(
+        channel, names.weights_stream(CONTROLLER)
+    ),
+    "read another's control": lambda channel: channel.basic_get(names.control_queue("site-1")),
     "purge another's queue": lambda channel: channel.queue_purge(TURNS_1),
+    "purge another's stream": lambda channel: channel.queue_purge(WEIGHTS_1),
     "delete another's queue": lambda channel: channel.queue_delete(TURNS_1),
     "delete another's stream": lambda channel: channel.queue_delete(WEIGHTS_1),
     "delete its own queue": lambda channel: channel.queue_delete(names.turns_queue("site-2")),
+    "delete its own stream": lambda channel: channel.queue_delete(names.weights_stream("site-2")),
     "declare a queue": lambda channel: channel.queue_declare("tasuki.turns.site-3"),
+    "declare a queue of the broker's naming": lambda channel: channel.queue_declare(""),
     "declare an exchange": lambda channel: channel.exchange_declare("tasuki.mine"),
     "delete an exchange": lambda channel: channel.exchange_delete(names.TURNS),
     "bind its queue": lambda channel: channel.queue_bind(
@@ -69,10 +87,24 @@ def test_a_site_may_not(site_2: BlockingChannel, deed: str) -> None:
     assert caught.value.reply_code == REFUSED
 
 
-def test_a_site_may_not_publish_as_someone_else(site_2: BlockingChannel) -> None:
-    posing = pika.BasicProperties(user_id="site-1")
+def test_a_site_may_read_what_is_its_own(site_2: BlockingChannel) -> None:
+    """What is refused above is refused for whose it is, not for how it is asked."""
+    read_stream(site_2, names.weights_stream("site-2"))
+    site_2.basic_consume(names.turns_queue("site-2"), ignore)
+    assert site_2.is_open
+
+
+@pytest.mark.parametrize("user", ["site-1", CONTROLLER, "admin"])
+@pytest.mark.parametrize(
+    ("exchange", "key"),
+    [(names.TURNS, "site-1"), (names.WEIGHTS, "site-1"), (names.REPORTS, CONTROLLER)],
+)
+def test_a_site_may_not_publish_as_someone_else(
+    site_2: BlockingChannel, exchange: str, key: str, user: str
+) -> None:
+    posing = pika.BasicProperties(user_id=user)
     with pytest.raises(pika_errors.ChannelClosedByBroker, match="user_id"):
-        site_2.basic_publish(names.TURNS, "site-1", b"x", posing, mandatory=True)
+        site_2.basic_publish(exchange, key, b"x", posing, mandatory=True)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import pytest
 from support.broker import Broker
 from support.federation import free_port
 from support.simulation import TRAINERS
+from support.wiretap import channel
 from tasuki import errors
 from tasuki.core.model import CONTROLLER
 from tasuki.transport.topology import topology
@@ -189,19 +190,10 @@ def test_a_turn_that_waits_is_not_touched(patient: Patient, broker: Broker) -> N
         },
     )
     code, _ = patient.examine()
-    turns = broker.management.ask(
-        "POST",
-        "queues",
-        vhost,
-        names.turns_queue("site-1"),
-        "get",
-        body={"count": 1, "ackmode": "ack_requeue_false", "encoding": "auto"},
-    )
-    assert isinstance(turns, list)
-    assert (0, [("a turn", False)]) == (
-        code,
-        [(turn["payload"], turn["redelivered"]) for turn in turns],
-    )
+    with channel(broker, vhost) as reading:
+        method, _, body = next(reading.consume(names.turns_queue("site-1"), inactivity_timeout=20))
+        reading.cancel()
+    assert (0, b"a turn", False) == (code, body, method and method.redelivered)
 
 
 def test_a_device_that_is_not_there(patient: Patient) -> None:

@@ -30,6 +30,7 @@ from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpTransport
 from tasuki.transport.broker import BrokerConnection
 from tasuki.wire import names
+from tasuki_cli.doctor import run_doctor
 from tasuki_cli.provision import Admin, Changes, passwords
 from tasuki_cli.provision.certificates import Authority
 from tasuki_cli.provision.command import Report, provision
@@ -262,6 +263,52 @@ def test_reissue_disconnects_whoever_has_the_old_password(clinics: Clinics) -> N
         await connection.transport.close()
 
     run(scenario())
+
+
+def test_the_doctor_finds_a_kit_in_order(
+    clinics: Clinics, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checks = doctor(clinics.kit("site-1", name="examined"), capsys)
+    assert {"ok"} == {checks[name]["status"] for name in ("TLS", "certificate", "login")}
+    assert set() == {name for name in checks if checks[name]["status"] == "fail"}
+
+
+@pytest.mark.parametrize(("age_days", "says"), [(101, "has expired"), (-1, "is not valid before")])
+def test_the_doctor_reads_a_kits_certificate(
+    clinics: Clinics, capsys: pytest.CaptureFixture[str], age_days: int, says: str
+) -> None:
+    kit = clinics.kit("site-1", name=f"aged-{age_days}")
+    clinics.certify(kit, now=datetime.now(UTC) - timedelta(days=age_days))
+
+    checks = doctor(kit, capsys)
+
+    assert ("ok", "fail") == (checks["TLS"]["status"], checks["certificate"]["status"])
+    assert ("skipped", NotPermitted.exit_code) == (
+        checks["login"]["status"],
+        checks["certificate"]["exit_code"],
+    )
+    assert says in str(checks["certificate"]["found"])
+
+
+def test_the_doctor_is_told_whose_certificate_is_refused(
+    clinics: Clinics, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    kit = clinics.kit("site-1", name="foreign-to-the-doctor")
+    clinics.provision(out=tmp_path / "other")
+    for name in ("client.pem", "client.key"):
+        shutil.copy(tmp_path / "other/site-1" / name, kit / name)
+
+    checks = doctor(kit, capsys)
+
+    assert ("ok", "fail") == (checks["certificate"]["status"], checks["login"]["status"])
+    assert "authority that it does not know" in str(checks["login"]["found"])
+
+
+def doctor(kit: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]:
+    """What `tasuki doctor` finds, by the names of its checks."""
+    run_doctor(kit / "site.toml", as_json=True)
+    checks = json.loads(capsys.readouterr().out.splitlines()[-1])["checks"]
+    return {check["name"]: check for check in checks}
 
 
 def seen(broker: Broker, user: str) -> Callable[[], bool]:

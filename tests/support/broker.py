@@ -44,14 +44,18 @@ class Broker:
 
     Args:
         config: further lines of rabbitmq.conf, such as {"consumer_timeout": "20000"}.
+        advanced: all of advanced.config.
     """
 
-    def __init__(self, *, config: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, config: Mapping[str, str] | None = None, advanced: str | None = None
+    ) -> None:
         sbin = installed()
         if sbin is None:
             raise BrokerDied("RabbitMQ is not installed: apt-get install rabbitmq-server")
         self._sbin = sbin
         self._extra = dict(config or {})
+        self._advanced = advanced
         self._folder = Path(tempfile.mkdtemp(prefix="tasuki-rabbit-"))
         self._passwords = {_ADMIN: secrets.token_hex(8)}
         self._node: subprocess.Popen[bytes] | None = None
@@ -262,6 +266,8 @@ class Broker:
         }
         lines = [f"{key} = {value}\n" for key, value in settings.items()]
         (self._folder / "rabbitmq.conf").write_text("".join(lines))
+        if self._advanced is not None:
+            (self._folder / "advanced.config").write_text(self._advanced)
         (self._folder / "plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
 
     def _environment(self) -> dict[str, str]:
@@ -281,6 +287,7 @@ class Broker:
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
         }

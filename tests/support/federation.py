@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -22,6 +22,7 @@ from support.broker import Broker
 from support.simulation import Outcome, command, environment, tasuki
 from support.waiting import wait_until
 from tasuki.core.model import CONTROLLER
+from tasuki.core.run import OVER
 from tasuki.transport.topology import topology
 
 NO_TORCH = Path(__file__).parent / "no_torch"
@@ -33,6 +34,7 @@ folder = "data-{name}"
 [broker]
 url = "{url}"
 password_file = "{name}.password"
+{broker}
 [trainers.walk]
 run = "walk:{trainer}"
 [http]
@@ -45,6 +47,7 @@ sites = ["site-1", "site-2", "site-3"]
 [broker]
 url = "{url}"
 password_file = "controller.password"
+{broker}
 [http]
 port = {port}
 """
@@ -84,6 +87,13 @@ class Process:
         assert self.running is not None
         return self.running.wait(60)
 
+    def is_up(self) -> bool:
+        return self.running is not None and self.running.poll() is None
+
+    def metrics(self) -> str:
+        """Its page as Prometheus gets it."""
+        return httpx.get(f"{self.url}/metrics", timeout=10).raise_for_status().text
+
     def kill(self) -> None:
         if self.running is not None:
             self.running.kill()
@@ -101,37 +111,53 @@ class Process:
 
 @dataclass
 class Waiting:
-    """A `tasuki submit --wait` under way."""
+    """A `tasuki submit --wait` or `tasuki watch` under way."""
 
     name: str
     process: subprocess.Popen[str]
 
+    def ended(self) -> Outcome:
+        """How it ended, once it has."""
+        out, err = self.process.communicate(timeout=90)
+        return Outcome(self.process.returncode, out, err)
+
     def finished(self) -> dict[str, Any]:  # Any: JSON
         """What it ended with, once it has, and that is success."""
-        out, _ = self.process.communicate(timeout=90)
-        last: dict[str, Any] = json.loads(out.strip().splitlines()[-1])
-        assert self.process.returncode == 0, last
-        return last
+        ended = self.ended()
+        assert ended.code == 0, ended.out + ended.err
+        return ended.last
 
 
 @dataclass
 class Federation:
-    """Three sites and a controller in a folder that also has the run file and the trainers."""
+    """Three sites and a controller in a folder that also has the run file and the trainers.
+
+    Attributes:
+        ports: where a service finds the broker, if it is to go through a proxy.
+        broker_settings: further lines of a service's [broker].
+    """
 
     folder: Path
     broker: Broker
     vhost: str
     trainer: str = "train"
+    ports: Mapping[str, int] = field(default_factory=dict)
+    broker_settings: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
+    _operators: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self.broker.provision(self.vhost, topology(SITES))
         self.broker.sync()
-        for name in (CONTROLLER, *SITES):
-            self.processes[name] = self._process(name)
-            self.processes[name].start()
-        for process in self.processes.values():
-            process.await_ready()
+        try:
+            for name in (CONTROLLER, *SITES):
+                self.processes[name] = self._process(name)
+                self.processes[name].start()
+            for process in self.processes.values():
+                process.await_ready()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def __exit__(
@@ -140,17 +166,43 @@ class Federation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        for process in self.processes.values():
-            process.kill()
-            if kind is not None:
+        self.kill()
+        if kind is not None:
+            for process in self.processes.values():
                 sys.stdout.write(process.log.read_text()[-6000:])
 
     def __getitem__(self, name: str) -> Process:
         return self.processes[name]
 
+    def kill(self) -> None:
+        """Everybody, and whoever waits for them."""
+        for process in self.processes.values():
+            process.kill()
+        for operator in self._operators:
+            with operator:
+                operator.kill()
+
+    def tidy(self) -> None:
+        """What a test has left behind: runs that nobody waits for, services that are down."""
+        for process in self.processes.values():
+            if not process.is_up():
+                process.start()
+                process.await_ready()
+        for run in self.ask("runs").last["runs"]:
+            if run["status"] not in OVER:
+                self.ask("stop", run["run"])
+
     def ask(self, *words: str | Path) -> Outcome:
         """An operator's command."""
-        return tasuki(*words, *self._options(), "--json")
+        return self.tell(*words, "--json")
+
+    def tell(self, *words: str | Path) -> Outcome:
+        """The same for people."""
+        return tasuki(*words, *self._options())
+
+    def ledger(self, run: str) -> list[dict[str, Any]]:  # Any: JSON
+        rows: list[dict[str, Any]] = self.ask("ledger", run).last["rows"]
+        return rows
 
     def submit(self, run_toml: Path) -> Outcome:
         """Submit and wait until the run is over."""
@@ -158,9 +210,12 @@ class Federation:
 
     def begin(self, run_toml: Path) -> Waiting:
         """Submit, and leave the waiting to a process."""
-        words = command("submit", run_toml, "--wait", *self._options(), "--json")
-        waiting = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
-        return Waiting(tomllib.loads(run_toml.read_text())["name"], waiting)
+        name = tomllib.loads(run_toml.read_text())["name"]
+        return self._await(name, "submit", run_toml, "--wait", "--json")
+
+    def watch(self, run: str, *options: str) -> Waiting:
+        """Watch a run that was submitted."""
+        return self._await(run, "watch", run, *options)
 
     def get(self, path: str) -> httpx.Response:
         """Ask the controller as an operator; not while it is away."""
@@ -185,6 +240,24 @@ class Federation:
 
         wait_until(has_come, what=f"{run} is {status}", within_s=60)
 
+    def await_reason(self, run: str, pattern: str) -> None:
+        """Returns once the run says that it does not move, and why."""
+
+        def has_come() -> bool:
+            answer = self.get(f"/runs/{run}")
+            return answer.is_success and re.search(pattern, answer.json()["reason"]) is not None
+
+        wait_until(has_come, what=f"{run}: {pattern}", within_s=60)
+
+    def await_row(self, run: str, pattern: str) -> None:
+        """Returns once something in the run's ledger led to this."""
+
+        def has_come() -> bool:
+            rows = self.get(f"/runs/{run}/ledger").json()["rows"]
+            return any(re.search(pattern, told) for row in rows for told in row["led_to"])
+
+        wait_until(has_come, what=f"{run}: {pattern}", within_s=60)
+
     def await_log(self, name: str, pattern: str, *, after: int = 0) -> None:
         """Returns once a service has logged this."""
         what = f"{name}: {pattern}"
@@ -192,6 +265,17 @@ class Federation:
 
     def has_logged(self, name: str, pattern: str, *, after: int = 0) -> bool:
         return re.search(pattern, self[name].log.read_bytes()[after:].decode()) is not None
+
+    def _await(self, run: str, *words: str | Path) -> Waiting:
+        operator = subprocess.Popen(
+            command(*words, *self._options()),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._operators.append(operator)
+        return Waiting(run, operator)
 
     def _token(self) -> dict[str, str]:
         token = (self.folder / "data-controller/token").read_text().strip()
@@ -205,8 +289,10 @@ class Federation:
         port = free_port()
         text = CONTROLLER_TOML if name == CONTROLLER else SITE
         config = self.folder / f"{name}.toml"
-        url = f"amqp://{name}@{self.broker.host}:{self.broker.port}/{quote(self.vhost, safe='')}"
-        config.write_text(text.format(name=name, url=url, port=port, trainer=self.trainer))
+        broker_port = self.ports.get(name, self.broker.port)
+        url = f"amqp://{name}@{self.broker.host}:{broker_port}/{quote(self.vhost, safe='')}"
+        settings = {"trainer": self.trainer, "broker": self.broker_settings.get(name, "")}
+        config.write_text(text.format(name=name, url=url, port=port, **settings))
         (self.folder / f"{name}.password").write_text(self.broker.password(name) + "\n")
         kind = "controller" if name == CONTROLLER else "site"
         return Process(

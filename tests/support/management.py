@@ -66,6 +66,9 @@ class Management:
         """Create what a definitions document of one vhost lists."""
         self.ask("POST", "definitions", vhost, body=definitions)
 
+    def purge(self, vhost: str, queue: str) -> None:
+        self.ask("DELETE", "queues", vhost, queue, "contents")
+
     def queues(self, vhost: str) -> list[dict[str, object]]:
         answer = self.ask("GET", "queues", vhost)
         assert isinstance(answer, list)

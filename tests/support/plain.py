@@ -13,17 +13,18 @@ from safetensors.numpy import save
 
 from support.simulation import TRAINERS
 
-Order = Sequence[Sequence[str]]
-"""The sites of each round."""
+Order = Sequence[Sequence[str | None]]
+"""The sites of each round; None for a turn that was skipped."""
 
 
-def plain_loop(order: Order) -> str:
+def plain_loop(order: Order, *, make: str = "make") -> str:
     """The digest after these rounds of the random walk: a loop, numpy and two hashes."""
     walk = load_trainer("walk")
-    state = walk.make()
+    state = getattr(walk, make)()
     for round, sites in enumerate(order):
         for hop, site in enumerate(sites):
-            state = walk.walk(state, seed_of(round, hop, site))
+            if site is not None:
+                state = walk.walk(state, seed_of(round, hop, site))
     contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
     return f"blake3:{blake3(save(contiguous)).hexdigest()}"
 
@@ -38,6 +39,8 @@ def plain_torch_loop(order: Order) -> str:
     state = sgd.net().state_dict()
     for round, sites in enumerate(order):
         for hop, site in enumerate(sites):
+            if site is None:
+                continue
             torch.manual_seed(seed_of(round, hop, site))
             model = sgd.net()
             model.load_state_dict(state)

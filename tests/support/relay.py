@@ -21,7 +21,8 @@ from tasuki.wire.spool import Spool
 from tasuki_controller.service import Controller, ControllerService, Update
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial
-from tasuki_site.service import Site, SiteService
+from tasuki_site.service import SiteService
+from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.trainers import InProcessTrainer, TrainerPool
 
@@ -71,13 +72,15 @@ class Relay:
             task.result()
 
     def start_site(self, name: str) -> None:
-        journal = migrations.connect(self.folder / f"{name}.sqlite", migrations.JOURNAL)
+        database = migrations.connect(self.folder / f"{name}.sqlite", migrations.JOURNAL)
+        journal = Journal(database, name)
+        journal.introduce()
         source = Source(run="walk:train", folder=self.folder)
         service = SiteService(
             Site(
                 name=name,
                 transport=self.queues.connect(name),
-                journal=Journal(journal, name),
+                journal=journal,
                 spool=Spool(self.folder / "spool" / name),
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
                 clock=SystemClock(),

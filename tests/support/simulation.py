@@ -25,6 +25,7 @@ initial = "{initial}"
 [params]
 flag = "{flag}"
 pause_s = {pause_s}
+{params}
 [failure]
 max_attempts = {attempts}
 min_sites = {min_sites}
@@ -47,6 +48,7 @@ DEFAULTS: Mapping[str, Any] = {  # Any: whatever goes into the file
     "sites": 3,
     "trainer": "train",
     "top": "",
+    "params": "",
     "failure": "",
     "bottom": "",
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,31 @@ def walk(state: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     return {"w": state["w"] * np.float32(0.9) + noise, "n": state["n"] + 1}
 
 
+def stamp(turn: Turn, what: str) -> None:
+    """Leaves a line for the test, which reads when and how often each turn was trained."""
+    if not turn.params.get("stamps"):
+        return
+    named = {"run": turn.run, "site": turn.site, "round": turn.round, "hop": turn.hop}
+    line = {"what": what, **named, "term": turn.term, "at": time.monotonic(), "pid": os.getpid()}
+    with (Path(str(turn.params["flag"])) / "stamps").open("a") as stamps:
+        stamps.write(json.dumps(line) + "\n")
+
+
+def hold(turn: Turn) -> None:
+    """Goes on when the test says so: once there is the file that is named for this site."""
+    name = turn.params.get("hold", {}).get(turn.site)
+    while name and not (Path(str(turn.params["flag"])) / name).exists():
+        threading.Event().wait(0.02)
+
+
 def train(turn: Turn) -> Result:
+    stamp(turn, "start")
     state = walk(turn.weights("numpy"), turn.seed)
+    hold(turn)
     if pause := turn.params.get("pause_s"):
         threading.Event().wait(pause)  # a turn that takes its time, so that a fault can hit it
     turn.log(step=turn.round, loss=float(np.abs(state["w"]).mean()))
+    stamp(turn, "end")
     return turn.result(state, metrics={"accuracy": float(state["n"])}, samples=8)
 
 
