@@ -9,13 +9,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
 PYTEST_ARGS ?=
+# Megabytes of weights that `make bench` hands over; docs/benchmarks.md says what large ones need.
+MB ?= 0.25 100
 
 DEV := $(VENV)/.tasuki-dev
 DEMO := $(VENV)/.tasuki-demo
 # What `make dev` installed is enough for the demo too.
 TO_RUN := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 
-.PHONY: help dev lint check test wheel-check demo bench clean
+.PHONY: help dev lint check test compose-test wheel-check demo bench clean
 
 help:
 	@echo "make dev          a virtual environment with everything in it"
@@ -23,7 +25,8 @@ help:
 	@echo "make test         every suite, on a RabbitMQ of its own"
 	@echo "make wheel-check  build the wheel, install it bare, import it without torch"
 	@echo "make demo         three sites train a small network on this machine"
-	@echo "make bench        what a turn and a hand-over cost beyond training"
+	@echo "make bench        what a turn and a hand-over cost beyond training; MB='1000 3000' for larger"
+	@echo "make compose-test the drill of compose/ on a Docker engine, as root"
 	@echo "make clean        remove what these commands made; your runs in .tasuki stay"
 
 dev: $(DEV)
@@ -52,8 +55,12 @@ check: lint
 
 test: $(DEV)
 	@.ci/provide rabbitmq
+	@.ci/provide promtool
 	@.ci/provide fashion-mnist
 	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+compose-test: $(DEV)
+	PYTHONPATH=tests $(BIN)/python -m compose.drill
 
 wheel-check: $(DEV)
 	$(BIN)/python -m pytest tests/e2e/test_wheel.py $(PYTEST_ARGS)
@@ -68,6 +75,7 @@ bench: $(DEV)
 	@.ci/provide rabbitmq
 	$(BIN)/python benchmarks/overhead.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/transport.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/handoff.py --mb $(MB)
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """How long a hand-over takes: chunks into the next site's stream, then the turn into its queue.
 
-    PYTHONPATH=shared:tests python benchmarks/transport.py [--gigabyte] [--rounds N]
+    PYTHONPATH=tests python benchmarks/transport.py [--gigabyte] [--rounds N]
 
 From the first byte sent until all is confirmed to the sender and delivered to the receiver, which
 is a process of its own. Compared with the same bytes over loopback TCP through a relay ("two-leg",
@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ from support.broker import Broker
 from support.transports import opened
 from tasuki.ports import Delivery, Frames, Settlement
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport
-from tasuki.transport.topology import topology
+from tasuki.transport.topology import Sizes, topology
 from tasuki.wire import names
 
 SITE = "site-1"
@@ -245,7 +245,8 @@ async def send_stock(size: int, url: str, stack: AsyncExitStack) -> Timed:
     connection = stack.enter_context(pika.BlockingConnection(pika.URLParameters(url)))
     channel = connection.channel()
     channel.confirm_delivery()
-    bodies = [bytes(body) for body in chunks(size)]
+    same = bytes(CHUNK)  # stock pika takes nothing but bytes, and a copy of all would be gigabytes
+    bodies = [same[: len(body)] for body in chunks(size)]
     durable = pika.BasicProperties(delivery_mode=2)
 
     async def once() -> float:
@@ -281,35 +282,44 @@ def send_ours(*, is_fast: bool) -> Sender:
 
 FLOOR = "two-leg loopback TCP"
 RAW = "AMQP frames, no library"
+STOCK = "stock pika, one by one"
 SENDERS: dict[str, Sender] = {
     FLOOR: send_tcp,
     RAW: send_raw,
-    "stock pika, one by one": send_stock,
+    STOCK: send_stock,
     "AmqpTransport, not fast": send_ours(is_fast=False),
     "AmqpTransport": send_ours(is_fast=True),
 }
 
 
-async def measure(broker: Broker, size: int, rounds: int) -> dict[str, list[float]]:
+async def measure(
+    broker: Broker,
+    size: int,
+    rounds: int,
+    *,
+    wanted: Collection[str] = tuple(SENDERS),
+    warm_up: int = WARM_UP,
+) -> dict[str, list[float]]:
     """Times of each subject, which take turns so that the machine's moods are shared.
 
     In between, the kernel writes out what the broker has left in its page cache: hand-overs are
     minutes apart, and without this everything after the first gigabyte measures the disk.
     """
-    times: dict[str, list[float]] = {subject: [] for subject in SENDERS}
+    times: dict[str, list[float]] = {subject: [] for subject in wanted}
+    sizes = Sizes(stream_bytes=3 * size + 10**8)
     async with AsyncExitStack() as stack:
         subjects = {}
-        for subject, start in SENDERS.items():
+        for subject in wanted:
             vhost = broker.vhost()
-            broker.provision(vhost, topology([SITE]))
+            broker.provision(vhost, topology([SITE], sizes=sizes))
             stack.callback(broker.drop_vhost, vhost)
-            subjects[subject] = await start(size, broker.url(SITE, vhost), stack)
-        for _ in range(rounds + WARM_UP):
+            subjects[subject] = await SENDERS[subject](size, broker.url(SITE, vhost), stack)
+        for _ in range(rounds + warm_up):
             for subject, once in subjects.items():
                 times[subject].append(await once())
                 if size > SYNC_ABOVE:
                     os.sync()
-    return {subject: sorted(of_one[WARM_UP:]) for subject, of_one in times.items()}
+    return {subject: sorted(of_one[warm_up:]) for subject, of_one in times.items()}
 
 
 def summary(times: list[float]) -> dict[str, float]:
