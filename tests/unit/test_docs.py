@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
 PROTOCOL = (ROOT / "docs/protocol.md").read_text()
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+    page
+    for folder in (".", "docs/**", "examples/**", "compose/**")
+    for page in ROOT.glob(f"{folder}/*.md")
 )
 ERRORS = sorted(
     (

@@ -1,0 +1,93 @@
+"""What the drill's steps share: the stack, its runs, and the voice that tells of them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from compose.engine import JSON, Runs, Stack, free_ports
+from support.waiting import wait_until
+
+PROJECT = "tasuki-drill"
+DOORS = ("BROKER", "MANAGEMENT", "CONTROLLER", "PROMETHEUS", "GRAFANA")
+ROUNDS, EPOCHS = 3, 60  # of the runs whose weights have to be the same in the end
+RUN = """\
+name = "{name}"
+rounds = {rounds}
+order = "random_without_same_in_a_row"
+seed = 11
+trainer = "digits"
+[weights]
+initial = "net:Net"
+[params]
+epochs = {epochs}
+lr = 0.0005
+shards = 4
+[failure]
+lease_s = {lease_s}
+on_silent = "{on_silent}"
+min_sites = 2
+"""
+
+
+class Field:
+    """One drill, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stack = Stack(PROJECT, dict(zip(DOORS, free_ports(), strict=False)))
+        self.runs = Runs(self.stack, folder)
+        self._began = time.monotonic()
+
+    def say(self, line: str) -> None:
+        print(f"[{time.monotonic() - self._began:6.1f} s] {line}", flush=True)  # noqa: T201
+
+    def submit(
+        self, run: str, *, rounds: int, epochs: int, on_silent: str = "skip", lease_s: float = 20
+    ) -> None:
+        text = RUN.format(
+            name=run, rounds=rounds, epochs=epochs, on_silent=on_silent, lease_s=lease_s
+        )
+        self.runs.submit(run, text)
+
+    def is_over(self, run: str) -> JSON:
+        """How it ended, or None."""
+        standing = self.runs.standing(run)
+        return standing if standing["status"] in {"finished", "failed", "stopped"} else None
+
+    def await_finish(self, run: str, *, within_s: float = 600) -> None:
+        """A run finishes, and its ledger is whole."""
+        standing = wait_until(
+            lambda: self.is_over(run), what=f"run {run} is over", within_s=within_s, poll_s=1
+        )
+        assert standing["status"] == "finished", standing
+        verified = self.runs.verify(run)
+        assert verified["verified"], verified
+        metrics = standing["metrics"]
+        self.say(
+            f"run {run} finished: {standing['rounds']} rounds, {standing['turns']} turns, "
+            f"{standing['skipped']} skipped, ledger of {verified['rows']} rows verified; accuracy "
+            f"in the last round {metrics['received_accuracy']:.1%} received, "
+            f"{metrics['accuracy']:.1%} trained"
+        )
+
+    def await_healthy(self, service: str, *, within_s: float = 180) -> None:
+        wait_until(
+            lambda: self.stack.standing(service) == "healthy",
+            what=f"{service} is healthy",
+            within_s=within_s,
+            poll_s=1,
+        )
+
+    def kill(self, service: str) -> None:
+        """Kill it from the host, and wait until the engine has started it again."""
+        before = self.stack.restarts(service)
+        self.stack.kill(service)
+        self.say(f"{service} was killed from the host")
+        wait_until(
+            lambda: self.stack.restarts(service) > before,
+            what=f"{service} is started again",
+            within_s=60,
+            poll_s=0.5,
+        )
+        self.await_healthy(service)
