@@ -16,7 +16,7 @@ from tasuki.errors import NotPermitted, SettingsError, TasukiError, TransportErr
 from tasuki.settings.broker import read_secret
 from tasuki.wire.spool import disk_errors
 from tasuki_controller import views
-from tasuki_controller.service import Update
+from tasuki_controller.controller import Update
 
 if TYPE_CHECKING:
     import httpx

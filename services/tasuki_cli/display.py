@@ -12,7 +12,7 @@ from rich.text import Text
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
-from tasuki_controller.service import Update
+from tasuki_controller.controller import Update
 
 RECEIVED = "received_"
 MOST_SITES = 12

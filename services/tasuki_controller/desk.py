@@ -16,7 +16,8 @@ from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
-from tasuki_controller.service import ControllerService, MessageRefused, Update
+from tasuki_controller.controller import MessageRefused, Update
+from tasuki_controller.service import ControllerService
 from tasuki_controller.uploads import Uploads
 
 HEARD_S = 60.0

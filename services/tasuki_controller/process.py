@@ -25,10 +25,11 @@ from tasuki.transport.broker import BrokerConnection
 from tasuki.transport.handover import noting_turns
 from tasuki.wire.spool import Spool, disk_errors
 from tasuki.wire.unclaimed import Limits
+from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.dead_letters import counted
 from tasuki_controller.desk import Desk
-from tasuki_controller.service import Controller, ControllerService
+from tasuki_controller.service import ControllerService
 from tasuki_controller.serving import Door, opened
 from tasuki_controller.uploads import Uploads
 

@@ -1,7 +1,7 @@
 """The controller's service: feeds each run's machine with what happens, and does what it decides.
 
 Follow a round: `submit` -> `_issue` (weights and turn to the first site) -> `_on_report` (what
-sites say) -> `_collect` (the round's weights) -> `_save` -> `_issue` again.
+sites say) -> `_collect` (the round's weights) -> `Shelf.save` -> `_issue` again.
 """
 
 from __future__ import annotations
@@ -10,10 +10,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import get_args
 
 import structlog
 
@@ -33,25 +31,29 @@ from tasuki.core.report import (
     TurnTaken,
 )
 from tasuki.core.run import RunState
-from tasuki.errors import MessageError, RunExists, StorageError, UnknownRun, Unroutable
-from tasuki.ledger.sqlite import Pending, SqliteLedger
-from tasuki.moments import UNWATCHED, Moment, Moments
-from tasuki.ports import Clock, Delivery, Settlement, Transport
+from tasuki.errors import MessageError, RunExists, UnknownRun, Unroutable
+from tasuki.ledger.sqlite import Pending
+from tasuki.moments import Moment
+from tasuki.ports import Delivery, Settlement
 from tasuki.transport.handover import hand_over
 from tasuki.wire import names
 from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
-from tasuki.wire.spool import Spool
 from tasuki_controller import history
-from tasuki_controller.checkpoints import Anchor, Checkpoints, document
+from tasuki_controller.controller import Controller, MessageRefused, Update, Watcher
+from tasuki_controller.hearing import (
+    MOST_REFUSALS,
+    REPORTS,
+    check_sender,
+    is_worth_recording,
+    why_not_awaited,
+)
 from tasuki_controller.intake import Intake
 from tasuki_controller.leases import Leases
+from tasuki_controller.shelf import Shelf
 
 log = structlog.get_logger()
 
-REPORTS: tuple[type, ...] = get_args(Report)
-MOST_REFUSALS = 256
-"""Refused turns and results that go on a run's record: a flood of them must not fill the ledger."""
 TO_BE_DONE = (
     machine.IssueTurn,
     machine.Fence,
@@ -60,46 +62,6 @@ TO_BE_DONE = (
     machine.Conclude,
 )
 """Effects that must survive a crash: they go through the ledger's outbox."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """Something that an onlooker may want to show: a report, an event, and the run after it."""
-
-    run: RunState | None
-    what: object
-    outcome: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageRefused:
-    """A message was dead-lettered, dropped or ignored."""
-
-    queue_kind: str
-    reason: str
-
-
-Watcher = Callable[[Update], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Controller:
-    """What a controller is made of.
-
-    Attributes:
-        runs: the folder of all runs' checkpoints.
-        patience_s: how long weights that should be coming may stand still.
-        only: leave every other run of the ledger alone.
-    """
-
-    transport: Transport
-    ledger: SqliteLedger
-    runs: Path
-    spool: Spool
-    clock: Clock
-    patience_s: float = 10.0
-    only: str | None = None
-    moments: Moments = UNWATCHED
 
 
 class ControllerService:
@@ -119,9 +81,9 @@ class ControllerService:
             patience_s=controller.patience_s,
             refused=partial(self._tell_refused, "weights"),
         )
+        self._shelf = Shelf(controller, self._intake)
         self._leases = Leases(lambda lease: self._soon(self._expire, lease))
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
-        self._anchors: dict[tuple[str, int], Anchor] = {}
         self._refusals: Counter[str] = Counter()
         self._workers: list[asyncio.Task[None]] = []
         self._work: dict[str, asyncio.Queue[Pending]] = {}
@@ -189,7 +151,7 @@ class ControllerService:
             ledger.append(plan.run, encode(first), at=now)
         self._runs[plan.run] = machine.submitted(plan, ref)
         # The file first: with the event, turns may be issued from it.
-        self._keep_first(plan, weights, ref)
+        self._shelf.keep_first(plan, weights, ref)
         self.apply(plan.run, machine.RunSubmitted())
 
     def apply(self, run: str, event: machine.Event) -> str:
@@ -203,7 +165,7 @@ class ControllerService:
         before = self._runs[run]
         state, effects = machine.step(before, event)
         outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
-        if outcome and not (_is_worth_recording(event, outcome) and self._may_record_refusal(run)):
+        if outcome and not (is_worth_recording(event, outcome) and self._may_record_refusal(run)):
             return outcome
         lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
         row, pending = self._c.ledger.append(
@@ -214,7 +176,7 @@ class ControllerService:
         for effect in effects:
             self._leases.apply(run, effect)
             if isinstance(effect, machine.SaveCheckpoint):
-                self._anchors[run, effect.round] = Anchor(seq=row.seq, hash=row.hash)
+                self._shelf.anchor(run, effect, row)
         for each in pending:
             self._queue(run).put_nowait(each)
         if state.turns > before.turns and not self._c.transport.is_durable:
@@ -234,7 +196,7 @@ class ControllerService:
     def _on_report(self, delivery: Delivery) -> None:
         try:
             report: Report = decode(delivery.body, REPORTS)
-            _check_sender(report, delivery.sender)
+            check_sender(report, delivery.sender)
             if not isinstance(report, SiteMeasured):
                 self._hear(report.site)
             ignored = self._take_in(report)
@@ -308,7 +270,7 @@ class ControllerService:
 
     def _renew(self, report: TurnTaken | TurnProgressed) -> str:
         state = self._runs.get(report.id.run)
-        ignored = _why_not_awaited(state, report)
+        ignored = why_not_awaited(state, report)
         if not ignored:
             self._leases.renew(report.id)
         if state is not None and ignored in {"stale_term", "run_over"}:
@@ -375,7 +337,7 @@ class ControllerService:
             case machine.CollectWeights(weights=weights, at=at):
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
-                self._save(pending.run, effect)
+                self._shelf.save(self._runs[pending.run].plan, effect)
                 self._reach(Moment.CHECKPOINT_SAVED, pending.run)
             case machine.Conclude():
                 await self._control(RunEnded(run=pending.run))
@@ -386,7 +348,7 @@ class ControllerService:
         state = self._runs[effect.id.run]
         if effect.id != state.expected:
             return
-        path = await self._obtain(effect.id.run, effect.weights, effect.at)
+        path = await self._shelf.obtain(effect.id.run, effect.weights, effect.at)
         if path is None:
             self.apply(effect.id.run, machine.WeightsLost(weights=effect.weights))
             return
@@ -407,37 +369,10 @@ class ControllerService:
             self.apply(turn.id.run, failed)
 
     async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
-        found = await self._obtain(run, weights, at)
+        found = await self._shelf.obtain(run, weights, at)
         event = machine.WeightsLost if found is None else machine.WeightsArrived
         self._reach(Moment.WEIGHTS_COLLECTED, run)
         self.apply(run, event(weights=weights))
-
-    async def _obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
-        """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
-        kept = self._checkpoints(run).find(weights) or self._c.spool.find(weights)
-        return kept or await self._intake.obtain(weights, at)
-
-    def _save(self, run: str, effect: machine.SaveCheckpoint) -> None:
-        plan, number = self._runs[run].plan, effect.round + 1
-        if anchor := self._anchors.pop((run, effect.round), None):
-            content = document(plan, number, effect.weights, effect.records, anchor)
-        else:
-            # Decided before a restart: the ledger knows by which row.
-            content = history.documents(list(self._c.ledger.rows(run)))[number]
-        source = self._checkpoints(run).find(effect.weights) or self._c.spool.find(effect.weights)
-        if source is None:
-            # Collected before the event that led here; only someone else can have removed it.
-            raise StorageError(f"the weights of round {number} are gone from the spool")
-        self._checkpoints(run).save(source, content, plan.checkpoint)
-        self._intake.discard(effect.weights)
-
-    def _keep_first(self, plan: Plan, weights: Path, ref: WeightsRef) -> None:
-        seq, previous = self._c.ledger.head(plan.run)
-        self._checkpoints(plan.run).save(
-            weights,
-            document(plan, 0, ref, (), Anchor(seq=seq, hash=previous)),
-            plan.checkpoint,
-        )
 
     def _conclude(self, run: str) -> None:
         if all(state.status in machine.OVER for state in self._runs.values()):
@@ -451,42 +386,3 @@ class ControllerService:
 
     def _reach(self, moment: Moment, run: str) -> None:
         self._c.moments.reach(moment, self._runs[run].expected)
-
-    def _checkpoints(self, run: str) -> Checkpoints:
-        return Checkpoints(self._c.runs / run)
-
-
-def _check_sender(report: Report, sender: str) -> None:
-    """A site speaks for itself; the broker vouches for who it is.
-
-    Raises:
-        MessageError: someone else does, or it tells of another site's turn as its own.
-    """
-    if sender != report.site:
-        raise MessageError(
-            f"{sender or 'somebody'} reports in the name of {report.site}", reason="wrong_sender"
-        )
-    if isinstance(report, TurnDone) and report.record.site != report.site:
-        raise MessageError(
-            f"{report.site} reports a turn of {report.record.site}", reason="wrong_site"
-        )
-
-
-def _why_not_awaited(state: RunState | None, report: TurnTaken | TurnProgressed) -> str:
-    """Why a sign of life is not that of the turn that is out; "" if it is."""
-    if state is None:
-        return "unknown_run"
-    if state.status in machine.OVER:
-        return "run_over"
-    if report.id == state.expected:
-        return "" if report.site == state.holder else "wrong_site"
-    if report.id.term < state.term:
-        return "stale_term"
-    is_past = (report.id.round, report.id.hop) < (state.round, state.hop)
-    return "stale_position" if is_past else "not_awaited"
-
-
-def _is_worth_recording(event: machine.Event, outcome: str) -> bool:
-    """Results that were not accepted stay on record; what merely came twice does not."""
-    is_result = isinstance(event, machine.TurnFinished | machine.TurnFailed)
-    return is_result and outcome != "duplicate"

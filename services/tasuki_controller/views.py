@@ -16,7 +16,7 @@ from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
 from tasuki_controller.account import skips
 from tasuki_controller.checkpoints import mean_metrics
-from tasuki_controller.service import Update
+from tasuki_controller.controller import Update
 
 View = dict[str, Any]  # Any: JSON
 _SHOWN: dict[str, type] = {

@@ -14,7 +14,7 @@ from tasuki.core.report import SiteMeasured, TurnProgressed
 from tasuki.core.run import Status
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
-from tasuki_controller.service import Update
+from tasuki_controller.controller import Update
 from tasuki_site.model_files import write_initial
 
 ORDER = '["site-2", "site-1", "site-3"]'

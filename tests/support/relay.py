@@ -18,7 +18,8 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire.spool import Spool
-from tasuki_controller.service import Controller, ControllerService, Update
+from tasuki_controller.controller import Controller, Update
+from tasuki_controller.service import ControllerService
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial
 from tasuki_site.service import SiteService

@@ -7,7 +7,7 @@ import json
 from support.runs import Relay
 from tasuki.core.report import TurnProgressed, TurnTaken
 from tasuki.core.run import TurnFailed, TurnFinished
-from tasuki_controller.service import Update
+from tasuki_controller.controller import Update
 from tasuki_controller.views import dump_update, load_update
 
 

@@ -27,7 +27,7 @@ from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki.wire.spool import Spool
-from tasuki_controller.service import REPORTS
+from tasuki_controller.hearing import REPORTS
 from tasuki_site.facts import (
     Fact,
     GateClosed,

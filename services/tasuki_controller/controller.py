@@ -1,0 +1,53 @@
+"""What a controller consists of, and what it tells those who look on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasuki.core.run import RunState
+from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.moments import UNWATCHED, Moments
+from tasuki.ports import Clock, Transport
+from tasuki.wire.spool import Spool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """Something that an onlooker may want to show: a report, an event, and the run after it."""
+
+    run: RunState | None
+    what: object
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRefused:
+    """A message was dead-lettered, dropped or ignored."""
+
+    queue_kind: str
+    reason: str
+
+
+Watcher = Callable[[Update], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Controller:
+    """What a controller is made of.
+
+    Attributes:
+        runs: the folder of all runs' checkpoints.
+        patience_s: how long weights that should be coming may stand still.
+        only: leave every other run of the ledger alone.
+    """
+
+    transport: Transport
+    ledger: SqliteLedger
+    runs: Path
+    spool: Spool
+    clock: Clock
+    patience_s: float = 10.0
+    only: str | None = None
+    moments: Moments = UNWATCHED

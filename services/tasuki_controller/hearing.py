@@ -1,0 +1,50 @@
+"""What a site's report is worth: from whom it may come, and whether it is news."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from tasuki.core import run as machine
+from tasuki.core.report import Report, TurnDone, TurnProgressed, TurnTaken
+from tasuki.core.run import RunState
+from tasuki.errors import MessageError
+
+REPORTS: tuple[type, ...] = get_args(Report)
+MOST_REFUSALS = 256
+"""Refused turns and results that go on a run's record: a flood of them must not fill the ledger."""
+
+
+def check_sender(report: Report, sender: str) -> None:
+    """A site speaks for itself; the broker vouches for who it is.
+
+    Raises:
+        MessageError: someone else does, or it tells of another site's turn as its own.
+    """
+    if sender != report.site:
+        raise MessageError(
+            f"{sender or 'somebody'} reports in the name of {report.site}", reason="wrong_sender"
+        )
+    if isinstance(report, TurnDone) and report.record.site != report.site:
+        raise MessageError(
+            f"{report.site} reports a turn of {report.record.site}", reason="wrong_site"
+        )
+
+
+def why_not_awaited(state: RunState | None, report: TurnTaken | TurnProgressed) -> str:
+    """Why a sign of life is not that of the turn that is out; "" if it is."""
+    if state is None:
+        return "unknown_run"
+    if state.status in machine.OVER:
+        return "run_over"
+    if report.id == state.expected:
+        return "" if report.site == state.holder else "wrong_site"
+    if report.id.term < state.term:
+        return "stale_term"
+    is_past = (report.id.round, report.id.hop) < (state.round, state.hop)
+    return "stale_position" if is_past else "not_awaited"
+
+
+def is_worth_recording(event: machine.Event, outcome: str) -> bool:
+    """Results that were not accepted stay on record; what merely came twice does not."""
+    is_result = isinstance(event, machine.TurnFinished | machine.TurnFailed)
+    return is_result and outcome != "duplicate"

@@ -1,0 +1,63 @@
+"""The weights of runs that the controller keeps: the first ones, and those of each round's end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasuki.core import run as machine
+from tasuki.core.model import Plan, WeightsRef
+from tasuki.errors import StorageError
+from tasuki.ledger.sqlite import Row
+from tasuki_controller import history
+from tasuki_controller.checkpoints import Anchor, Checkpoints, document
+from tasuki_controller.controller import Controller
+from tasuki_controller.intake import Intake
+
+
+class Shelf:
+    """Finds weights wherever they are, and saves what a round ended with."""
+
+    def __init__(self, controller: Controller, intake: Intake) -> None:
+        self._c = controller
+        self._intake = intake
+        self._anchors: dict[tuple[str, int], Anchor] = {}
+
+    def anchor(self, run: str, effect: machine.SaveCheckpoint, row: Row) -> None:
+        """A checkpoint names the row of the ledger that it was decided in."""
+        self._anchors[run, effect.round] = Anchor(seq=row.seq, hash=row.hash)
+
+    async def obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
+        """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
+        kept = self._of(run).find(weights) or self._c.spool.find(weights)
+        return kept or await self._intake.obtain(weights, at)
+
+    def save(self, plan: Plan, effect: machine.SaveCheckpoint) -> None:
+        """Keep a round's weights with what led to them.
+
+        Raises:
+            StorageError, DiskFull: they are not kept.
+        """
+        run, number = plan.run, effect.round + 1
+        if anchor := self._anchors.pop((run, effect.round), None):
+            content = document(plan, number, effect.weights, effect.records, anchor)
+        else:
+            # Decided before a restart: the ledger knows by which row.
+            content = history.documents(list(self._c.ledger.rows(run)))[number]
+        source = self._of(run).find(effect.weights) or self._c.spool.find(effect.weights)
+        if source is None:
+            # Collected before the event that led here; only someone else can have removed it.
+            raise StorageError(f"the weights of round {number} are gone from the spool")
+        self._of(run).save(source, content, plan.checkpoint)
+        self._intake.discard(effect.weights)
+
+    def keep_first(self, plan: Plan, weights: Path, ref: WeightsRef) -> None:
+        """Keep what a run starts from as its round 0."""
+        seq, previous = self._c.ledger.head(plan.run)
+        self._of(plan.run).save(
+            weights,
+            document(plan, 0, ref, (), Anchor(seq=seq, hash=previous)),
+            plan.checkpoint,
+        )
+
+    def _of(self, run: str) -> Checkpoints:
+        return Checkpoints(self._c.runs / run)
