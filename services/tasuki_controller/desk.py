@@ -89,7 +89,7 @@ class Desk:
             )
         path = self.uploads.find(weights)
         self.service.submit(plan, path, weights)
-        path.unlink(missing_ok=True)
+        self.uploads.taken(weights)
         return self.state(plan.run)
 
     def runs(self) -> list[views.View]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,10 +16,15 @@ from tasuki.wire.weights import read_manifest
 
 
 class Uploads:
-    """A folder of uploads that no run has taken yet; those of an earlier process are dropped."""
+    """A folder of uploads that no run has taken yet; those of an earlier process are dropped.
+
+    Runs that are submitted together may start from the same weights: such a file stays until each
+    upload of it was taken.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._waiting: Counter[WeightsRef] = Counter()
         with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():
@@ -37,6 +43,7 @@ class Uploads:
             read_manifest(part)
             with disk_errors(part):
                 part.replace(self._path(weights))
+            self._waiting[weights] += 1
         finally:
             part.unlink(missing_ok=True)
         return weights
@@ -47,6 +54,13 @@ class Uploads:
         if not path.exists() or path.stat().st_size != weights.size:
             raise WeightsError(f"weights {weights.digest} are not here: upload them first")
         return path
+
+    def taken(self, weights: WeightsRef) -> None:
+        """A run has its own copy of one upload."""
+        self._waiting[weights] -= 1
+        if self._waiting[weights] <= 0:
+            del self._waiting[weights]
+            self._path(weights).unlink(missing_ok=True)
 
     def _path(self, weights: WeightsRef) -> Path:
         return self._folder / f"{weights.digest.partition(':')[2]}{SUFFIX}"

@@ -50,3 +50,14 @@ def test_uploads_of_an_earlier_process_are_dropped(tmp_path: Path) -> None:
     receive(Uploads(tmp_path / "uploads"), CONTENT)
     with pytest.raises(WeightsError):
         Uploads(tmp_path / "uploads").find(WEIGHTS)
+
+
+def test_runs_submitted_together_may_start_from_the_same_weights(tmp_path: Path) -> None:
+    uploads = Uploads(tmp_path / "uploads")
+    receive(uploads, CONTENT)
+    receive(uploads, CONTENT)
+    uploads.taken(WEIGHTS)
+    assert uploads.find(WEIGHTS).read_bytes() == CONTENT
+    uploads.taken(WEIGHTS)
+    with pytest.raises(WeightsError):
+        uploads.find(WEIGHTS)
