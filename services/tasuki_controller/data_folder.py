@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,14 +56,15 @@ class DataFolder:
         return Checkpoints(self.runs_path / run)
 
     def runs(self) -> dict[str, RunState]:
-        return history.runs(self.ledger())
+        with closing(self.ledger()) as ledger:
+            return history.runs(ledger)
 
     def rows(self, run: str) -> list[Row]:
         """Raises UnknownRun: the ledger has no such run."""
-        ledger = self.ledger()
-        rows = list(ledger.rows(run))
-        if not rows:
+        with closing(self.ledger()) as ledger:
+            rows = list(ledger.rows(run))
             known = ", ".join(ledger.runs()) or "none"
+        if not rows:
             raise UnknownRun(f"there is no run {run!r} in {self.path}; it has {known}")
         return rows
 
@@ -74,7 +75,8 @@ class DataFolder:
             LedgerBroken: naming the first row or file that does not.
         """
         self.rows(run)
-        rows = self.ledger().verify(run)
+        with closing(self.ledger()) as ledger:
+            rows = ledger.verify(run)
         return len(rows), self.checkpoints(run).verify(history.documents(rows))
 
     def checkpoint(self, run: str, names: tuple[str, ...] = (BEST, LATEST)) -> Path:

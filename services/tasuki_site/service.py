@@ -27,10 +27,9 @@ from tasuki_site.arrivals import Arrivals
 from tasuki_site.pulse import Pulses
 from tasuki_site.reports import Reports
 from tasuki_site.site import Site
+from tasuki_site.stream import WeightsStream
 
 log = structlog.get_logger()
-
-WEIGHTS_PREFETCH = 8  # chunks in memory at a time
 
 
 class SiteService:
@@ -42,6 +41,9 @@ class SiteService:
         restored = {held.turn.id for held in (*self._state.active, *self._state.waiting)}
         self._arrivals = Arrivals(site, restored=restored)
         self._reports = Reports(site)
+        self._stream = WeightsStream(
+            site, self._arrivals, self._later(self._on_chunk), self._awaiting_weights
+        )
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._pulses = Pulses(self._reports, self._arrivals, self._phase_of)
@@ -69,6 +71,7 @@ class SiteService:
                 if site.idle_beat_s is not None:
                     serving.append(self._spawn(self._beat_idly(site.idle_beat_s)))
                 await self._start()
+                serving.append(self._spawn(self._stream.mind()))
                 if site.idle_beat_s is not None:
                     serving.append(self._spawn(self._measure(site.idle_beat_s)))
                 self.is_ready = True
@@ -97,12 +100,7 @@ class SiteService:
         for progress in done:  # a crash may have come between the journal and this
             self._let_go(progress.turn, progress.record)
         await consume(names.control_queue(site.name), self._later(self._on_control), prefetch=16)
-        await consume(
-            names.weights_stream(site.name),
-            self._later(self._on_chunk),
-            prefetch=WEIGHTS_PREFETCH,
-            offset=site.journal.next_offset() if site.transport.is_durable else None,
-        )
+        await self._stream.open()
         await consume(names.turns_queue(site.name), self._later(self._on_turn), prefetch=1)
 
     def _later(self, handler: Handler) -> Handler:
@@ -152,6 +150,10 @@ class SiteService:
         for turn in [held.turn for held in self._state.active]:
             if transfer == transfer_id(turn.id, turn.weights):
                 self._check_weights(turn)
+
+    def _awaiting_weights(self) -> frozenset[TurnId]:
+        taken = machine.Phase.TAKEN
+        return frozenset(held.turn.id for held in self._state.active if held.phase is taken)
 
     def _phase_of(self, id: TurnId) -> machine.Phase | None:
         held = self._state.under_way(id)

@@ -27,6 +27,7 @@ class Site:
         data: the site's `[data] path`, handed to its trainers.
         watcher: told what happens, for metrics.
         series: its metrics, for the controller.
+        stall_s: how long a turn may get no weights before their stream is read anew.
         moments: told how far a turn has come, for tests of what a crash leaves.
     """
 
@@ -40,6 +41,7 @@ class Site:
     data: str | None = None
     device: str | None = None
     idle_beat_s: float | None = 10.0
+    stall_s: float = 15.0
     watcher: Watcher = lambda _: None
     series: Callable[[], Mapping[str, float]] = dict
     moments: Moments = UNWATCHED

@@ -43,6 +43,7 @@ class Relay:
     updates: list[Update] = field(default_factory=list)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _close: dict[str, Callable[[], None]] = field(default_factory=dict)
 
     @property
     def run(self) -> str:
@@ -54,6 +55,7 @@ class Relay:
 
     async def start_controller(self) -> None:
         self.ledger = SqliteLedger(self.folder / "ledger.sqlite")
+        self._keep(CONTROLLER, self.ledger.close)
         parts = Controller(
             transport=self.queues.connect(CONTROLLER),
             ledger=self.ledger,
@@ -74,6 +76,7 @@ class Relay:
 
     def start_site(self, name: str) -> None:
         database = migrations.connect(self.folder / f"{name}.sqlite", migrations.JOURNAL)
+        self._keep(name, database.close)
         journal = Journal(database, name)
         journal.introduce()
         source = Source(run="walk:train", folder=self.folder)
@@ -96,6 +99,11 @@ class Relay:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+    def _keep(self, name: str, close: Callable[[], None]) -> None:
+        """A service's own file stays open until it is started again: tests read on in it."""
+        self._close.pop(name, lambda: None)()
+        self._close[name] = close
 
     def submit(self) -> Plan:
         plan = self.run_file.plan(self.sites)
@@ -124,7 +132,8 @@ class Relay:
     async def close(self) -> None:
         for name in list(self._running):
             await self.stop(name)
-        self.ledger.close()
+        for close in self._close.values():
+            close()
 
     def _watch(self, update: Update) -> None:
         self.updates.append(update)

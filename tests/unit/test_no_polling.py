@@ -23,6 +23,7 @@ BY_THE_CLOCK = {"sleep", "wait_for", "timeout", "timeout_at", "settimeout"}
 KNOWN = {
     "tasuki_site/service.py _beat_idly": "says that an idle site lives",
     "tasuki_site/service.py _measure": "tells the site's numbers for metrics",
+    "tasuki_site/stream.py mind": "only after weights did not come",
     "tasuki_site/trainers.py close": "how long a trainer may take to end by itself",
     "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from support.simulation import TRAINERS
 from tasuki.clock import SystemClock
@@ -21,7 +21,7 @@ from tasuki.core.report import (
     TurnRefused,
 )
 from tasuki.ledger import migrations
-from tasuki.ports import Delivery, Settlement
+from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
@@ -104,9 +104,11 @@ def with_site(
     trainer: str = "train",
     watcher: Watcher = lambda _: None,
     journal: Journal | None = None,
+    through: Callable[[Transport], Transport] = lambda transport: transport,
 ) -> Spool:
     """Talk to site `a`, the only one that is provisioned, then drain it; its spool."""
-    kept = journal or Journal(migrations.connect(":memory:", migrations.JOURNAL), "a")
+    database = migrations.connect(":memory:", migrations.JOURNAL)
+    kept = journal or Journal(database, "a")
     spool = Spool(folder / "spool")
 
     async def run() -> None:
@@ -116,7 +118,8 @@ def with_site(
         service = SiteService(
             Site(
                 name="a",
-                transport=queues.connect("a"),
+                transport=through(queues.connect("a")),
+                stall_s=0.2,
                 journal=kept,
                 spool=spool,
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
@@ -130,7 +133,8 @@ def with_site(
             await talk(peer)
             service.drain()
 
-    asyncio.run(run())
+    with closing(database):
+        asyncio.run(run())
     return spool
 
 
@@ -245,3 +249,31 @@ def test_a_new_journal_is_not_new_any_more_once_the_broker_has_its_report(tmp_pa
         with closing(migrations.connect(path, migrations.JOURNAL)) as database:
             with_site(tmp_path, talk, journal=Journal(database, "a"))
     assert heard == [True, False]
+
+
+class Deaf:
+    """A transport whose first reader of weights is accepted and never given anything."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._is_deaf = True
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    async def consume(
+        self, queue: str, handler: Handler, *, prefetch: int = 1, offset: int | None = None
+    ) -> Subscription:
+        if queue == names.weights_stream("a") and self._is_deaf:
+            self._is_deaf = False
+            return await self._transport.consume(names.control_queue("a"), handler)
+        return await self._transport.consume(queue, handler, prefetch=prefetch, offset=offset)
+
+
+def test_a_stream_that_gives_nothing_is_read_anew(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        turn = await peer.send("a", "b")
+        abandoned = await peer.hear(TurnAbandoned)
+        assert (turn.id, "Unroutable") == (abandoned.id, abandoned.error)  # it was trained
+
+    with_site(tmp_path, talk, through=lambda transport: cast("Transport", Deaf(transport)))

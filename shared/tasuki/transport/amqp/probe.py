@@ -14,6 +14,8 @@ from tasuki.errors import BrokerUnreachable, TransportError
 from tasuki.transport.amqp import refusals
 from tasuki.transport.amqp.settings import AmqpSettings
 
+ATTEMPTS = 10
+"""A broker that refuses a certificate says so and hangs up; now and then only that is seen."""
 ANSWER_S = 10.0
 NOWHERE = "tasuki.doctor.nowhere"
 """A routing key that nothing is bound to."""
@@ -37,12 +39,16 @@ class Probe:
             SettingsError: what `settings` raises.
         """
         settings = replace(self._settings(), answer_s=ANSWER_S)
-        try:
-            self._connection = pika.BlockingConnection(settings.parameters(name="doctor"))
-        except (pika_errors.AMQPError, OSError) as exc:
-            refused = refusals.login_refusal(exc, user=settings.user)
-            refused = refused or refusals.certificate_refusal(exc)
-            raise refused or BrokerUnreachable(f"no login: {refusals.describe(exc)}") from exc
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                self._connection = pika.BlockingConnection(settings.parameters(name="doctor"))
+            except (pika_errors.AMQPError, OSError) as exc:
+                refused = refusals.login_refusal(exc, user=settings.user)
+                refused = refused or refusals.certificate_refusal(exc)
+                if refused is None and left and refusals.is_hang_up(exc):
+                    continue
+                raise refused or BrokerUnreachable(f"no login: {refusals.describe(exc)}") from exc
+            return
 
     def find_queue(self, name: str) -> None:
         """Raises Unroutable: there is none. TransportError: it cannot be asked for."""

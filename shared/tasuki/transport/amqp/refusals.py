@@ -82,6 +82,13 @@ def certificate_refusal(error: BaseException) -> NotPermitted | None:
     return refused
 
 
+def is_hang_up(error: BaseException) -> bool:
+    """Whether the broker just went away. It may have said why, and that was lost on the way."""
+    cause = _innermost(error)
+    lost = pika_errors.StreamLostError | pika_errors.IncompatibleProtocolError  # pika's guess
+    return isinstance(cause, lost | ssl.SSLEOFError | ConnectionError)
+
+
 def describe(error: BaseException) -> str:
     """One line for the log."""
     cause = _innermost(error)
@@ -93,7 +100,10 @@ def describe(error: BaseException) -> str:
 def _innermost(error: BaseException) -> BaseException:
     """Connection attempts wrap their failures several times over."""
     if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed) and error.exceptions:
-        return _innermost(error.exceptions[-1])
+        # One for each of the host's addresses: what TLS has to say is more than that one of them
+        # was not there.
+        causes = [_innermost(each) for each in error.exceptions]
+        return next((cause for cause in causes if isinstance(cause, ssl.SSLError)), causes[-1])
     if isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
         return _innermost(error.exception)
     if isinstance(error, pika_errors.AMQPConnectionError) and error.args:
