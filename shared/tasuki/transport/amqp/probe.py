@@ -47,7 +47,7 @@ class Probe:
                 refused = refused or refusals.certificate_refusal(exc)
                 if refused is None and left and refusals.is_hang_up(exc):
                     continue
-                raise refused or BrokerUnreachable(f"no login: {refusals.describe(exc)}") from exc
+                raise refused or _no_login(exc, is_secure=settings.tls is not None) from exc
             return
 
     def find_queue(self, name: str) -> None:
@@ -100,6 +100,17 @@ class Probe:
             question(channel)
             if channel.is_open:
                 channel.close()
+
+
+def _no_login(error: Exception, *, is_secure: bool) -> BrokerUnreachable:
+    said = f"no login: {refusals.describe(error)}"
+    if is_secure and refusals.is_hang_up(error):
+        # TLS 1.3 may lose the alert that says why; the broker's own log has it.
+        said += (
+            "; the broker hung up during TLS, as it does when our certificate has expired, was "
+            "revoked, or is of an authority that it does not know: its log says which"
+        )
+    return BrokerUnreachable(said)
 
 
 @contextmanager

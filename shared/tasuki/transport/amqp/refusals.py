@@ -85,8 +85,10 @@ def certificate_refusal(error: BaseException) -> NotPermitted | None:
 def is_hang_up(error: BaseException) -> bool:
     """Whether the broker just went away. It may have said why, and that was lost on the way."""
     cause = _innermost(error)
-    lost = pika_errors.StreamLostError | pika_errors.IncompatibleProtocolError  # pika's guess
-    return isinstance(cause, lost | ssl.SSLEOFError | ConnectionError)
+    if isinstance(cause, ssl.SSLEOFError | ConnectionError):
+        return True
+    # While a connection is being opened pika wraps it in guesses, as text.
+    return pika_errors.StreamLostError.__name__ in repr(cause)
 
 
 def describe(error: BaseException) -> str:
