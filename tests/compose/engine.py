@@ -7,13 +7,14 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "compose"
@@ -157,12 +158,15 @@ class Runs:
         )  # fmt: skip
 
     def standing(self, run: str) -> JSON:
-        for _ in range(30):
+        def asked() -> JSON | None:
             try:
                 return self._stack.ask("CONTROLLER", f"/runs/{run}")
             except OSError:
-                time.sleep(1)
-        return self._stack.ask("CONTROLLER", f"/runs/{run}")
+                return None
+
+        found = wait_until(asked, what="the controller answers", within_s=30, poll_s=1)
+        assert found is not None
+        return found
 
     def holder(self, run: str) -> str | None:
         holder: str | None = self.standing(run)["holder"]
