@@ -33,7 +33,7 @@ class Mutation:
 
 
 FENCING = Mutation(
-    file="core/run.py",
+    file="core/run/machine.py",
     text="if record.id.term != expected.term or state.status is not Status.RELAYING:",
     becomes="if state.status is not Status.RELAYING:",
     tests="core/test_run.py",
@@ -41,19 +41,19 @@ FENCING = Mutation(
 MUTATIONS = {
     "a result of an old term is accepted": FENCING,
     "a result of another site is accepted": Mutation(
-        file="core/run.py",
+        file="core/run/machine.py",
         text="if record.site != state.itinerary[record.id.hop]:",
         becomes="if False:",
         tests="core/test_run.py",
     ),
     "a site takes a turn of a fenced term": Mutation(
-        file="core/turn.py",
+        file="core/turn/machine.py",
         text="if turn.id.term < state.fenced.get(lane, 0):",
         becomes="if False:",
         tests="core/test_turn.py",
     ),
     "a result that was given up stays on record as sent": Mutation(
-        file="core/turn.py",
+        file="core/turn/machine.py",
         text="phase=Phase.DONE, record=None))",
         becomes="phase=Phase.DONE))",
         tests="core/test_turn.py",

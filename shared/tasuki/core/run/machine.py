@@ -10,291 +10,45 @@ a `Drop` that says why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 
-from tasuki.core.model import CONTROLLER, OnSilent, Plan, TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import CONTROLLER, OnSilent, TurnId, TurnRecord, WeightsRef
 from tasuki.core.order import Situation, itinerary
-
-
-class Status(StrEnum):
-    """Where a run stands."""
-
-    SUBMITTED = "submitted"
-    RELAYING = "relaying"  # a turn is out
-    CLOSING = "closing"  # every turn of the round is in; its weights are being collected
-    PAUSED = "paused"
-    FINISHED = "finished"
-    FAILED = "failed"
-    STOPPED = "stopped"
-
-
-OVER = frozenset({Status.FINISHED, Status.FAILED, Status.STOPPED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Skip:
-    """A planned turn that its run's policy passed over."""
-
-    round: int
-    hop: int
-    site: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunState:
-    """One run, now.
-
-    Attributes:
-        weights: the newest accepted weights.
-        base: the weights that the round started from; the controller has these on disk.
-        at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
-        attempts: how often the expected turn has been issued.
-        silent: sites whose lease ran out and that have not been heard of since.
-        early: results that arrived before their predecessor's.
-        pausing: an operator asked for a pause at the end of the round.
-        unattended: the pause ends by itself once enough sites are back.
-    """
-
-    plan: Plan
-    status: Status = Status.SUBMITTED
-    reason: str = ""
-    term: int = 0
-    round: int = 0
-    hop: int = 0
-    itinerary: tuple[str, ...] = ()
-    weights: WeightsRef
-    base: WeightsRef
-    at: str = CONTROLLER
-    attempts: int = 0
-    silent: frozenset[str] = frozenset()
-    early: tuple[TurnRecord, ...] = ()
-    records: tuple[TurnRecord, ...] = ()
-    last: str | None = None
-    turns: int = 0
-    skipped: tuple[Skip, ...] = ()
-    pausing: bool = False
-    unattended: bool = False
-
-    @property
-    def expected(self) -> TurnId:
-        """The one turn whose result may be accepted now."""
-        return TurnId(run=self.plan.run, term=self.term, round=self.round, hop=self.hop)
-
-    @property
-    def holder(self) -> str | None:
-        """Who has the weights now, as far as is known; nobody between rounds or in a pause."""
-        return self.itinerary[self.hop] if self.status is Status.RELAYING else None
-
-    @property
-    def eligible(self) -> tuple[str, ...]:
-        """The sites that the next round is planned with."""
-        if self.plan.failure.on_silent is not OnSilent.SKIP:
-            return self.plan.sites
-        return tuple(site for site in self.plan.sites if site not in self.silent)
-
-
-# Events: what happened.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSubmitted:
-    """An operator started the run; its first weights are with the controller."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnFinished:
-    """A site trained and handed over."""
-
-    record: TurnRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnFailed:
-    """A site gave its turn up: its trainer failed, or its result did not pass the gate."""
-
-    id: TurnId
-    site: str
-    error: str  # the class of `tasuki.errors` that says it best
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnReturned:
-    """A site that is shutting down gave its turn back untrained."""
-
-    id: TurnId
-    site: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseExpired:
-    """The holder of this turn has been silent for too long."""
-
-    id: TurnId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteHeard:
-    """A site that had been silent said something."""
-
-    site: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteForgot:
-    """A site came back without its journal: it no longer knows its turn."""
-
-    site: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteAdded:
-    """An operator wants this site to take part from the next round on."""
-
-    site: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsArrived:
-    """The controller has these weights on disk, digest checked."""
-
-    weights: WeightsRef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsLost:
-    """These weights cannot be had anywhere any more."""
-
-    weights: WeightsRef
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RelayLost:
-    """The queues are empty though a turn was out: a new broker, or a new simulation."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PauseRequested:
-    """An operator wants the run to pause when the round ends."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResumeRequested:
-    """An operator wants a paused run to go on."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopRequested:
-    """An operator wants the run to end now."""
-
-    reason: str = "stopped by an operator"
-
-
-Event = (
-    RunSubmitted
-    | TurnFinished
-    | TurnFailed
-    | TurnReturned
-    | LeaseExpired
-    | SiteHeard
-    | SiteForgot
-    | SiteAdded
-    | WeightsArrived
-    | WeightsLost
-    | RelayLost
-    | PauseRequested
-    | ResumeRequested
-    | StopRequested
+from tasuki.core.run.effects import (
+    CollectWeights,
+    Conclude,
+    Drop,
+    Effect,
+    EndLease,
+    Fence,
+    IssueTurn,
+    SaveCheckpoint,
+    StartLease,
 )
-
-
-# Effects: what to do about it, in this order.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueTurn:
-    """Send these weights, then the turn, to the site at its hop."""
-
-    id: TurnId
-    itinerary: tuple[str, ...]
-    weights: WeightsRef
-    at: str
-    records: tuple[TurnRecord, ...]
-
-    @property
-    def site(self) -> str:
-        return self.itinerary[self.id.hop]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
-    """Tell every site that anything below this term is void."""
-
-    run: str
-    lane: int
-    term: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartLease:
-    """Report `LeaseExpired` if nothing is heard about this turn for so long."""
-
-    id: TurnId
-    lease_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndLease:
-    """Nobody holds the weights: watch nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectWeights:
-    """Get these weights onto our disk, then report `WeightsArrived` or `WeightsLost`."""
-
-    weights: WeightsRef
-    at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaveCheckpoint:
-    """Keep the weights of this round's end, with what its turns reported."""
-
-    round: int
-    weights: WeightsRef
-    records: tuple[TurnRecord, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conclude:
-    """The run is over."""
-
-    status: Status
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
-    """Change nothing; count it and say why."""
-
-    reason: str
-
-
-Effect = (
-    IssueTurn | Fence | StartLease | EndLease | CollectWeights | SaveCheckpoint | Conclude | Drop
+from tasuki.core.run.events import (
+    Event,
+    LeaseExpired,
+    PauseRequested,
+    RelayLost,
+    ResumeRequested,
+    RunSubmitted,
+    SiteAdded,
+    SiteForgot,
+    SiteHeard,
+    StopRequested,
+    TurnFailed,
+    TurnFinished,
+    TurnReturned,
+    WeightsArrived,
+    WeightsLost,
 )
+from tasuki.core.run.state import OVER, RunState, Skip, Status
+
 Step = tuple[RunState, tuple[Effect, ...]]
 
 
 class IllegalEvent(RuntimeError):
     """A bug of ours: this event cannot happen in this state."""
-
-
-def submitted(plan: Plan, weights: WeightsRef) -> RunState:
-    """A run before its first event."""
-    return RunState(plan=plan, weights=weights, base=weights)
 
 
 def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of all legal pairs

@@ -10,240 +10,37 @@ wait in the order in which they came.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 
 from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
-
-Lane = tuple[str, int]  # (run, lane)
-
-
-class Phase(StrEnum):
-    """How far the current turn has come; each is what the journal says after a restart."""
-
-    TAKEN = "taken"  # waiting for its weights
-    TRAINING = "training"  # never journaled: after a restart it is taken again
-    TRAINED = "trained"  # the result is in the spool
-    DONE = "done"  # the next queue has it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
-    """A turn at this site and how far it has come."""
-
-    turn: Turn
-    phase: Phase = Phase.TAKEN
-    record: TurnRecord | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteState:
-    """One site, now.
-
-    Attributes:
-        capacity: turns that may be under way at a time.
-        active: the turns under way, no more than that, in the order in which they began.
-        seen: the highest (term, round, hop) taken, per lane. Only ever grows.
-        fenced: the lowest term that is still valid, per lane.
-    """
-
-    site: str
-    capacity: int = 1
-    active: tuple[Progress, ...] = ()
-    waiting: tuple[Progress, ...] = ()
-    seen: Mapping[Lane, tuple[int, int, int]] = field(default_factory=dict)
-    fenced: Mapping[Lane, int] = field(default_factory=dict)
-    draining: bool = False
-
-    @property
-    def current(self) -> Progress | None:
-        """The turn that has been under way for longest."""
-        return self.active[0] if self.active else None
-
-    def under_way(self, id: TurnId) -> Progress | None:
-        """How far this turn has come, if it is one of those under way."""
-        return next((held for held in self.active if held.turn.id == id), None)
-
-
-# Events: what happened.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnArrived:
-    """A turn came in; the broker vouches for its sender."""
-
-    turn: Turn
-    sender: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsReady:
-    """The weights of this turn are in the spool, digest checked."""
-
-    id: TurnId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingFinished:
-    """The trainer's result is in the spool and passed the gate."""
-
-    record: TurnRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingFailed:
-    """There will be no result: trainer, weights or gate."""
-
-    id: TurnId
-    error: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandedOver:
-    """The broker confirmed the weights and the turn in the next queue."""
-
-    id: TurnId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TermRaised:
-    """The controller fenced a lane: anything below this term is void."""
-
-    run: str
-    lane: int
-    term: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restarted:
-    """The service started; this state comes from the journal, and so do these finished turns."""
-
-    done: tuple[Progress, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrainRequested:
-    """The service is to end: finish or give back."""
-
-
-Event = (
-    TurnArrived
-    | WeightsReady
-    | TrainingFinished
-    | TrainingFailed
-    | HandedOver
-    | TermRaised
-    | Restarted
-    | DrainRequested
+from tasuki.core.turn.effects import (
+    AbortTrainer,
+    AwaitWeights,
+    Drop,
+    Effect,
+    GiveBack,
+    HandOver,
+    Idle,
+    Journal,
+    JournalFence,
+    ReportFailed,
+    ReportFinished,
+    Settle,
+    StartTrainer,
 )
-
-
-# Effects: what to do about it, in this order.
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Journal:
-    """Write this down, durably."""
-
-    progress: Progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalFence:
-    """Write down, durably, that whatever is below this term stays void."""
-
-    run: str
-    lane: int
-    term: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settle:
-    """Acknowledge the message that the event came with."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AwaitWeights:
-    """Report `WeightsReady` once the weights of this turn are complete."""
-
-    turn: Turn
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartTrainer:
-    """Train; report `TrainingFinished` or `TrainingFailed`."""
-
-    turn: Turn
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AbortTrainer:
-    """Its result would be void: end the trainer of this turn."""
-
-    id: TurnId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HandOver:
-    """Send the weights, then the next turn (or the round's end); report `HandedOver`."""
-
-    turn: Turn
-    record: TurnRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportFinished:
-    """Tell the controller what was trained and sent."""
-
-    turn: Turn
-    record: TurnRecord
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportFailed:
-    """Tell the controller that there will be no result."""
-
-    id: TurnId
-    error: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GiveBack:
-    """Tell the controller that this turn was not trained and will not be."""
-
-    id: TurnId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
-    """Change nothing; count it and say why."""
-
-    id: TurnId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Idle:
-    """Nothing is left to do here; a draining service ends."""
-
-
-Effect = (
-    Journal
-    | JournalFence
-    | Settle
-    | AwaitWeights
-    | StartTrainer
-    | AbortTrainer
-    | HandOver
-    | ReportFinished
-    | ReportFailed
-    | GiveBack
-    | Drop
-    | Idle
+from tasuki.core.turn.events import (
+    DrainRequested,
+    Event,
+    HandedOver,
+    Restarted,
+    TermRaised,
+    TrainingFailed,
+    TrainingFinished,
+    TurnArrived,
+    WeightsReady,
 )
+from tasuki.core.turn.state import Lane, Phase, Progress, SiteState
+
 Step = tuple[SiteState, tuple[Effect, ...]]
 
 

@@ -1,0 +1,91 @@
+"""What the controller knows of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from tasuki.core.model import CONTROLLER, OnSilent, Plan, TurnId, TurnRecord, WeightsRef
+
+
+class Status(StrEnum):
+    """Where a run stands."""
+
+    SUBMITTED = "submitted"
+    RELAYING = "relaying"  # a turn is out
+    CLOSING = "closing"  # every turn of the round is in; its weights are being collected
+    PAUSED = "paused"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+OVER = frozenset({Status.FINISHED, Status.FAILED, Status.STOPPED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skip:
+    """A planned turn that its run's policy passed over."""
+
+    round: int
+    hop: int
+    site: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunState:
+    """One run, now.
+
+    Attributes:
+        weights: the newest accepted weights.
+        base: the weights that the round started from; the controller has these on disk.
+        at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
+        attempts: how often the expected turn has been issued.
+        silent: sites whose lease ran out and that have not been heard of since.
+        early: results that arrived before their predecessor's.
+        pausing: an operator asked for a pause at the end of the round.
+        unattended: the pause ends by itself once enough sites are back.
+    """
+
+    plan: Plan
+    status: Status = Status.SUBMITTED
+    reason: str = ""
+    term: int = 0
+    round: int = 0
+    hop: int = 0
+    itinerary: tuple[str, ...] = ()
+    weights: WeightsRef
+    base: WeightsRef
+    at: str = CONTROLLER
+    attempts: int = 0
+    silent: frozenset[str] = frozenset()
+    early: tuple[TurnRecord, ...] = ()
+    records: tuple[TurnRecord, ...] = ()
+    last: str | None = None
+    turns: int = 0
+    skipped: tuple[Skip, ...] = ()
+    pausing: bool = False
+    unattended: bool = False
+
+    @property
+    def expected(self) -> TurnId:
+        """The one turn whose result may be accepted now."""
+        return TurnId(run=self.plan.run, term=self.term, round=self.round, hop=self.hop)
+
+    @property
+    def holder(self) -> str | None:
+        """Who has the weights now, as far as is known; nobody between rounds or in a pause."""
+        return self.itinerary[self.hop] if self.status is Status.RELAYING else None
+
+    @property
+    def eligible(self) -> tuple[str, ...]:
+        """The sites that the next round is planned with."""
+        if self.plan.failure.on_silent is not OnSilent.SKIP:
+            return self.plan.sites
+        return tuple(site for site in self.plan.sites if site not in self.silent)
+
+
+def submitted(plan: Plan, weights: WeightsRef) -> RunState:
+    """A run before its first event."""
+    return RunState(plan=plan, weights=weights, base=weights)

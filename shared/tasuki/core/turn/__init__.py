@@ -1,0 +1,63 @@
+"""A turn, as its site judges it: state, events, effects, and the machine."""
+
+from tasuki.core.turn.effects import (
+    AbortTrainer,
+    AwaitWeights,
+    Drop,
+    Effect,
+    GiveBack,
+    HandOver,
+    Idle,
+    Journal,
+    JournalFence,
+    ReportFailed,
+    ReportFinished,
+    Settle,
+    StartTrainer,
+)
+from tasuki.core.turn.events import (
+    DrainRequested,
+    Event,
+    HandedOver,
+    Restarted,
+    TermRaised,
+    TrainingFailed,
+    TrainingFinished,
+    TurnArrived,
+    WeightsReady,
+)
+from tasuki.core.turn.machine import IllegalEvent, Step, is_past, step
+from tasuki.core.turn.state import Lane, Phase, Progress, SiteState
+
+__all__ = [
+    "AbortTrainer",
+    "AwaitWeights",
+    "DrainRequested",
+    "Drop",
+    "Effect",
+    "Event",
+    "GiveBack",
+    "HandOver",
+    "HandedOver",
+    "Idle",
+    "IllegalEvent",
+    "Journal",
+    "JournalFence",
+    "Lane",
+    "Phase",
+    "Progress",
+    "ReportFailed",
+    "ReportFinished",
+    "Restarted",
+    "Settle",
+    "SiteState",
+    "StartTrainer",
+    "Step",
+    "TermRaised",
+    "TrainingFailed",
+    "TrainingFinished",
+    "TurnArrived",
+    "WeightsReady",
+    "is_past",
+    "step",
+]
