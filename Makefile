@@ -57,7 +57,7 @@ test: $(DEV)
 	@.ci/provide rabbitmq
 	@.ci/provide promtool
 	@.ci/provide fashion-mnist
-	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
 compose-test: $(DEV)
 	PYTHONPATH=tests $(BIN)/python -m compose.drill

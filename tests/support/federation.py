@@ -162,11 +162,15 @@ class Federation:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.kill()
         if kind is not None:
-            for process in self.processes.values():
-                sys.stdout.write(process.log.read_text()[-6000:])
+            for name, said in self.last_words().items():
+                sys.stdout.write(f"--- {name}\n{said}")
 
     def __getitem__(self, name: str) -> Process:
         return self.processes[name]
+
+    def last_words(self) -> dict[str, str]:
+        """The end of each service's log, for whoever wonders why a test has failed."""
+        return {name: it.log.read_text()[-6000:] for name, it in self.processes.items()}
 
     def kill(self) -> None:
         """Everybody, and whoever waits for them."""
