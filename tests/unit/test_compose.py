@@ -17,6 +17,7 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 
 FOLDER = Path(__file__).parents[2] / "compose"
+TEMPLATES = FOLDER.parent / "services/tasuki_cli/provision/templates"
 FILES = sorted(FOLDER.glob("*.yaml"))
 STACK: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())  # Any: YAML
 SERVICES: dict[str, Any] = STACK["services"]  # Any: YAML
@@ -69,6 +70,13 @@ def test_a_site_sees_its_own_kit_and_reaches_the_broker_alone() -> None:
         kits = [each for each in SERVICES[name]["volumes"] if "kit" in each]
         assert [f"kit-{name}:/kit:ro"] == kits
         assert ["relay"] == SERVICES[name]["networks"]
+
+
+def test_a_site_alone_is_run_as_its_kit_runs_it() -> None:
+    (theirs,) = yaml.safe_load((TEMPLATES / "site.compose.yaml").read_text())["services"].values()
+    (ours,) = ALONE.values()
+    for key in ("init", "shm_size", "tmpfs", "restart", "stop_grace_period", "logging"):
+        assert theirs[key] == ours[key], key
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
