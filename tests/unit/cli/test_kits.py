@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -173,13 +174,41 @@ def test_the_unit_starts_the_kit_s_settings_with_few_rights(tmp_path: Path, kit:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.read(out / kit / f"tasuki-{kind}.service")
     service = unit["Service"]
-    expected = f"/opt/tasuki/bin/tasuki {kind} --config /etc/tasuki/{kind}.toml"
+    expected = f"/opt/tasuki/bin/tasuki {kind} --config /etc/tasuki/{kit}/{kind}.toml"
     assert expected == service["ExecStart"]
     assert (out / kit / f"{kind}.toml").is_file()
     assert ("mixed", "always") == (service["KillMode"], service["Restart"])
+    assert f"{SettingsError.exit_code}" == service["RestartPreventExitStatus"]
     assert ("strict", "true") == (service["ProtectSystem"], service["NoNewPrivileges"])
     assert "" == service["CapabilityBoundingSet"]
-    assert service["ReadWritePaths"] == f"/var/lib/{service['StateDirectory']}"
+    state = f"/var/lib/{service['StateDirectory']}"
+    variables = dict(entry.split("=", 1) for entry in service["Environment"].split())
+    assert state == variables[f"TASUKI_{kind.upper()}_FOLDER"] == service["ReadWritePaths"]
+
+
+@pytest.mark.parametrize("kit", SERVICES)
+def test_the_unit_is_installed_from_our_wheel_with_extras_that_it_has(
+    tmp_path: Path, kit: str
+) -> None:
+    text = (make(tmp_path) / kit / f"tasuki-{SERVICES[kit]}.service").read_text()
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+
+    (extras,) = re.findall(r'pip install "\$\(echo \./tasuki-\*\.whl\)\[(.+)\]"', text)
+    assert set(extras.split(",")) <= set(project["optional-dependencies"])
+
+
+def test_two_units_on_one_machine_share_neither_secrets_nor_state(tmp_path: Path) -> None:
+    out = make(tmp_path)
+
+    folders = set()
+    for kit, kind in SERVICES.items():
+        text = (out / kit / f"tasuki-{kind}.service").read_text()
+        (copied,) = re.findall(r"cp -r \. (\S+)", text)
+        (read,) = re.findall(r"--config (\S+)/\w+\.toml", text)
+        (state,) = re.findall(r"StateDirectory=(\S+)", text)
+        assert copied == read
+        folders |= {read, state}
+    assert 2 * len(SERVICES) == len(folders)
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
