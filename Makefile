@@ -56,6 +56,7 @@ check: lint
 test: $(DEV)
 	@.ci/provide rabbitmq
 	@.ci/provide promtool
+	@.ci/provide systemd-analyze
 	@.ci/provide fashion-mnist
 	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 

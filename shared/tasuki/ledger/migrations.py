@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from tasuki.errors import LedgerBroken, NewerData, StorageError
@@ -45,15 +46,18 @@ def connect(path: Path | str, steps: Sequence[str]) -> sqlite3.Connection:
         LedgerBroken: it is no SQLite file any more.
         StorageError: it cannot be opened.
     """
-    try:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        _migrate(connection, steps, path)
-    except sqlite3.OperationalError as exc:
-        raise StorageError(f"{path} cannot be opened: {exc}") from exc
-    except sqlite3.DatabaseError as exc:
-        raise LedgerBroken(f"{path} is damaged: {exc}; restore it from a backup") from exc
+    with ExitStack() as on_failure:
+        try:
+            connection = sqlite3.connect(path, isolation_level=None)
+            on_failure.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            _migrate(connection, steps, path)
+        except sqlite3.OperationalError as exc:
+            raise StorageError(f"{path} cannot be opened: {exc}") from exc
+        except sqlite3.DatabaseError as exc:
+            raise LedgerBroken(f"{path} is damaged: {exc}; restore it from a backup") from exc
+        on_failure.pop_all()
     return connection
 
 

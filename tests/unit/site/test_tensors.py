@@ -27,7 +27,8 @@ from tasuki_site.tensors import (
     seed_torch,
 )
 
-TORCH = [getattr(torch, dtype.name) for dtype in DTYPES.values()]
+# Older PyTorch has no float8_e8m0fnu.
+TORCH = [getattr(torch, d.name) for d in DTYPES.values() if hasattr(torch, d.name)]
 NUMPY = [np.dtype(d.name) for d in DTYPES.values() if not d.name.startswith(("bfloat", "float8"))]
 
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)
