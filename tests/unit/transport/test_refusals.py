@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import ssl
 
 from pika.adapters.utils.connection_workflow import (
     AMQPConnectionWorkflowFailed,
+    AMQPConnectorAMQPHandshakeError,
     AMQPConnectorSocketConnectError,
     AMQPConnectorTransportSetupError,
 )
+from pika.exceptions import StreamLostError
 
-from tasuki.transport.amqp.refusals import describe
+from tasuki.transport.amqp.refusals import describe, is_hang_up
 
-NOT_THERE = AMQPConnectorSocketConnectError(OSError(99, "Cannot assign requested address"))
+NOT_THERE = AMQPConnectorSocketConnectError(
+    OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+)
 UNTRUSTED = AMQPConnectorTransportSetupError(
     ssl.SSLCertVerificationError(1, "certificate verify failed")
 )
@@ -24,6 +29,13 @@ def test_a_second_address_that_is_not_there_does_not_hide_a_wrong_certificate() 
     assert "[broker] ca" in said
 
 
-def test_otherwise_the_last_attempt_counts() -> None:
-    refused = AMQPConnectorSocketConnectError(OSError(111, "Connection refused"))
-    assert "Cannot assign" in describe(AMQPConnectionWorkflowFailed([refused, NOT_THERE]))
+def test_nor_does_it_hide_that_the_broker_hung_up() -> None:
+    lost = AMQPConnectorAMQPHandshakeError(StreamLostError("Transport indicated EOF"))
+    failed = AMQPConnectionWorkflowFailed([lost, NOT_THERE])
+    assert is_hang_up(failed)
+    assert "EOF" in describe(failed)
+
+
+def test_of_addresses_at_which_nobody_is_the_first_counts() -> None:
+    refused = AMQPConnectorSocketConnectError(OSError(errno.ECONNREFUSED, "Connection refused"))
+    assert "refused" in describe(AMQPConnectionWorkflowFailed([refused, NOT_THERE]))

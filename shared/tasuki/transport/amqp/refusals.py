@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import ssl
 
@@ -17,6 +18,15 @@ _NOT_ALLOWED = 530
 
 _MISSING = ("no queue", "no exchange")
 """What a 404 says of things that do not exist. Others are down, and return after a restart."""
+
+_NOBODY_THERE = {
+    errno.EADDRNOTAVAIL,
+    errno.EAFNOSUPPORT,
+    errno.ECONNREFUSED,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ETIMEDOUT,
+}
 
 _BAD_LOGIN = (
     pika_errors.AuthenticationError,
@@ -102,16 +112,22 @@ def describe(error: BaseException) -> str:
 def _innermost(error: BaseException) -> BaseException:
     """Connection attempts wrap their failures several times over."""
     if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed) and error.exceptions:
-        # One for each of the host's addresses: what TLS has to say is more than that one of them
-        # was not there.
-        causes = [_innermost(each) for each in error.exceptions]
-        return next((cause for cause in causes if isinstance(cause, ssl.SSLError)), causes[-1])
+        # One for each of the host's addresses. Whoever answers at one of them has more to say than
+        # that there was nobody at another.
+        return max((_innermost(each) for each in error.exceptions), key=_how_far)
     if isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
         return _innermost(error.exception)
     if isinstance(error, pika_errors.AMQPConnectionError) and error.args:
         inner = error.args[0]
         return _innermost(inner) if isinstance(inner, BaseException) else error
     return error
+
+
+def _how_far(cause: BaseException) -> int:
+    """How far an attempt got before it failed so."""
+    if isinstance(cause, ssl.SSLError):
+        return 2
+    return 0 if isinstance(cause, OSError) and cause.errno in _NOBODY_THERE else 1
 
 
 def _caused(error: TransportError, cause: BaseException) -> TransportError:
