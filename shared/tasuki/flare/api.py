@@ -1,4 +1,7 @@
-"""The functions of NVFlare's Client API, by the names and with the arguments that scripts use."""
+"""The functions of NVFlare's Client API, by the names and with the arguments that scripts use.
+
+Each takes NVFlare's `ctx`, which says nothing here: a script has one session.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ def init(*_args: object, params_format: str | None = None, **_kwargs: object) ->
     session.is_initialized = True
 
 
-def is_running() -> bool:
+def is_running(ctx: object = None) -> bool:
     """Blocks until there is a turn (True) or there will be no more (False)."""
     return initialized().is_running()
 
 
-def receive(timeout: float | None = None) -> FLModel | None:
+def receive(timeout: float | None = None, ctx: object = None) -> FLModel | None:
     """The model to train, the same one until it is sent. Blocks until there is one.
 
     The generators of Python, NumPy and torch are seeded for the turn when it returns.
@@ -45,7 +48,7 @@ def receive(timeout: float | None = None) -> FLModel | None:
     return initialized().receive(timeout_s=timeout)
 
 
-def send(model: FLModel, clear_cache: bool = True) -> None:
+def send(model: FLModel, clear_cache: bool = True, ctx: object = None) -> None:
     """Hand on the result of the turn, once.
 
     Args:
@@ -62,17 +65,19 @@ def send(model: FLModel, clear_cache: bool = True) -> None:
     session.send(model, clear_cache=clear_cache)
 
 
-def clear() -> None:
+def clear(ctx: object = None) -> None:
     """Forget the received model; the turn stays, and `receive` begins it again."""
     initialized().clear()
 
 
-def shutdown() -> None:
+def shutdown(ctx: object = None) -> None:
     """The script wants no more turns: `is_running` is False from here on."""
     initialized().shut_down()
 
 
-def log(key: str, value: object, data_type: object = None, **kwargs: object) -> bool:
+def log(
+    key: str, value: object, data_type: object = None, ctx: object = None, **kwargs: object
+) -> bool:
     """Show a number as progress of the turn, with `global_step` if it is given.
 
     Args:
@@ -90,39 +95,39 @@ def log(key: str, value: object, data_type: object = None, **kwargs: object) -> 
     return True
 
 
-def system_info() -> dict[str, Any]:  # Any: as in NVFlare
+def system_info(ctx: object = None) -> dict[str, Any]:  # Any: as in NVFlare
     """Among others `site_name` and `job_id`."""
     return translation.system_info(initialized().known_turn())
 
 
-def get_config() -> dict[str, Any]:  # Any: the run's params are
+def get_config(ctx: object = None) -> dict[str, Any]:  # Any: the run's params are
     """The run's `params`, `site_name`, `job_id`, `total_rounds`, `data`, `device` and more."""
     return translation.config(initialized().known_turn())
 
 
-def get_job_id() -> str:
+def get_job_id(ctx: object = None) -> str:
     """The run's name."""
     return initialized().known_turn().run
 
 
-def get_site_name() -> str:
+def get_site_name(ctx: object = None) -> str:
     return initialized().known_turn().site
 
 
-def get_task_name() -> str:
+def get_task_name(ctx: object = None) -> str:
     """ "train" or "evaluate"."""
     return initialized().known_turn().kind.value
 
 
-def is_train() -> bool:
+def is_train(ctx: object = None) -> bool:
     return initialized().known_turn().kind is Kind.TRAIN
 
 
-def is_evaluate() -> bool:
+def is_evaluate(ctx: object = None) -> bool:
     return initialized().known_turn().kind is Kind.EVALUATE
 
 
-def is_submit_model() -> bool:
+def is_submit_model(ctx: object = None) -> bool:
     """False: Tasuki hands on every result, and never asks for one again."""
     initialized()
     return False

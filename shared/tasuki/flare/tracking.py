@@ -1,4 +1,7 @@
-"""The writer that NVFlare's scripts log with, in place of `nvflare.client.tracking`."""
+"""The writers that NVFlare's scripts log with, in place of `nvflare.client.tracking`.
+
+Numbers become progress of the turn; texts, parameters and tags are ignored.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,13 @@ from collections.abc import Mapping
 from tasuki.flare.api import log
 
 
-class SummaryWriter:
-    """TensorBoard's interface: scalars become progress of the turn, all else is ignored."""
+class _Writer:
+    def __init__(self, ctx: object = None) -> None:
+        """Takes NVFlare's `ctx`, which says nothing here."""
+
+
+class SummaryWriter(_Writer):
+    """TensorBoard's interface."""
 
     def add_scalar(
         self, tag: str, scalar: object, global_step: int | None = None, **_kwargs: object
@@ -30,3 +38,37 @@ class SummaryWriter:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class MLflowWriter(_Writer):
+    """MLflow's interface."""
+
+    def log_metric(self, key: str, value: object, step: int | None = None) -> None:
+        log(key, value, global_step=step)
+
+    def log_metrics(self, metrics: Mapping[str, object], step: int | None = None) -> None:
+        for name, value in metrics.items():
+            log(name, value, global_step=step)
+
+    def log_param(self, key: str, value: object) -> None:
+        """Ignored."""
+
+    def log_params(self, values: Mapping[str, object]) -> None:
+        """Ignored."""
+
+    def log_text(self, text: str, artifact_file_path: str) -> None:
+        """Ignored."""
+
+    def set_tag(self, key: str, tag: object) -> None:
+        """Ignored."""
+
+    def set_tags(self, tags: Mapping[str, object]) -> None:
+        """Ignored."""
+
+
+class WandBWriter(_Writer):
+    """The interface of Weights & Biases."""
+
+    def log(self, metrics: Mapping[str, object], step: int | None = None) -> None:
+        for name, value in metrics.items():
+            log(name, value, global_step=step)

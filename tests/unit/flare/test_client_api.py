@@ -13,7 +13,7 @@ from support.scripts import ROUNDS, Desk
 from tasuki.core.model import Kind
 from tasuki.errors import NonFiniteWeights, TrainerError
 from tasuki.flare.session import install
-from tasuki.flare.tracking import SummaryWriter
+from tasuki.flare.tracking import MLflowWriter, SummaryWriter, WandBWriter
 
 PARAMS = {"w": np.zeros(2, np.float32)}
 
@@ -202,6 +202,39 @@ def test_only_numbers_are_shown_as_progress(desk: Desk) -> None:
     SummaryWriter().add_scalars("loss", {"train": 1, "valid": 2.0})
     shown = [{"step": 3.0, "loss": 0.5}, {"loss/train": 1.0}, {"loss/valid": 2.0}]
     assert shown == desk.logged
+
+
+def test_every_writer_of_nvflare_shows_its_numbers(desk: Desk) -> None:
+    desk.add()
+    received()
+    mlflow = MLflowWriter()
+    mlflow.log_metric("loss", 0.5, step=1)
+    mlflow.log_metrics({"accuracy": np.float32(0.25)}, step=2)
+    mlflow.log_param("lr", 0.1)
+    mlflow.log_params({"lr": 0.1})
+    mlflow.log_text("good", "note.txt")
+    mlflow.set_tag("site", "one")
+    mlflow.set_tags({"site": "one"})
+    WandBWriter().log({"train/loss": 0.75}, step=3)
+    SummaryWriter().add_scalar(tag="f1", scalar=1.0)
+    assert desk.logged == [
+        {"step": 1.0, "loss": 0.5},
+        {"step": 2.0, "accuracy": 0.25},
+        {"step": 3.0, "train/loss": 0.75},
+        {"f1": 1.0},
+    ]
+
+
+def test_a_script_may_pass_on_what_init_gave_it(desk: Desk) -> None:
+    desk.add()
+    ctx = flare.init()  # type: ignore[func-returns-value]  # as scripts for NVFlare do
+    assert flare.is_running(ctx=ctx)
+    assert flare.receive(ctx=ctx) is not None
+    assert flare.get_site_name(ctx=ctx) == flare.system_info(ctx=ctx)["site_name"]
+    assert flare.is_train(ctx=ctx)
+    SummaryWriter(ctx).add_scalar("loss", 1.0)
+    flare.send(flare.FLModel(params=dict(PARAMS)), ctx=ctx)
+    assert len(desk.results) == len(desk.logged) == 1
 
 
 def test_a_script_can_ask_where_it_is(desk: Desk) -> None:
