@@ -137,7 +137,11 @@ def script_site(
     kind: Kind = Kind.TRAIN,
     has_torch: bool = False,
 ) -> Iterator[ScriptSite]:
-    """Start `python -m tasuki_site.child` with a script, which may use `flare` and `np`."""
+    """Start `python -m tasuki_site.child` with a script, which may use `flare` and `np`.
+
+    Args:
+        has_torch: torch can be imported there, which takes seconds.
+    """
     save_state(folder / "received", {"w": np.ones(2, np.float32)} if state is None else state)
     (folder / "client_api.py").write_text("".join(_lines(script, has_torch=has_torch)))
     ours, theirs = socket.socketpair()
@@ -149,7 +153,6 @@ def script_site(
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(["shared", "services"]),
                 channel.FD_VARIABLE: str(theirs.fileno()),
-                "TASUKI_PARAMS": "torch" if has_torch else "numpy",
             },
             cwd=Path(__file__).parents[2],
             pass_fds=(theirs.fileno(),),

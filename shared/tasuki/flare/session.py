@@ -9,7 +9,7 @@ from typing import Protocol
 from tasuki.core.model import Kind
 from tasuki.errors import TrainerError
 from tasuki.flare.model import FLModel
-from tasuki.flare.translation import model_of, received_metrics, result_of
+from tasuki.flare.translation import framework_in_use, model_of, received_metrics, result_of
 from tasuki.trainer import Framework, Result, Turn
 
 
@@ -66,6 +66,8 @@ class Session:
             TimeoutError: there is none yet.
         """
         if self._current is None and not self._is_over:
+            # Before the turn is opened, since that imports torch where it is installed.
+            self.framework = self.framework or framework_in_use()
             self._current = self._next_turn(timeout_s=timeout_s)
             self._is_over = self._current is None
             self._last = self.current or self._last
@@ -97,7 +99,7 @@ class Session:
         except TimeoutError:
             return None
         if current is not None and self._model is None:
-            self._model = model_of(current.turn, framework=self.framework)
+            self._model = model_of(current.turn, framework=self.framework or framework_in_use())
             # Here and not earlier, so that what a script draws while it sets up, which it does in
             # its first turn only, is not in what it draws in the turn.
             current.seed()

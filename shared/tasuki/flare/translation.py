@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from collections.abc import Mapping
 from numbers import Real
 from typing import Any
@@ -31,8 +31,13 @@ def framework_named(name: object) -> Framework:
     return framework
 
 
-def model_of(turn: Turn, *, framework: Framework | None) -> FLModel:
-    """What `receive` gives. Without a framework: torch if it is installed, else NumPy."""
+def framework_in_use() -> Framework:
+    """What a script means that does not say: torch if it has imported it, else NumPy."""
+    return "torch" if sys.modules.get("torch") is not None else "numpy"
+
+
+def model_of(turn: Turn, *, framework: Framework) -> FLModel:
+    """What `receive` gives."""
     return FLModel(
         params_type=ParamsType.FULL,
         params=_params(turn, framework=framework),
@@ -124,12 +129,8 @@ def _samples(meta: Mapping[str, object]) -> int:
     return 0
 
 
-def _params(turn: Turn, *, framework: Framework | None) -> dict[str, Any]:  # Any: tensors
-    if framework is not None:
-        return turn.weights(framework)
-    if importlib.util.find_spec("torch") is None:
-        return turn.weights("numpy")
-    params = turn.weights("torch")
-    # Lists are layers of Keras, which takes arrays, even where torch happens to be installed.
+def _params(turn: Turn, *, framework: Framework) -> dict[str, Any]:  # Any: tensors
+    params = turn.weights(framework)
+    # Lists are layers of Keras, which takes arrays, even in a script that also imports torch.
     is_keras = any(isinstance(value, list) for value in params.values())
-    return turn.weights("numpy") if is_keras else params
+    return turn.weights("numpy") if is_keras and framework == "torch" else params

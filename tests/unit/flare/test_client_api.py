@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -302,11 +303,22 @@ def test_an_unknown_framework_is_refused(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "asked"), [({"w": 1}, ["torch"]), ({"dense": [1, 2]}, ["torch", "numpy"])]
+    ("has_imported_torch", "state", "asked"),
+    [
+        (True, {"w": 1}, ["torch"]),
+        (True, {"dense": [1, 2]}, ["torch", "numpy"]),
+        (False, {"w": 1}, ["numpy"]),
+    ],
 )
-def test_without_a_choice_params_are_torchs_but_keras_layers_numpys(
-    state: dict[str, object], asked: list[str]
+def test_without_a_choice_params_are_torchs_if_the_script_uses_it_but_keras_layers_are_numpys(
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    has_imported_torch: bool,
+    state: dict[str, object],
+    asked: list[str],
 ) -> None:
+    if not has_imported_torch:
+        monkeypatch.delitem(sys.modules, "torch")
     desk = Desk()
     desk.add(state)
     desk.session(framework=None).receive()

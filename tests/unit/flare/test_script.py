@@ -198,3 +198,17 @@ def test_a_script_with_torch_gets_tensors_and_seeded_generators(tmp_path: Path) 
             results.append(site.result["w"].tolist())
         site.no_more_turns()
     assert results[0] == results[1]
+
+
+def test_a_script_with_numpy_alone_gets_arrays_where_torch_is_installed_too(
+    tmp_path: Path,
+) -> None:
+    script = """
+        flare.init()
+        while flare.is_running():
+            w = flare.receive().params["w"]
+            flare.send(flare.FLModel(params={"w": w + 1}, metrics={"mean": np.mean(w)}))
+    """
+    with script_site(tmp_path, script, has_torch=True) as site:
+        assert [site.train(round=round)["metrics"] for round in range(2)] == [{"mean": 1.0}] * 2
+        site.no_more_turns()
