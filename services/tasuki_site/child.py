@@ -21,7 +21,6 @@ from typing import Any
 
 from tasuki.errors import TrainerError
 from tasuki.flare.session import ScriptTurn, Session, install
-from tasuki.flare.translation import framework_named
 from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.trainer import Result, Turn
 from tasuki_site import channel
@@ -29,8 +28,6 @@ from tasuki_site.source import Source, load_function
 from tasuki_site.spell import Spell, failure_of, seed_everything, write_result
 
 FAULTS_VARIABLE = "TASUKI_FAULTS"
-PARAMS_VARIABLE = "TASUKI_PARAMS"
-"""What a script's params are: torch or numpy, if it does not say so itself."""
 
 
 class Service:
@@ -114,10 +111,7 @@ def run_script(service: Service, source: Source) -> None:
 
     A turn that it leaves without a result fails: the one it has, or else the next one.
     """
-    framework = os.environ.get(PARAMS_VARIABLE)
-    session = Session(
-        partial(_next_turn, service), framework=framework_named(framework) if framework else None
-    )
+    session = Session(partial(_next_turn, service))
     install(session)
     raised = _run_to_its_end(source.folder / source.run)
     had_turn, had_received = session.current is not None, session.has_received

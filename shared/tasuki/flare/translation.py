@@ -20,7 +20,7 @@ _FORMATS: dict[str, Framework] = {"torch": "torch", "pytorch": "torch", "numpy":
 
 
 def framework_named(name: object) -> Framework:
-    """The framework that a script, or its environment, asks for by this name.
+    """The framework that a script asks for by this name.
 
     Raises:
         TrainerError: there is none of that name.
