@@ -113,7 +113,7 @@ def run_script(service: Service, source: Source) -> None:
     """
     session = Session(partial(_next_turn, service))
     install(session)
-    raised = _run_to_its_end(source.folder / source.run)
+    raised = _run_to_its_end(source)
     had_turn, had_received = session.current is not None, session.has_received
     # Told only when somebody waits for a result: the service reads one answer for each turn.
     turn = session.await_turn()
@@ -135,9 +135,10 @@ def _next_turn(service: Service, *, timeout_s: float | None) -> ScriptTurn | Non
     )
 
 
-def _run_to_its_end(path: Path) -> BaseException | None:
+def _run_to_its_end(source: Source) -> BaseException | None:
     """Run a script as `python path` does, and say what it raised."""
-    sys.argv = [str(path)]
+    path = source.script
+    sys.argv = [str(path), *source.arguments]
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     try:

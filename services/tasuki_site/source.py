@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +17,26 @@ from tasuki_site.spell import failure_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """`run` is "train.py" (script form) or "train:train" (function form), seen from `folder`."""
+    """`run` is "train.py" (script form) or "train:train" (function form), seen from `folder`.
+
+    A script may have arguments: "train.py --epochs 2".
+    """
 
     run: str
     folder: Path
 
     @property
     def is_script(self) -> bool:
-        return self.run.endswith(".py")
+        return self._words[0].endswith(".py")
+
+    @property
+    def script(self) -> Path:
+        return self.folder / self._words[0]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What the script finds in `sys.argv` after its own path."""
+        return self._words[1:]
 
     def check(self) -> None:
         """Say early what would fail later, without running any of the trainer's code.
@@ -33,16 +46,24 @@ class Source:
         """
         module, colon, function = self.run.partition(":")
         if self.is_script:
-            if not (self.folder / self.run).is_file():
-                raise TrainerNotFound(f"there is no trainer script {self.folder / self.run}")
-        elif not (colon and module and function):
+            if not self.script.is_file():
+                raise TrainerNotFound(f"there is no trainer script {self.script}")
+        elif not (colon and module and function.isidentifier()):
             raise TrainerNotFound(
-                f"trainer {self.run!r}: write a script (train.py) or module:function (train:train)"
+                f"trainer {self.run!r}: write a script (train.py, or train.py --epochs 2) or"
+                " module:function (train:train)"
             )
         elif not self._has_module(module.partition(".")[0]):
             raise TrainerNotFound(
                 f"there is no module {module!r} in {self.folder}, and none is installed"
             )
+
+    @property
+    def _words(self) -> list[str]:
+        try:
+            return shlex.split(self.run) or [""]
+        except ValueError:
+            return [self.run]  # a quote that does not end; `check` says that this is no trainer
 
     def _has_module(self, name: str) -> bool:
         here = self.folder / name

@@ -136,6 +136,7 @@ def script_site(
     state: Mapping[str, Any] | None = None,  # Any: arrays
     kind: Kind = Kind.TRAIN,
     has_torch: bool = False,
+    arguments: str = "",
 ) -> Iterator[ScriptSite]:
     """Start `python -m tasuki_site.child` with a script, which may use `flare` and `np`.
 
@@ -148,7 +149,7 @@ def script_site(
     ours.settimeout(30)
     with ours, theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tasuki_site.child", "client_api.py", str(folder)],
+            [sys.executable, "-m", "tasuki_site.child", f"client_api.py {arguments}", str(folder)],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(["shared", "services"]),

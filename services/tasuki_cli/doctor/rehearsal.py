@@ -59,8 +59,8 @@ def _try(source: Source) -> dict[str, str]:
 def _import_all(source: Source) -> None:
     sys.path.insert(0, str(source.folder))
     try:
-        text = (source.folder / source.run).read_text(encoding="utf-8")
-        for name in _imports(ast.parse(text, source.run)):
+        text = source.script.read_text(encoding="utf-8")
+        for name in _imports(ast.parse(text, source.script.name)):
             importlib.import_module(name)
     except Exception as exc:
         # Whatever the trainer's imports raise is for the operator to read.

@@ -23,7 +23,7 @@ ENVIRONMENT: dict[str, Keys] = {
 
 
 class TrainerTable(Settings):
-    """A trainer: `run` is "train.py" (script) or "train:train" (function), seen from `folder`."""
+    """`run` is a script (train.py --epochs 2) or a function (train:train), seen from `folder`."""
 
     run: str
     folder: SettingsPath = Field(default=Path(), validate_default=True)

@@ -171,6 +171,24 @@ def test_a_script_that_exits_with_a_code_says_so(tmp_path: Path) -> None:
         assert "sys.exit(3)" in site.train()["detail"]
 
 
+def test_a_script_gets_the_arguments_that_its_trainer_is_named_with(tmp_path: Path) -> None:
+    script = """
+        import argparse
+
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--epochs", type=int, required=True)
+        parser.add_argument("--note")
+        args = parser.parse_args()
+        flare.init()
+        params = flare.receive().params
+        flare.send(flare.FLModel(params=params, metrics={"epochs": args.epochs}))
+        print(args.note)
+    """
+    with script_site(tmp_path, script, arguments="--epochs 2 --note 'a word'") as site:
+        assert site.train()["metrics"] == {"epochs": 2.0}
+        assert "a word" in site.no_more_turns()
+
+
 def test_other_tensors_than_were_received_fail_in_send(tmp_path: Path) -> None:
     script = """
         flare.init()
