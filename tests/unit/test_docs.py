@@ -88,7 +88,19 @@ def test_a_message_has_a_row_in_the_protocol(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
     inside = [target for target in targets if "://" not in target]
 
-    assert [target for target in inside if not (page.parent / target).exists()] == []
+    assert [target for target in inside if not _leads_somewhere(page, target)] == []
+
+
+def _leads_somewhere(page: Path, target: str) -> bool:
+    path, hash_sign, anchor = target.partition("#")
+    aim = page.parent / path if path else page
+    return aim.exists() and (not hash_sign or anchor in _anchors(aim))
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
