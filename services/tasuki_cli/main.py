@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tasuki import __version__
 from tasuki.errors import TasukiError
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Cyclic weight transfer: sites train one model together, one at a time.",
-    epilog="Exit codes: 0 done, 2 wrong settings, 70 run failed; docs/operations.md has them all.",
+    epilog=(
+        "Example: tasuki simulate examples/cifar10/run.toml\n\n"
+        "Exit codes: 0 done, 2 wrong settings, 70 run failed; docs/operations.md has them all."
+    ),
 )
 
 Data = Annotated[Path, typer.Option("--data", help="The local data folder.")]
@@ -54,6 +58,22 @@ FAULTS = "TASUKI_FAULTS"  # `tasuki.testing.faults`: for tests, never in product
 class Role(StrEnum):
     SITE = "site"
     CONTROLLER = "controller"
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"tasuki {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def tasuki(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show it and exit."),
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 @app.command(epilog="Example: tasuki simulate examples/cifar10/run.toml --sites 5")

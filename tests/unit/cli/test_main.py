@@ -1,0 +1,36 @@
+"""What the command line says of itself."""
+
+from __future__ import annotations
+
+import shlex
+
+import pytest
+import typer
+from typer.core import TyperGroup
+from typer.testing import CliRunner
+
+import tasuki
+from tasuki_cli.main import app
+
+group = typer.main.get_command(app)
+assert isinstance(group, TyperGroup)
+COMMANDS = group.commands
+
+
+def test_the_version_is_the_packages() -> None:
+    done = CliRunner().invoke(app, ["--version"])
+    assert (done.exit_code, done.stdout) == (0, f"tasuki {tasuki.__version__}\n")
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_the_example_in_a_commands_help_is_one_that_it_takes(name: str) -> None:
+    command = COMMANDS[name]
+    example = (command.epilog or "").removeprefix("Example: ")
+    program, subcommand, *arguments = shlex.split(example)
+    assert (program, subcommand) == ("tasuki", name)
+    command.make_context(name, arguments)  # raises a UsageError for what it does not take
+
+
+def test_the_help_of_all_has_an_example_too() -> None:
+    help_text = CliRunner().invoke(app, ["--help"]).stdout
+    assert "Example: tasuki simulate examples/cifar10/run.toml" in help_text
