@@ -77,10 +77,14 @@ class BrokerTable(Settings):
         """
         if not self.url.startswith("amqps:"):
             return None
+        if self.ca is not None:
+            _refuse_unreadable(self.ca, what="[broker] ca")
         try:
             context = ssl.create_default_context(cafile=self.ca)
         except OSError as exc:
-            raise SettingsError(f"[broker] ca = {self.ca}: {exc}") from exc
+            raise SettingsError(
+                f"[broker] ca: {self.ca} holds no PEM certificate; take the ca.pem of the kit"
+            ) from exc
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert is not None:
             self._prove(context, self.cert)
@@ -95,14 +99,15 @@ class BrokerTable(Settings):
         return [path for path in secrets if path.exists() and path.stat().st_mode & stat.S_IROTH]
 
     def _prove(self, context: ssl.SSLContext, cert: Path) -> None:
+        for name, path in (("cert", cert), ("key", self.key or cert)):
+            _refuse_unreadable(path, what=f"[broker] {name}")
         try:
             # An encrypted key fails: without a password of ours OpenSSL would ask the terminal.
             context.load_cert_chain(cert, self.key, password="")
         except OSError as exc:
-            reason = exc.strerror if exc.filename else str(exc)
-            said = f"[broker] cert = {cert}, key = {self.key}: {reason or exc}"
             raise SettingsError(
-                f"{said}; it needs a PEM certificate and its unencrypted key"
+                f"[broker] cert = {cert}, key = {self.key}: {exc}; it needs a PEM certificate and "
+                "its unencrypted key"
             ) from exc
 
 
@@ -121,9 +126,26 @@ def read_secret(path: Path, *, what: str) -> str:
     """
     try:
         secret = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not text"
-        raise SettingsError(f"{what}: {path} cannot be read: {reason}") from exc
+    except OSError as exc:
+        raise _unreadable(path, exc, what=what) from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{what}: {path} cannot be read: not text") from exc
     if not secret:
         raise SettingsError(f"{what}: {path} is empty")
     return secret
+
+
+def _refuse_unreadable(path: Path, *, what: str) -> None:
+    try:
+        path.open("rb").close()
+    except OSError as exc:
+        raise _unreadable(path, exc, what=what) from exc
+
+
+def _unreadable(path: Path, exc: OSError, *, what: str) -> SettingsError:
+    advice = ""
+    if isinstance(exc, FileNotFoundError):
+        advice = "; put the file there, or name where it is"
+    elif isinstance(exc, PermissionError):
+        advice = f"; let the user who runs this read it: `ls -l {path}` shows whose it is"
+    return SettingsError(f"{what}: {path} cannot be read: {exc.strerror}{advice}")

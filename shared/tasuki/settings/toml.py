@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
@@ -134,17 +134,21 @@ def _problem(error: ErrorDetails, text: str, model: type[BaseModel]) -> str:
         return f"  {line}unknown key {where!r}; {hint}"
     if error["type"] == "missing":
         return f"  key {where!r} is missing"
-    return f"  {line}{where}: {error['msg'].removeprefix('Value error, ')}"
+    said = error["msg"].removeprefix("Value error, ")
+    # What is said of several keys together names them itself.
+    return f"  {line}{where}: {said}" if where else f"  {said}"
 
 
 def _table(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
     """The model of a nested table; the outer one where the keys lead nowhere."""
+    kind: object = model
     for key in keys:
-        field = model.model_fields.get(key)
-        kind = None if field is None else field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            model = kind
-    return model
+            field = kind.model_fields.get(key)
+            kind = None if field is None else field.annotation
+        else:  # a table of tables by name: the key is the user's, what it holds is known
+            kind = (get_args(kind) or (None,))[-1]
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
 
 
 def _line_of(keys: list[str], text: str) -> str:

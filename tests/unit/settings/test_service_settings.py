@@ -110,6 +110,23 @@ def test_every_wrong_key_is_reported_at_once(tmp_path: Path) -> None:
     assert "broker.ca" in message
 
 
+@pytest.mark.parametrize(
+    ("key", "says"), [("foldr", "did you mean 'folder'?"), ("x", "known here: run, folder")]
+)
+def test_an_unknown_key_of_a_trainer_is_told_with_those_that_trainers_have(
+    tmp_path: Path, key: str, says: str
+) -> None:
+    path = site(tmp_path, bottom=f'[trainers.other]\nrun = "a.py"\n{key} = "b"')
+    with pytest.raises(SettingsError) as raised:
+        read_site(path, {})
+    assert f"line 12: unknown key 'trainers.other.{key}'; {says}" in str(raised.value)
+
+
+def test_what_is_wrong_with_two_keys_together_stands_alone(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"site\.toml:\n  site 'site-9' has to be the user"):
+        read_site(site(tmp_path), {"TASUKI_SITE_NAME": "site-9"})
+
+
 def test_a_missing_or_empty_password_file_is_named(tmp_path: Path) -> None:
     settings = read_site(site(tmp_path), {})
     with pytest.raises(SettingsError, match="secrets/password cannot be read"):
@@ -122,7 +139,10 @@ def test_a_missing_or_empty_password_file_is_named(tmp_path: Path) -> None:
 
 def test_certificates_that_are_not_there_are_named(tmp_path: Path) -> None:
     settings = read_site(site(tmp_path, broker='ca = "ca.pem"'), {})
-    with pytest.raises(SettingsError, match=r"\[broker\] ca = .*ca\.pem"):
+    with pytest.raises(SettingsError, match=r"ca: .*ca\.pem cannot be read: No such file"):
+        settings.broker.tls()
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(SettingsError, match=r"ca\.pem holds no PEM certificate"):
         settings.broker.tls()
 
 
@@ -146,9 +166,12 @@ def test_a_certificate_for_plain_text_is_an_error(tmp_path: Path) -> None:
         read_site(path, {})
 
 
-def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_whichever_of_certificate_and_key_is_not_there_is_named(tmp_path: Path) -> None:
     settings = read_site(site(tmp_path, broker='cert = "c.pem"\nkey = "k.pem"'), {})
-    with pytest.raises(SettingsError, match=r"cert = .*c\.pem, key = .*k\.pem: .*No such file"):
+    with pytest.raises(SettingsError, match=r"cert: .*c\.pem cannot be read: No such file"):
+        settings.broker.tls()
+    (tmp_path / "c.pem").touch()
+    with pytest.raises(SettingsError, match=r"key: .*k\.pem cannot be read: No such file.*; put"):
         settings.broker.tls()
 
 
