@@ -38,6 +38,7 @@ password_file = "password"
 [trainers.walk]
 run = "{run}"
 folder = "{trainers}"
+{data}
 """
 
 
@@ -51,7 +52,7 @@ class Patient:
     broker: str = ""
     run: str = "walk:train"
     trainers: Path = TRAINERS
-
+    data: str = ""
     device: str = "cpu"
 
     def examine(self) -> tuple[int, dict[str, dict[str, Any]]]:  # Any: JSON
@@ -139,6 +140,16 @@ def test_a_password_file_that_is_not_there(patient: Patient) -> None:
     patient.fails("secrets", errors.SettingsError, "password_file")
 
 
+def test_a_missing_file_is_told_where_nobody_answers_too(patient: Patient) -> None:
+    patient.url = f"amqp://site-1@127.0.0.1:{free_port()}/x"
+    (patient.folder / "password").unlink()
+    code, checks = patient.examine()
+    assert errors.BrokerUnreachable.exit_code == code
+    assert ["TCP", "secrets"] == [
+        each["name"] for each in checks.values() if each["status"] == "fail"
+    ]
+
+
 def test_a_password_that_everybody_may_read(patient: Patient) -> None:
     (patient.folder / "password").chmod(0o644)
     code, checks = patient.examine()
@@ -199,6 +210,23 @@ def test_a_turn_that_waits_is_not_touched(patient: Patient, broker: Broker) -> N
 def test_a_device_that_is_not_there(patient: Patient) -> None:
     patient.device = "cuda:99"
     patient.fails("device", errors.SettingsError, "'cuda:99' is not here")
+
+
+@pytest.mark.parametrize(("held", "status"), [("scan", "ok"), (None, "warn")])
+def test_data_that_is_there_or_still_to_come(
+    patient: Patient, held: str | None, status: str
+) -> None:
+    (patient.folder / "scans").mkdir()
+    if held is not None:
+        (patient.folder / "scans" / held).touch()
+    patient.data = '[data]\npath = "scans"'
+    code, checks = patient.examine()
+    assert (0, status) == (code, checks["data"]["status"])
+
+
+def test_data_that_is_not_there(patient: Patient) -> None:
+    patient.data = '[data]\npath = "scans"'
+    patient.fails("data", errors.SettingsError, "there is no")
 
 
 def test_a_controller_in_good_health(patient: Patient, broker: Broker) -> None:

@@ -60,16 +60,22 @@ def _read(config: Path, *, role: str) -> SiteSettings | ControllerSettings:
 
 def _examine(settings: SiteSettings | ControllerSettings) -> Report:
     who = settings.name if isinstance(settings, SiteSettings) else CONTROLLER
-    with closing(broker.probe_of(settings.broker)) as probe:
-        way = in_order([*network.steps(settings.broker), *broker.steps(probe, who=who)])
+    table = settings.broker
+    # A missing file is told also where the broker cannot be reached, and the other way round.
+    way = (*in_order(network.steps(table)), *in_order(network.proofs(table)))
+    with closing(broker.probe_of(table)) as probe:
+        asked = [*network.handshake(table), *broker.steps(probe, who=who)]
+        way += in_order(asked, after=way)
     beside = machine.steps(settings.folder)
     if isinstance(settings, SiteSettings):
-        beside += trainers.steps(settings)
+        beside += [*machine.data(settings.data.path), *trainers.steps(settings)]
     return Report(checks=(*way, *(examine(step) for step in beside)))
 
 
 def _show(report: Report, config: Path) -> None:
-    table = Table("", "check", "found", "what to do", box=None)
+    table = Table("", "check", box=None)
+    for heading in "found", "what to do":
+        table.add_column(heading, overflow="fold")  # of a long path no part is left out
     for check in report.checks:
         # What was found may hold words of a trainer's or a broker's: text, not markup.
         mark = Text(check.status.value, style=_COLOURS[check.status])

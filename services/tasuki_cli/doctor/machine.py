@@ -9,7 +9,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from tasuki.errors import DataInUse, DiskFull
+from tasuki.errors import DataInUse, DiskFull, SettingsError
 from tasuki.ledger.lock import locked
 from tasuki.wire.spool import SUFFIX, disk_errors
 from tasuki_cli.doctor.report import Finding, Status, Step
@@ -42,6 +42,24 @@ def steps(folder: Path) -> list[Step]:
             "have dates, and records should; Tasuki decides nothing by it",
         ),
     ]
+
+
+def data(path: Path | None) -> list[Step]:
+    """The site's own data, if its settings say where that is."""
+    if path is None:
+        return []
+    advice = "put the data there, or name its folder in [data] path; in a container it is mounted"
+    return [Step(name="data", look=partial(_data, path), advice=advice)]
+
+
+def _data(path: Path) -> Finding:
+    if not path.exists():
+        raise SettingsError(f"[data] path: there is no {path}")
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise SettingsError(f"[data] path: {path} cannot be read by user {os.getuid()}")
+    if path.is_dir() and not any(path.iterdir()):
+        return Finding(found=f"{path} is empty", status=Status.WARN)
+    return Finding(found=f"{path} can be read")
 
 
 def _disk(folder: Path) -> Finding:

@@ -29,10 +29,9 @@ _WRONG = {
 
 
 def steps(table: BrokerTable) -> list[Step]:
-    """In the order in which a connection needs them."""
-    parts = urlsplit(table.url)
-    host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-    found = [
+    """In the order in which a connection needs them; no file of ours is needed for these."""
+    host, port = _address(table)
+    return [
         Step(
             name="name resolution",
             look=partial(_resolve, host, port),
@@ -44,21 +43,18 @@ def steps(table: BrokerTable) -> list[Step]:
             advice=f"let this machine open connections to {host}:{port}, and see that the broker "
             "listens there; it is the only port that a site needs",
         ),
+    ]
+
+
+def proofs(table: BrokerTable) -> list[Step]:
+    """What we have to prove who we are, looked at without asking anybody."""
+    found = [
         Step(
             name="secrets",
             look=partial(_secrets, table),
             advice="put the kit's files where [broker] says, readable by the service's user alone",
-        ),
-    ]
-    if parts.scheme == "amqps":
-        found.append(
-            Step(
-                name="TLS",
-                look=partial(_shake_hands, table, host, port),
-                advice="compare [broker] url and ca with the kit; the federation's operator renews "
-                "the broker's certificate with `tasuki provision --reissue broker`",
-            )
         )
+    ]
     if table.cert is not None:
         found.append(
             Step(
@@ -68,6 +64,26 @@ def steps(table: BrokerTable) -> list[Step]:
             )
         )
     return found
+
+
+def handshake(table: BrokerTable) -> list[Step]:
+    """Who the broker proves to be, where it has to."""
+    if urlsplit(table.url).scheme != "amqps":
+        return []
+    host, port = _address(table)
+    return [
+        Step(
+            name="TLS",
+            look=partial(_shake_hands, table, host, port),
+            advice="compare [broker] url and ca with the kit; the federation's operator renews "
+            "the broker's certificate with `tasuki provision --reissue broker`",
+        )
+    ]
+
+
+def _address(table: BrokerTable) -> tuple[str, int]:
+    parts = urlsplit(table.url)
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
 
 
 def _resolve(host: str, port: int) -> Finding:

@@ -69,10 +69,10 @@ class Report:
         return {"ok": self.exit_code == 0, "checks": [asdict(check) for check in self.checks]}
 
 
-def in_order(steps: Iterable[Step]) -> tuple[Check, ...]:
-    """Each step needs those before it: after a failure the others are skipped."""
+def in_order(steps: Iterable[Step], *, after: Iterable[Check] = ()) -> tuple[Check, ...]:
+    """Each step needs those before it, and all of `after`: once one failed, the rest is skipped."""
     checks: list[Check] = []
-    failed = ""
+    failed = next((check.name for check in after if check.status is Status.FAIL), "")
     for step in steps:
         if failed:
             found = f"not looked at: {failed} has to work first"
