@@ -8,6 +8,7 @@ a transfer counts against what its sender may have lying here.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,7 +41,10 @@ def disk_errors(what: Path) -> Iterator[None]:
     except OSError as exc:
         if exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             raise DiskFull(f"the disk is full at {what}; free space and start again") from exc
-        raise StorageError(f"{what}: {exc.strerror or exc}") from exc
+        advice = ""
+        if isinstance(exc, PermissionError):
+            advice = f"; let user {os.getuid()}, who runs this, own it"
+        raise StorageError(f"{what}: {exc.strerror or exc}{advice}") from exc
 
 
 Refused = Callable[[str, int], None]

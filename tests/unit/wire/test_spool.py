@@ -191,6 +191,14 @@ def test_a_disk_that_fails_otherwise_is_not_called_full(
     assert [] == names(spool)
 
 
+def test_a_file_that_is_somebody_else_s_is_told_with_who_runs_this(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill_up(monkeypatch, room=40, error=errno.EACCES)
+    with pytest.raises(StorageError, match=rf"Permission denied; let user {os.getuid()}, who"):
+        fill(spool)
+
+
 def test_a_disk_without_room_for_another_file_is_full(
     spool: Spool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,7 +82,9 @@ class AmqpTransport:
             reason = self._last_reason  # before our own goodbye is the last one
             await self._disconnect()
             where = f"{self.settings.host}:{self.settings.port}"
-            raise BrokerUnreachable(f"no broker at {where}: {reason}") from None
+            raise BrokerUnreachable(
+                f"no broker at {where}: {reason}; `tasuki doctor` goes the way step by step"
+            ) from None
         except (NotPermitted, asyncio.CancelledError):
             await self._disconnect()
             raise
