@@ -192,6 +192,7 @@ class _Federation:
     def _site(self, name: str) -> SiteService:
         journal = Journal(self._journals, name)
         journal.introduce()  # new as it is, the controller has given nothing out yet
+        data = self._s.run_file.simulate.data
         return SiteService(
             Site(
                 name=name,
@@ -200,7 +201,7 @@ class _Federation:
                 spool=Spool(self._spool.folder),
                 trainers=TrainerPool(lambda _: self._trainer(name), limit=1),
                 clock=SystemClock(),
-                data=self._s.run_file.simulate.data,
+                data=None if data is None else str(data),
                 idle_beat_s=None,
             )
         )

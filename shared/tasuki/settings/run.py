@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from tasuki.core.model import Budget, CheckpointPolicy, Failure, OnSilent, Plan, Task, check_name
 from tasuki.core.order import POLICIES
 from tasuki.errors import TooFewSites, UnknownSite
-from tasuki.settings.toml import Settings
+from tasuki.settings.toml import Settings, SettingsPath
 
 
 class Weights(Settings):
@@ -57,7 +57,7 @@ class SimulateTable(Settings):
 
     sites: int | list[str] = 3
     trainer: str | None = None
-    data: str | None = None
+    data: SettingsPath | None = None
 
     @field_validator("sites")
     @classmethod

@@ -10,7 +10,9 @@ import pytest
 
 from tasuki.errors import SettingsError
 from tasuki.settings.controller import PORT, read_controller
+from tasuki.settings.run import RunFile
 from tasuki.settings.site import SiteSettings, read_site
+from tasuki.settings.toml import read
 
 SITE = """
 name = "site-1"
@@ -46,6 +48,17 @@ def test_relative_paths_are_seen_from_the_settings_file(
     assert settings.trainers["cifar10"].folder == tmp_path
     assert settings.folder == tmp_path / ".tasuki-site"
     assert settings.data.path == tmp_path / "images"
+
+
+def test_the_data_of_a_simulation_is_seen_from_the_run_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'name = "r"\ntrainer = "t"\n[weights]\ninitial = "m:f"\n[simulate]\ndata = "scans"\n'
+    )
+    monkeypatch.chdir("/")
+    assert read(path, RunFile).simulate.data == tmp_path / "scans"
 
 
 def test_absolute_paths_stay_as_they_are(tmp_path: Path) -> None:
