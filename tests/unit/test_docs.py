@@ -8,10 +8,12 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tasuki import errors
+from tasuki.core.order import Situation
 from tasuki.errors import TasukiError
 from tasuki.wire.messages import MESSAGES
 
@@ -84,6 +86,17 @@ def test_the_tree_in_the_module_has_every_error(kind: type[TasukiError]) -> None
 @pytest.mark.parametrize("name", sorted(name for name in MESSAGES if "." not in name))
 def test_a_message_has_a_row_in_the_protocol(name: str) -> None:
     assert f"| `{name}` |" in PROTOCOL
+
+
+def test_the_order_policy_that_contributing_shows_is_one() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    shown: dict[str, Any] = {}  # Any: what a module holds
+    exec(code, shown)  # noqa: S102 - our own page's
+    rounds = [
+        shown["order"](Situation(seed=1, round=round, sites=("a", "b", "c"), last=None))
+        for round in range(3)
+    ]
+    assert rounds == [("a", "b", "c"), ("c", "b", "a"), ("a", "b", "c")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
