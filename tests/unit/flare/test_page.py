@@ -1,0 +1,37 @@
+"""`docs/nvflare.md` names what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import tasuki.flare as flare
+from tasuki.flare import tracking
+from tasuki.settings.run import RunFile
+
+PAGE = (Path(__file__).parents[3] / "docs/nvflare.md").read_text()
+THERE, _, NOT_THERE = PAGE.partition("There is no `flare.patch`")
+
+
+def test_what_the_page_says_is_there_is_there() -> None:
+    names = set(re.findall(r"`@?flare\.(\w+)", THERE))
+    assert names
+    assert [name for name in names if not hasattr(flare, name)] == []
+    writers = set(re.findall(r"`?(\w+Writer)`", THERE))
+    assert writers == {"SummaryWriter", "MLflowWriter", "WandBWriter"}
+    assert [name for name in writers if not hasattr(tracking, name)] == []
+
+
+def test_what_the_page_says_is_not_there_is_not() -> None:
+    assert NOT_THERE
+    assert not hasattr(flare, "patch")
+    assert not hasattr(flare, "IPCAgent")
+
+
+def test_the_keys_of_the_run_file_are_its_keys() -> None:
+    tables = re.findall(r"`\[(\w+)\] (\w+)", THERE)
+    assert ("simulate", "trainer") in tables
+    for table, key in tables:
+        kind = RunFile.model_fields[table].annotation
+        assert kind is not None
+        assert key in kind.model_fields
