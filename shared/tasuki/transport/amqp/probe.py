@@ -17,8 +17,11 @@ from tasuki.transport.amqp.settings import AmqpSettings
 ATTEMPTS = 10
 """A broker that refuses a certificate says so and hangs up; now and then only that is seen."""
 ANSWER_S = 10.0
-NOWHERE = "tasuki.doctor.nowhere"
-"""A routing key that nothing is bound to."""
+NOWHERE = "site.NOWHERE"
+"""A routing key that nothing is bound to, since no site's name is in capitals.
+
+It begins as the control keys do: a provisioned controller may write to no other.
+"""
 PRECONDITION_FAILED = 406
 NO_PRIORITY = {"x-priority": "none"}  # it would have to be a number
 
