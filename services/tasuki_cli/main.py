@@ -34,6 +34,10 @@ Data = Annotated[Path, typer.Option("--data", help="The local data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 DATA = Path(".tasuki")
+OtherData = Annotated[
+    Path | None,
+    typer.Option("--data", help="The local data folder: .tasuki, unless a controller is named."),
+]
 Url = Annotated[
     str,
     typer.Option("--controller", metavar="URL", envvar="TASUKI_CONTROLLER", help="Whom to ask."),
@@ -41,7 +45,12 @@ Url = Annotated[
 URL = "http://127.0.0.1:8470"
 OtherUrl = Annotated[
     str | None,
-    typer.Option("--controller", metavar="URL", help="Ask a running controller instead."),
+    typer.Option(
+        "--controller",
+        metavar="URL",
+        envvar="TASUKI_CONTROLLER",
+        help="Ask a running controller, unless --data is given.",
+    ),
 ]
 TokenFile = Annotated[
     Path,
@@ -209,7 +218,7 @@ def add(
 
 @app.command(epilog="Example: tasuki runs --data .tasuki")
 def runs(
-    data: Data = DATA,
+    data: OtherData = None,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
@@ -227,7 +236,7 @@ def ledger(
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the chain and every checkpoint.")
     ] = False,
-    data: Data = DATA,
+    data: OtherData = None,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
@@ -244,7 +253,7 @@ def ledger(
 def export(
     run: RunName,
     output: Annotated[Path, typer.Option("-o", "--output", help=".safetensors or .pt")],
-    data: Data = DATA,
+    data: OtherData = None,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
@@ -318,10 +327,12 @@ def _client(url: str, token_file: Path, ca: Path | None) -> ControllerClient:
     return ControllerClient(url, token_file, ca=ca)
 
 
-def _archive(data: Path, url: str | None, token_file: Path, ca: Path | None) -> Archive:
+def _archive(data: Path | None, url: str | None, token_file: Path, ca: Path | None) -> Archive:
     from tasuki_cli.records import LocalArchive
 
-    return LocalArchive(data) if url is None else _client(url, token_file, ca)
+    if data is None and url is not None:
+        return _client(url, token_file, ca)
+    return LocalArchive(DATA if data is None else data)
 
 
 def _steer(

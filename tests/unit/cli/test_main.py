@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 import typer
@@ -10,6 +11,7 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 import tasuki
+from tasuki.errors import SettingsError, UnknownRun
 from tasuki_cli.main import app
 
 group = typer.main.get_command(app)
@@ -34,3 +36,16 @@ def test_the_example_in_a_commands_help_is_one_that_it_takes(name: str) -> None:
 def test_the_help_of_all_has_an_example_too() -> None:
     help_text = CliRunner().invoke(app, ["--help"]).stdout
     assert "Example: tasuki simulate examples/cifar10/run.toml" in help_text
+
+
+def test_runs_are_those_of_the_data_folder_that_is_named_or_else_of_the_controller(
+    tmp_path: Path,
+) -> None:
+    variables = {
+        "TASUKI_CONTROLLER": "http://127.0.0.1:1",
+        "TASUKI_TOKEN_FILE": str(tmp_path / "t"),
+    }
+    here = CliRunner().invoke(app, ["runs", "--data", str(tmp_path)], env=variables)
+    assert (type(here.exception), "no run in" in str(here.exception)) == (UnknownRun, True)
+    there = CliRunner().invoke(app, ["runs"], env=variables)
+    assert (type(there.exception), "--token-file" in str(there.exception)) == (SettingsError, True)
