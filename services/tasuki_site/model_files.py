@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import shutil
 import sys
@@ -94,12 +95,18 @@ def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
         )
     sys.path.insert(0, str(folder))
     try:
-        made = getattr(importlib.import_module(name), factory)()
+        module = importlib.import_module(name)
+        make = getattr(module, factory, None)
+        made: Any = None if make is None else make()  # Any: what the operator's code makes
     except Exception as exc:
         detail = failure_of(exc)[1]
         raise SettingsError(f"[weights] initial = {initial!r} failed:\n{detail}") from exc
     finally:
         sys.path.remove(str(folder))
+    if make is None:
+        near = difflib.get_close_matches(factory, dir(module), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(f"[weights] initial: module {name} has no {factory!r}{hint}")
     state = made.state_dict() if hasattr(made, "state_dict") else made
     if not isinstance(state, Mapping):
         raise SettingsError(f"{initial} made a {type(made).__name__}: return a module or a dict")
