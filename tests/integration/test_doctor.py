@@ -22,6 +22,7 @@ from support.simulation import TRAINERS
 from support.wiretap import channel
 from tasuki import errors
 from tasuki.core.model import CONTROLLER
+from tasuki.ledger.lock import locked
 from tasuki.transport.topology import topology
 from tasuki.wire import names
 from tasuki_cli.doctor import run_doctor
@@ -92,8 +93,9 @@ def test_a_site_in_good_health_is_told_so(patient: Patient) -> None:
     code, checks = patient.examine()
     assert 0 == code, checks
     assert [
-        "name resolution", "TCP", "secrets", "login", "queues", "permissions", "message size",
-        "ack timeout", "disk", "write access", "data folder", "clock", "device", "trainer walk",
+        "name resolution", "TCP", "secrets", "login", "queues", "no second copy", "permissions",
+        "message size", "ack timeout", "disk", "write access", "data folder", "clock", "device",
+        "trainer walk",
     ] == list(checks)  # fmt: skip
     for name in ("login", "queues", "permissions", "message size", "trainer walk"):
         assert checks[name]["status"] == "ok", checks[name]
@@ -166,6 +168,18 @@ def test_a_queue_that_was_not_provisioned(patient: Patient, broker: Broker) -> N
     vhost = patient.url.rpartition("/")[2]
     broker.management.ask("DELETE", "queues", vhost, "tasuki.control.site-1")
     patient.fails("queues", errors.Unroutable, "tasuki.control.site-1")
+
+
+def test_a_second_copy_of_the_site(patient: Patient, broker: Broker) -> None:
+    vhost = patient.url.rpartition("/")[2]
+    with channel(broker, vhost) as reading:
+        next(reading.consume(names.turns_queue("site-1"), inactivity_timeout=0.01))
+        code, checks = patient.examine()
+        with locked(patient.folder / "data"):  # as by the service that has every right to read it
+            _, at_work = patient.examine()
+    assert (0, "warn") == (code, checks["no second copy"]["status"])
+    assert "end the other service of the name site-1" in checks["no second copy"]["advice"]
+    assert "ok" == at_work["no second copy"]["status"]
 
 
 @pytest.mark.parametrize(

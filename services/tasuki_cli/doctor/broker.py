@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 from tasuki.core.model import CONTROLLER
 from tasuki.settings.broker import BrokerTable
@@ -11,6 +12,7 @@ from tasuki.transport.amqp import AmqpSettings
 from tasuki.transport.amqp.probe import Probe
 from tasuki.wire import names
 from tasuki.wire.chunks import MAX_CHUNK_BYTES
+from tasuki_cli.doctor.machine import is_at_work
 from tasuki_cli.doctor.report import Finding, Status, Step
 
 _PROVISION = "provision this federation on this broker: `tasuki provision FEDERATION.toml --apply`"
@@ -23,8 +25,8 @@ def probe_of(table: BrokerTable) -> Probe:
     )
 
 
-def steps(probe: Probe, *, who: str) -> list[Step]:
-    """In the order in which a service needs them."""
+def steps(probe: Probe, *, who: str, folder: Path) -> list[Step]:
+    """In the order in which a service needs them; `folder` is where that service works."""
     return [
         Step(
             name="login",
@@ -33,6 +35,12 @@ def steps(probe: Probe, *, who: str) -> list[Step]:
             "site needs a new kit",
         ),
         Step(name="queues", look=partial(_queues, probe, _reads(who)), advice=_PROVISION),
+        Step(
+            name="no second copy",
+            look=partial(_readers, probe, _reads(who)[0], folder),
+            advice=f"end the other service of the name {who}, on whatever machine it is; one whose "
+            "machine lost its power is gone within a minute",
+        ),
         Step(name="permissions", look=partial(_permissions, probe, who), advice=_PROVISION),
         Step(
             name="message size",
@@ -64,6 +72,16 @@ def _queues(probe: Probe, queues: Sequence[str]) -> Finding:
     for queue in queues:
         probe.find_queue(queue)
     return Finding(found=f"{', '.join(queues)} are there")
+
+
+def _readers(probe: Probe, queue: str, folder: Path) -> Finding:
+    """Of two services of one name, one waits; when it gets its turn it has another's journal."""
+    if probe.find_queue(queue) == 0:
+        return Finding(found=f"nobody reads {queue} now")
+    if is_at_work(folder):
+        return Finding(found=f"the service that works in {folder} reads {queue}")
+    said = f"somebody reads {queue}, and no service works in {folder}"
+    return Finding(found=said, status=Status.WARN)
 
 
 def _permissions(probe: Probe, who: str) -> Finding:

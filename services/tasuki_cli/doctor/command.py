@@ -64,7 +64,7 @@ def _examine(settings: SiteSettings | ControllerSettings) -> Report:
     # A missing file is told also where the broker cannot be reached, and the other way round.
     way = (*in_order(network.steps(table)), *in_order(network.proofs(table)))
     with closing(broker.probe_of(table)) as probe:
-        asked = [*network.handshake(table), *broker.steps(probe, who=who)]
+        asked = [*network.handshake(table), *broker.steps(probe, who=who, folder=settings.folder)]
         way += in_order(asked, after=way)
     beside = machine.steps(settings.folder)
     if isinstance(settings, SiteSettings):

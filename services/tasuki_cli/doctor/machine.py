@@ -9,7 +9,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from tasuki.errors import DataInUse, DiskFull, SettingsError
+from tasuki.errors import DataInUse, DiskFull, SettingsError, StorageError
 from tasuki.ledger.lock import locked
 from tasuki.wire.spool import SUFFIX, disk_errors
 from tasuki_cli.doctor.report import Finding, Status, Step
@@ -34,7 +34,7 @@ def steps(folder: Path) -> list[Step]:
             look=partial(_write, folder),
             advice=f"let the service's user own {folder}, or set `folder`",
         ),
-        Step(name="data folder", look=partial(_lock, folder), advice=""),
+        Step(name="data folder", look=partial(_in_use, folder), advice=""),
         Step(
             name="clock",
             look=_clock,
@@ -97,12 +97,28 @@ def _write(folder: Path) -> Finding:
     return Finding(found=f"can write in {folder}")
 
 
-def _lock(folder: Path) -> Finding:
+def is_at_work(folder: Path) -> bool:
+    """Whether a service works in this folder, as far as can be told."""
     try:
-        with locked(folder):
-            return Finding(found="no service works in it now")
+        _lock(folder)
+    except DataInUse:
+        return True
+    except StorageError:
+        pass  # told by itself
+    return False
+
+
+def _lock(folder: Path) -> None:
+    with locked(folder):
+        return
+
+
+def _in_use(folder: Path) -> Finding:
+    try:
+        _lock(folder)
     except DataInUse:
         return Finding(found="a service is at work in it")
+    return Finding(found="no service works in it now")
 
 
 def _clock() -> Finding:

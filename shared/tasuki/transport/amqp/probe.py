@@ -53,9 +53,21 @@ class Probe:
                 raise refused or _no_login(exc, is_secure=settings.tls is not None) from exc
             return
 
-    def find_queue(self, name: str) -> None:
-        """Raises Unroutable: there is none. TransportError: it cannot be asked for."""
-        self._ask(f"queue {name}", lambda channel: channel.queue_declare(name, passive=True))
+    def find_queue(self, name: str) -> int:
+        """How many read it.
+
+        Raises:
+            Unroutable: there is none.
+            TransportError: it cannot be asked for.
+        """
+        readers: list[int] = []
+
+        def find(channel: BlockingChannel) -> None:
+            found = channel.queue_declare(name, passive=True)
+            readers.append(found.method.consumer_count)
+
+        self._ask(f"queue {name}", find)
+        return readers[0]
 
     def read_nothing(self, queue: str) -> None:
         """Ask to read in a way that no broker grants: it looks first whether we may at all.
@@ -107,12 +119,16 @@ class Probe:
 
 def _no_login(error: Exception, *, is_secure: bool) -> BrokerUnreachable:
     said = f"no login: {refusals.describe(error)}"
-    if is_secure and refusals.is_hang_up(error):
+    if not refusals.is_hang_up(error):
+        return BrokerUnreachable(said)
+    if is_secure:
         # TLS 1.3 may lose the alert that says why; the broker's own log has it.
         said += (
             "; the broker hung up during TLS, as it does when our certificate has expired, was "
             "revoked, or is of an authority that it does not know: its log says which"
         )
+    else:
+        said += "; if this port speaks TLS, [broker] url has to begin with amqps://"
     return BrokerUnreachable(said)
 
 
