@@ -143,7 +143,9 @@ class ControllerClient:
         try:
             yield
         except (self._httpx.TransportError, self._httpx.InvalidURL) as exc:
-            raise TransportError(f"no controller at {self._url}: {exc}") from exc
+            raise TransportError(
+                f"no controller at {self._url}: {exc}; start it, or name it by --controller"
+            ) from exc
 
     def _checked(self, answer: httpx.Response) -> View:
         self._check(answer)

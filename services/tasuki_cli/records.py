@@ -61,7 +61,8 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
     if as_json:
         print_json({"runs": list(rows)})
         return
-    table = Table("run", "status", "rounds", "turns", "skipped", "digest", "reason", box=None)
+    table = Table("run", "status", "rounds", "turns", "skipped", "digest", box=None)
+    table.add_column("reason", overflow="fold")  # however long its words are
     for row in rows:
         # The reason is free text of a site's, not markup.
         table.add_row(

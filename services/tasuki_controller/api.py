@@ -85,7 +85,9 @@ def _guard(token: bytes, *, is_ready: Callable[[], bool]) -> Callable[..., None]
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         known = b"" if given is None else given.credentials.strip().encode()
         if not hmac.compare_digest(known, token):
-            raise NotPermitted("this token is not ours")
+            raise NotPermitted(
+                "the controller does not know this token; the kit for operators has the right one"
+            )
         if not is_ready():
             raise TransportError("not ready yet")
 

@@ -145,7 +145,7 @@ class ControllerService:
             RunExists: there is one of this name.
         """
         if plan.run in self._runs:
-            raise RunExists(f"there is a run {plan.run!r} already: --resume it, or rename this one")
+            raise RunExists(f"there is a run {plan.run!r} already: give this one another name")
         ledger, now = self._c.ledger, self._c.clock.now()
         for first in (plan, ref)[ledger.head(plan.run)[0] :]:
             ledger.append(plan.run, encode(first), at=now)

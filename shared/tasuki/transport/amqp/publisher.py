@@ -296,7 +296,8 @@ class Publisher:
         if time.monotonic() - self._up_since < self._recovery_s:
             self._retry(publication, method.reply_text)
         else:
-            publication.end(Unroutable(f"{_name(publication.route)}: {method.reply_text}"))
+            said = f"no queue takes it ({method.reply_text}); provision it on the broker first"
+            publication.end(Unroutable(f"{_name(publication.route)}: {said}"))
         self._assign()
 
 

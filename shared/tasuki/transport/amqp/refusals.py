@@ -72,7 +72,10 @@ def login_refusal(error: BaseException, *, user: str) -> NotPermitted | None:
         return None
     if "down" in str(cause):
         return None  # the vhost, just after the broker's start
-    refused = NotPermitted(f"the broker refuses user {user!r} or its vhost: {describe(cause)}")
+    refused = NotPermitted(
+        f"the broker refuses user {user!r} or its vhost: {describe(cause)}; compare [broker] url "
+        "and password_file with the kit"
+    )
     refused.__cause__ = cause
     return refused
 
