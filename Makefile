@@ -22,6 +22,7 @@ TO_RUN := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 help:
 	@echo "make dev          a virtual environment with everything in it"
 	@echo "make check        format, lint, types, import contracts, unit and contract tests"
+	@echo "make lint         the first four of these alone"
 	@echo "make test         every suite, on a RabbitMQ of its own"
 	@echo "make wheel-check  build the wheel, install it bare, import it without torch"
 	@echo "make demo         three sites train a small network on this machine"

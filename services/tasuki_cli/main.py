@@ -353,7 +353,9 @@ def main() -> None:
         typer.secho(f"{type(exc).__name__}: {exc}", fg=typer.colors.RED, err=True)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
-        typer.secho("interrupted; go on with --resume", err=True)
+        is_simulation = sys.argv[1:2] == ["simulate"]
+        what = "go on with --resume" if is_simulation else "a run on a controller goes on"
+        typer.secho(f"interrupted; {what}", err=True)
         sys.exit(130)
 
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 import tasuki
 from tasuki.errors import SettingsError, UnknownRun
-from tasuki_cli.main import app
+from tasuki_cli.main import app, main
 
 group = typer.main.get_command(app)
 assert isinstance(group, TyperGroup)
@@ -31,6 +31,23 @@ def test_the_example_in_a_commands_help_is_one_that_it_takes(name: str) -> None:
     program, subcommand, *arguments = shlex.split(example)
     assert (program, subcommand) == ("tasuki", name)
     command.make_context(name, arguments)  # raises a UsageError for what it does not take
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["simulate", "run.toml"], "--resume"), (["watch", "cifar10"], "on a controller goes on")],
+)
+def test_an_interrupt_says_whether_the_run_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tasuki_cli.main.app", interrupted)
+    monkeypatch.setattr("sys.argv", ["tasuki", *words])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, said in capsys.readouterr().err) == (130, True)
 
 
 def test_the_help_of_all_has_an_example_too() -> None:
