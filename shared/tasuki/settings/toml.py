@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -74,13 +74,13 @@ def parse(
     Raises:
         SettingsError: it is not TOML, or has keys or values that are wrong.
     """
-    content = _loaded(text, name=name)
-    for keys, value in (overrides or {}).items():
+    content, overrides = _loaded(text, name=name), overrides or {}
+    for keys, value in overrides.items():
         _put(content, keys, value)
     try:
         return model.model_validate(content, context={"folder": folder or Path()})
     except ValidationError as exc:
-        problems = [_problem(error, text, model) for error in exc.errors()]
+        problems = [_problem(error, text, model, set(overrides)) for error in exc.errors()]
         raise SettingsError("\n".join([f"{name}:", *problems])) from exc
 
 
@@ -123,10 +123,13 @@ def _shown_line(text: str, message: str) -> str:
     return f"\n  {found[1]} | {lines[int(found[1]) - 1]}"
 
 
-def _problem(error: ErrorDetails, text: str, model: type[BaseModel]) -> str:
+def _problem(
+    error: ErrorDetails, text: str, model: type[BaseModel], overridden: Container[Keys]
+) -> str:
     keys = [str(part) for part in error["loc"] if not isinstance(part, int)]
     where = ".".join(keys)
-    line = _line_of(keys, text)
+    is_overridden = tuple(keys) in overridden
+    line = "from the environment: " if is_overridden else _line_of(keys, text)
     if error["type"] == "extra_forbidden":
         known = list(_table(model, keys[:-1]).model_fields)
         near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)

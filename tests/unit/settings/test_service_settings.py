@@ -99,7 +99,7 @@ WRONG = [
     ({"TASUKI_SITE_NAME": "site-2"}, "has to be the user of its broker url"),
     ({"TASUKI_SITE_NAME": "controller"}, "no site can be called 'controller'"),
     ({"TASUKI_SITE_NAME": "Site One"}, "use 1 to 63 of"),
-    ({"TASUKI_HTTP_PORT": "many"}, "http.port"),
+    ({"TASUKI_HTTP_PORT": "many"}, "from the environment: http.port"),
 ]
 
 
