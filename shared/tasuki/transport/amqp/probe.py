@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,8 +15,6 @@ from tasuki.errors import BrokerUnreachable, TransportError
 from tasuki.transport.amqp import refusals
 from tasuki.transport.amqp.settings import AmqpSettings
 
-ATTEMPTS = 10
-"""A broker that refuses a certificate says so and hangs up; now and then only that is seen."""
 ANSWER_S = 10.0
 NOWHERE = "site.NOWHERE"
 """A routing key that nothing is bound to, since no site's name is in capitals.
@@ -42,16 +41,12 @@ class Probe:
             SettingsError: what `settings` raises.
         """
         settings = replace(self._settings(), answer_s=ANSWER_S)
-        for left in reversed(range(ATTEMPTS)):
-            try:
-                self._connection = pika.BlockingConnection(settings.parameters(name="doctor"))
-            except (pika_errors.AMQPError, OSError) as exc:
-                refused = refusals.login_refusal(exc, user=settings.user)
-                refused = refused or refusals.certificate_refusal(exc)
-                if refused is None and left and refusals.is_hang_up(exc):
-                    continue
-                raise refused or _no_login(exc, is_secure=settings.tls is not None) from exc
-            return
+        try:
+            self._connection = _open(settings.parameters(name="doctor"))
+        except (pika_errors.AMQPError, OSError) as exc:
+            refused = refusals.login_refusal(exc, user=settings.user)
+            refused = refused or refusals.certificate_refusal(exc)
+            raise refused or _no_login(exc, is_secure=settings.tls is not None) from exc
 
     def find_queue(self, name: str) -> int:
         """How many read it.
@@ -115,6 +110,22 @@ class Probe:
             question(channel)
             if channel.is_open:
                 channel.close()
+
+
+def _open(parameters: pika.ConnectionParameters) -> pika.BlockingConnection:
+    """At the first of the host's addresses that lets us in.
+
+    pika would try them all too, and then tell of the last one only.
+    """
+    found = socket.getaddrinfo(parameters.host, parameters.port, type=socket.SOCK_STREAM)
+    failures: list[Exception] = []
+    for *_, address in found:
+        parameters.host = address[0]
+        try:
+            return pika.BlockingConnection(parameters)
+        except (pika_errors.AMQPError, OSError) as exc:
+            failures.append(exc)
+    raise refusals.most_telling(failures)
 
 
 def _no_login(error: Exception, *, is_secure: bool) -> BrokerUnreachable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import ssl
+from collections.abc import Sequence
 
 from pika import exceptions as pika_errors
 from pika.adapters.utils import connection_workflow
@@ -104,6 +105,14 @@ def is_hang_up(error: BaseException) -> bool:
     return pika_errors.StreamLostError.__name__ in repr(cause)
 
 
+def most_telling(errors: Sequence[BaseException]) -> BaseException:
+    """Of the failures at each of a host's addresses.
+
+    Whoever answers at one of them has more to say than that there was nobody at another.
+    """
+    return max(errors, key=_how_far)
+
+
 def describe(error: BaseException) -> str:
     """One line for the log."""
     cause = _innermost(error)
@@ -115,9 +124,7 @@ def describe(error: BaseException) -> str:
 def _innermost(error: BaseException) -> BaseException:
     """Connection attempts wrap their failures several times over."""
     if isinstance(error, connection_workflow.AMQPConnectionWorkflowFailed) and error.exceptions:
-        # One for each of the host's addresses. Whoever answers at one of them has more to say than
-        # that there was nobody at another.
-        return max((_innermost(each) for each in error.exceptions), key=_how_far)
+        return _innermost(most_telling(error.exceptions))
     if isinstance(error, connection_workflow.AMQPConnectorPhaseErrorBase):
         return _innermost(error.exception)
     if isinstance(error, pika_errors.AMQPConnectionError) and error.args:
@@ -126,8 +133,9 @@ def _innermost(error: BaseException) -> BaseException:
     return error
 
 
-def _how_far(cause: BaseException) -> int:
+def _how_far(error: BaseException) -> int:
     """How far an attempt got before it failed so."""
+    cause = _innermost(error)
     if isinstance(cause, ssl.SSLError):
         return 2
     return 0 if isinstance(cause, OSError) and cause.errno in _NOBODY_THERE else 1
