@@ -10,8 +10,9 @@ from pathlib import Path
 import structlog
 
 from tasuki.core.model import CONTROLLER, WeightsRef
-from tasuki.errors import DigestMismatch, MessageError, StorageError
+from tasuki.errors import DigestMismatch, MessageError, StorageError, Unroutable
 from tasuki.ports import Delivery, Settlement, Transport
+from tasuki.transport.stream import StreamReading
 from tasuki.wire import names
 from tasuki.wire.chunks import Chunk, check_known, decode_chunk
 from tasuki.wire.reading import Reading
@@ -20,7 +21,6 @@ from tasuki.wire.weights import verify_digest
 
 log = structlog.get_logger()
 
-PREFETCH = 8
 STREAM = names.weights_stream(CONTROLLER)
 
 
@@ -42,39 +42,50 @@ class Intake:
         self._arrived = asyncio.Event()
         self._error: StorageError | None = None
         self._reading = Reading()
+        self._own = StreamReading(transport, STREAM, self._on_chunk)
         self._position = spool.folder / "position"
 
     async def open(self) -> None:
         """Read the controller's own stream, from where an earlier process got to."""
-        offset = self._next_offset() if self._transport.is_durable else None
-        await self._transport.consume(STREAM, self._on_chunk, prefetch=PREFETCH, offset=offset)
+        await self._own.begin(self._next_offset() if self._transport.is_durable else None)
 
     async def obtain(self, weights: WeightsRef, at: str) -> Path | None:
         """Wait for these weights as long as chunks keep arriving; None if they stop coming."""
         if at == CONTROLLER:
-            return await self._wait(weights)
-        reading = await self._transport.consume(
-            names.weights_stream(at), self._on_chunk, prefetch=PREFETCH
-        )
+            return await self._find(weights, self._own)
+        stuck = StreamReading(self._transport, names.weights_stream(at), self._on_chunk)
         try:
-            return await self._wait(weights)
+            await stuck.begin(None)
+            return await self._find(weights, stuck)
+        except Unroutable as exc:
+            log.warning("weights cannot be rescued", site=at, reason=str(exc))
+            return None  # gone with the site's stream
         finally:
-            await reading.cancel()
+            await stuck.end()
 
     def discard(self, weights: WeightsRef) -> None:
         """They are kept elsewhere now."""
         while (path := self._spool.find(weights)) is not None:
             path.unlink()
 
+    async def _find(self, weights: WeightsRef, reading: StreamReading) -> Path | None:
+        """They count as lost only once a reader that the broker has just accepted misses them."""
+        seen = reading.begun
+        if (path := await self._wait(weights)) is not None:
+            return path
+        log.warning("weights do not come: reads their stream anew", stream=reading.stream)
+        await reading.begin_anew(seen=seen)
+        return await self._wait(weights)
+
     async def _wait(self, weights: WeightsRef) -> Path | None:
         while (path := self._spool.find(weights)) is None:
+            if self._error is not None:
+                raise self._error
             self._arrived.clear()
             try:
                 await asyncio.wait_for(self._arrived.wait(), self._patience_s)
             except TimeoutError:
                 return None
-            if self._error is not None:
-                raise self._error
         return path
 
     def _on_chunk(self, delivery: Delivery) -> None:

@@ -1,7 +1,6 @@
-"""The site's weights stream, read on and on, and read anew when it falls silent.
+"""The site's weights stream, read anew when it falls silent.
 
-A broker that was killed and is back can accept a reader of a stream and then never give it
-anything. A turn comes after its weights, so that a turn without weights is a sign of that.
+A turn comes after its weights, so that a turn without weights is a sign of that.
 """
 
 from __future__ import annotations
@@ -12,14 +11,13 @@ from collections.abc import Callable, Set
 import structlog
 
 from tasuki.core.model import TurnId
-from tasuki.ports import Handler, Subscription
+from tasuki.ports import Handler
+from tasuki.transport.stream import StreamReading
 from tasuki.wire import names
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.site import Site
 
 log = structlog.get_logger()
-
-PREFETCH = 8  # chunks in memory at a time
 
 
 class WeightsStream:
@@ -34,13 +32,14 @@ class WeightsStream:
     ) -> None:
         self._site = site
         self._arrivals = arrivals
-        self._handler = handler
         self._awaiting = awaiting
-        self._reader: Subscription
+        stream = names.weights_stream(site.name)
+        self._reading = StreamReading(site.transport, stream, handler)
 
     async def open(self) -> None:
         site = self._site
-        await self._read(site.journal.next_offset() if site.transport.is_durable else None)
+        offset = site.journal.next_offset() if site.transport.is_durable else None
+        await self._reading.begin(offset)
 
     async def mind(self) -> None:
         """Read from the start again, once for each turn that gets nothing for a while."""
@@ -48,15 +47,9 @@ class WeightsStream:
         while True:
             count, waiting = self._arrivals.count, self._awaiting()
             await asyncio.sleep(self._site.stall_s)
+            helped &= self._awaiting()
             stalled = (self._awaiting() & waiting) - helped
             if stalled and self._arrivals.count == count:
                 helped |= stalled
                 log.warning("weights do not come: reads their stream anew", site=self._site.name)
-                await self._reader.cancel()
-                await self._read(None)
-
-    async def _read(self, offset: int | None) -> None:
-        stream = names.weights_stream(self._site.name)
-        self._reader = await self._site.transport.consume(
-            stream, self._handler, prefetch=PREFETCH, offset=offset
-        )
+                await self._reading.begin(None)

@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
+from support.deaf import deaf_to
 from support.simulation import TRAINERS
 from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER, Task, Turn, TurnId
@@ -21,7 +22,7 @@ from tasuki.core.report import (
     TurnRefused,
 )
 from tasuki.ledger import migrations
-from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
+from tasuki.ports import Delivery, Settlement, Transport
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
@@ -251,29 +252,10 @@ def test_a_new_journal_is_not_new_any_more_once_the_broker_has_its_report(tmp_pa
     assert heard == [True, False]
 
 
-class Deaf:
-    """A transport whose first reader of weights is accepted and never given anything."""
-
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
-        self._is_deaf = True
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._transport, name)
-
-    async def consume(
-        self, queue: str, handler: Handler, *, prefetch: int = 1, offset: int | None = None
-    ) -> Subscription:
-        if queue == names.weights_stream("a") and self._is_deaf:
-            self._is_deaf = False
-            return await self._transport.consume(names.control_queue("a"), handler)
-        return await self._transport.consume(queue, handler, prefetch=prefetch, offset=offset)
-
-
 def test_a_stream_that_gives_nothing_is_read_anew(tmp_path: Path) -> None:
     async def talk(peer: Peer) -> None:
         turn = await peer.send("a", "b")
         abandoned = await peer.hear(TurnAbandoned)
         assert (turn.id, "Unroutable") == (abandoned.id, abandoned.error)  # it was trained
 
-    with_site(tmp_path, talk, through=lambda transport: cast("Transport", Deaf(transport)))
+    with_site(tmp_path, talk, through=deaf_to(names.weights_stream("a")))

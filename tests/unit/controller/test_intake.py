@@ -1,0 +1,166 @@
+"""The controller gets the weights that it waits for, whatever became of its reader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.deaf import deaf_to
+from support.waiting import until
+from tasuki.core.model import CONTROLLER, TurnId, WeightsRef
+from tasuki.errors import DiskFull
+from tasuki.ports import Transport
+from tasuki.transport.memory import MemoryFederation
+from tasuki.wire import names
+from tasuki.wire.chunks import ChunkedFile, transfer_id
+from tasuki.wire.digest import Hasher
+from tasuki.wire.spool import Spool
+from tasuki_controller.intake import STREAM, Intake
+
+ID = TurnId(run="r", term=1, round=0, hop=1)
+CONTENT = b"weights " * 1000
+
+
+def unchanged(transport: Transport) -> Transport:
+    return transport
+
+
+def intake(
+    folder: Path,
+    queues: MemoryFederation,
+    through: Callable[[Transport], Transport] = unchanged,
+    *,
+    patience_s: float = 0.2,
+) -> Intake:
+    transport = through(queues.connect(CONTROLLER))
+    spool = Spool(folder / "spool")
+    return Intake(transport, spool, patience_s=patience_s, refused=lambda _: None)
+
+
+async def send(folder: Path, queues: MemoryFederation, *, to: str, content: bytes) -> WeightsRef:
+    path = folder / "sent"
+    path.write_bytes(content)
+    hasher = Hasher()
+    hasher.update(content)
+    weights = WeightsRef(digest=hasher.digest(), size=len(content))
+    transfer = transfer_id(ID, weights)
+    with ChunkedFile(path, transfer=transfer, weights=weights, chunk_bytes=1000) as chunks:
+        await queues.connect("a").publish(names.to_weights(to), chunks)
+    return weights
+
+
+async def obtained(
+    folder: Path,
+    queues: MemoryFederation,
+    through: Callable[[Transport], Transport] = unchanged,
+    *,
+    at: str = CONTROLLER,
+) -> Path | None:
+    """What the controller gets of weights that lie in that stream."""
+    reading = intake(folder, queues, through)
+    await reading.open()
+    weights = await send(folder, queues, to=at, content=CONTENT)
+    async with asyncio.timeout(30):
+        return await reading.obtain(weights, at)
+
+
+def content_of(path: Path | None) -> bytes:
+    assert path is not None
+    return path.read_bytes()
+
+
+def test_a_stream_of_its_own_that_gives_nothing_is_read_anew(tmp_path: Path) -> None:
+    queues = MemoryFederation(["b"], is_durable=True)
+    found = asyncio.run(obtained(tmp_path, queues, deaf_to(STREAM)))
+    assert CONTENT == content_of(found)
+
+
+def test_a_site_whose_stream_gives_nothing_at_first_is_rescued_all_the_same(tmp_path: Path) -> None:
+    queues = MemoryFederation(["b"], is_durable=True)
+    deaf = deaf_to(names.weights_stream("b"))
+    assert CONTENT == content_of(asyncio.run(obtained(tmp_path, queues, deaf, at="b")))
+
+
+def test_weights_come_from_an_empty_broker_that_took_the_place_of_a_full_one(
+    tmp_path: Path,
+) -> None:
+    async def run() -> Path | None:
+        old = MemoryFederation(["b"], is_durable=True)
+        for number in range(3):
+            before = intake(tmp_path, old)
+            await before.open()
+            weights = await send(tmp_path, old, to=CONTROLLER, content=CONTENT[number:])
+            assert await before.obtain(weights, CONTROLLER)
+            before.discard(weights)
+        return await obtained(tmp_path, MemoryFederation(["b"], is_durable=True))
+
+    assert CONTENT == content_of(asyncio.run(run()))
+
+
+def test_two_runs_that_miss_their_weights_read_the_stream_anew_once(tmp_path: Path) -> None:
+    async def run() -> list[Path | None]:
+        queues = MemoryFederation(["b"], is_durable=True)
+        reading = intake(tmp_path, queues, deaf_to(STREAM))
+        await reading.open()
+        first = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT)
+        second = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT[1:])
+        both = await asyncio.gather(
+            reading.obtain(first, CONTROLLER), reading.obtain(second, CONTROLLER)
+        )
+        assert 1 == len(queues.queue(STREAM).readers)
+        return list(both)
+
+    assert [CONTENT, CONTENT[1:]] == [content_of(path) for path in asyncio.run(run())]
+
+
+def test_weights_that_are_nowhere_are_lost(tmp_path: Path) -> None:
+    async def run() -> Path | None:
+        queues = MemoryFederation(["b"], is_durable=True)
+        reading = intake(tmp_path, queues)
+        await reading.open()
+        return await reading.obtain(WeightsRef(digest="blake3:" + "0" * 64, size=5), CONTROLLER)
+
+    assert asyncio.run(run()) is None
+
+
+def test_weights_at_a_site_whose_stream_was_deleted_are_lost_and_nothing_else(
+    tmp_path: Path,
+) -> None:
+    async def run() -> Path | None:
+        queues = MemoryFederation(["b"], is_durable=True)
+        reading = intake(tmp_path, queues)
+        await reading.open()
+        return await reading.obtain(WeightsRef(digest="blake3:" + "0" * 64, size=5), "gone")
+
+    assert asyncio.run(run()) is None
+
+
+def test_weights_that_found_the_disk_full_are_not_called_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They came before anybody waited for them."""
+
+    async def run() -> None:
+        queues = MemoryFederation(["b"], is_durable=True)
+        reading = intake(tmp_path, queues)
+        await reading.open()
+        with monkeypatch.context() as patched:
+            patched.setattr("tasuki.wire.spool._write_all", fail)
+            weights = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT)
+            await until(lambda: len(failed) > 0, what="the disk is full")
+        with pytest.raises(DiskFull):
+            await reading.obtain(weights, CONTROLLER)
+        again = intake(tmp_path, queues)  # after the restart that follows
+        await again.open()
+        assert CONTENT == content_of(await again.obtain(weights, CONTROLLER))
+
+    failed: list[object] = []
+
+    def fail(*write: object) -> None:
+        failed.append(write)
+        raise DiskFull
+
+    asyncio.run(run())
