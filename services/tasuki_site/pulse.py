@@ -1,4 +1,4 @@
-"""The turns under way: their heartbeat, what their trainers say meanwhile, and their work."""
+"""The turns that a site has: their heartbeat, what their trainers say meanwhile, and their work."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from tasuki.core.turn import Phase
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.reports import Reports
 
+WAITING = "waiting"
+"""How far a turn has come that waits for another run's to make room."""
+
 PROGRESS_S = 0.2  # a trainer that logs more often is shown its newest values this often
 
 
 @dataclass(slots=True, eq=False)
 class Pulse:
-    """One turn under way.
+    """One turn that the site has.
 
     Attributes:
         work: the training, once it has begun.
@@ -34,18 +37,19 @@ class Pulse:
 
 
 class Pulses:
-    """All turns under way.
+    """All turns that the site has, those that wait for room included.
 
     Args:
-        phase_of: how far a turn has come; None if it is not the one that this site is at.
+        standing_of: how far a turn has come, `TAKEN` also for one that waits for room in vain;
+            None if the site has it no more.
     """
 
     def __init__(
-        self, reports: Reports, arrivals: Arrivals, phase_of: Callable[[TurnId], Phase | None]
+        self, reports: Reports, arrivals: Arrivals, standing_of: Callable[[TurnId], str | None]
     ) -> None:
         self._reports = reports
         self._arrivals = arrivals
-        self._phase_of = phase_of
+        self._standing_of = standing_of
         self._pulses: dict[TurnId, Pulse] = {}
 
     def begin(self, turn: Turn) -> None:
@@ -93,10 +97,10 @@ class Pulses:
         """Say that the turn goes on; while no weights arrive for it, silence says that."""
         self._schedule(pulse)
         before, pulse.count = pulse.count, self._arrivals.count
-        if self._phase_of(pulse.turn.id) is not Phase.TAKEN or pulse.count > before:
+        if self._standing_of(pulse.turn.id) != Phase.TAKEN or pulse.count > before:
             self._show(pulse)
 
     def _show(self, pulse: Pulse) -> None:
-        phase = self._phase_of(pulse.turn.id)
-        if phase is not None:
-            self._reports.progressed(pulse.turn.id, phase=phase.value, values=pulse.values)
+        standing = self._standing_of(pulse.turn.id)
+        if standing is not None:
+            self._reports.progressed(pulse.turn.id, phase=standing, values=pulse.values)

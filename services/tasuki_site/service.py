@@ -24,7 +24,7 @@ from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode
 from tasuki_site import turning
 from tasuki_site.arrivals import Arrivals
-from tasuki_site.pulse import Pulses
+from tasuki_site.pulse import WAITING, Pulses
 from tasuki_site.reports import Reports
 from tasuki_site.site import Site
 from tasuki_site.stream import WeightsStream
@@ -46,7 +46,7 @@ class SiteService:
         )
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
-        self._pulses = Pulses(self._reports, self._arrivals, self._phase_of)
+        self._pulses = Pulses(self._reports, self._arrivals, self._standing_of)
         self._drained = asyncio.Event()
         self._stopped = asyncio.Event()
         self.is_ready = False
@@ -95,6 +95,7 @@ class SiteService:
         self._reports.started()
         for held in (*self._state.active, *self._state.waiting):
             self._arrivals.expect(held.turn)
+            self._pulses.begin(held.turn)
         done = site.journal.done()
         self._step(machine.Restarted(done=done))
         for progress in done:  # a crash may have come between the journal and this
@@ -155,9 +156,14 @@ class SiteService:
         taken = machine.Phase.TAKEN
         return frozenset(held.turn.id for held in self._state.active if held.phase is taken)
 
-    def _phase_of(self, id: TurnId) -> machine.Phase | None:
-        held = self._state.under_way(id)
-        return None if held is None else held.phase
+    def _standing_of(self, id: TurnId) -> str | None:
+        if (held := self._state.under_way(id)) is not None:
+            return held.phase
+        if id not in {waiting.turn.id for waiting in self._state.waiting}:
+            return None
+        # Behind turns that themselves get nothing, it will not come on by waiting.
+        is_busy = any(held.phase is not machine.Phase.TAKEN for held in self._state.active)
+        return WAITING if is_busy else machine.Phase.TAKEN
 
     # Decide, then act.
 
@@ -179,7 +185,6 @@ class SiteService:
                 if delivery is not None:
                     self._site.transport.settle(delivery, Settlement.DONE)
             case machine.AwaitWeights(turn=turn):
-                self._pulses.begin(turn)
                 # Not at once: the machine is still in the middle of a step.
                 self._soon(self._check_weights, turn)
             case machine.StartTrainer(turn=turn):
@@ -207,12 +212,15 @@ class SiteService:
         self._site.journal.write(progress)
         if progress.phase is machine.Phase.TAKEN:
             self._arrivals.expect(turn)
+            self._pulses.begin(turn)
             self._reports.taken(turn)
             self._reach(Moment.TURN_JOURNALED, turn.id)
         elif progress.phase is machine.Phase.TRAINED:
             self._reach(Moment.RESULT_JOURNALED, turn.id)
         elif progress.record is not None:
             self._reach(Moment.HANDED_OVER, turn.id)
+        else:
+            self._pulses.abort(turn.id)
 
     # A turn, in order.
 
@@ -263,7 +271,7 @@ class SiteService:
             turning.let_go(self._site, turn, record)
             return
         self._reach(Moment.CONFIRMED, turn.id)
-        if self._phase_of(turn.id) is not None:  # else it was fenced meanwhile: dropped as void
+        if self._standing_of(turn.id) is not None:  # else it was fenced meanwhile: dropped as void
             self._log.info("handed over", turn=str(turn.id), to=turn.successor)
         self._step(machine.HandedOver(id=turn.id))
         self._let_go(turn, record)

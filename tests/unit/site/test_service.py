@@ -7,22 +7,25 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from support.deaf import deaf_to
 from support.simulation import TRAINERS
 from tasuki.clock import SystemClock
-from tasuki.core.model import CONTROLLER, Task, Turn, TurnId
+from tasuki.core.control import FenceRaised
+from tasuki.core.model import CONTROLLER, Task, Turn, TurnId, WeightsRef
 from tasuki.core.report import (
     Report,
     RoundDone,
     SiteStarted,
     TurnAbandoned,
     TurnDone,
+    TurnProgressed,
     TurnRefused,
+    TurnTaken,
 )
 from tasuki.ledger import migrations
-from tasuki.ports import Delivery, Settlement, Transport
+from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
@@ -45,7 +48,8 @@ from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.trainers import InProcessTrainer, TrainerPool
 
-DEADLINE_S = 30.0
+DEADLINE_S = 20.0
+TASK = Task(trainer="walk")
 R = TypeVar("R")
 Talk = Callable[["Peer"], Awaitable[None]]
 
@@ -63,9 +67,8 @@ class Peer:
     async def open(self) -> None:
         await self._transport.consume(names.REPORTS, self._take)
 
-    async def send(self, *itinerary: str, term: int = 1) -> Turn:
-        id = TurnId(run="r", term=term, round=0, hop=0)
-        task = Task(trainer="walk")
+    async def send(self, *itinerary: str, term: int = 1, run: str = "r", task: Task = TASK) -> Turn:
+        id = TurnId(run=run, term=term, round=0, hop=0)
         turn = Turn(id=id, itinerary=itinerary, weights=self._weights, task=task)
         await self.send_weights(turn)
         await self.send_turn(turn)
@@ -85,6 +88,14 @@ class Peer:
     async def forge(self, turn: Turn) -> None:
         """Send a turn in the name of a site that has nothing to do with it."""
         await self._other.publish(names.to_turns(turn.site), [(encode(turn),)])
+
+    async def fence(self, turn: Turn) -> None:
+        message = FenceRaised(run=turn.id.run, lane=turn.id.lane, term=turn.id.term + 1)
+        await self._transport.publish(names.to_control(turn.site), [(encode(message),)])
+
+    def heard(self) -> list[Report]:
+        """What has been said since and was not listened to."""
+        return [self._reports.get_nowait() for _ in range(self._reports.qsize())]
 
     async def hear(self, kind: type[R]) -> R:
         """The next report of a kind."""
@@ -134,8 +145,14 @@ def with_site(
             await talk(peer)
             service.drain()
 
+    async def run_and_let_go() -> None:
+        try:
+            await run()
+        finally:
+            (folder / "go").touch()  # or a trainer's thread would outlive a failed test
+
     with closing(database):
-        asyncio.run(run())
+        asyncio.run(run_and_let_go())
     return spool
 
 
@@ -250,6 +267,84 @@ def test_a_new_journal_is_not_new_any_more_once_the_broker_has_its_report(tmp_pa
         with closing(migrations.connect(path, migrations.JOURNAL)) as database:
             with_site(tmp_path, talk, journal=Journal(database, "a"))
     assert heard == [True, False]
+
+
+def until_released(folder: Path) -> Task:
+    """A turn that trains until there is the file `go`, and beats often."""
+    params = {"flag": str(folder), "hold": {"a": "go"}}
+    return Task(trainer="walk", params=params, beat_s=0.02)
+
+
+def test_a_turn_that_waits_for_another_run_is_not_silent(tmp_path: Path) -> None:
+    """Or its lease would run out for no fault of its site's."""
+
+    async def talk(peer: Peer) -> None:
+        await peer.send("a", run="first", task=until_released(tmp_path))
+        second = await peer.send("a", run="second", task=until_released(tmp_path))
+        for _ in range(3):
+            while (beat := await peer.hear(TurnProgressed)).id != second.id:
+                pass
+            assert "waiting" == beat.phase
+        (tmp_path / "go").touch()
+        while (await peer.hear(RoundDone)).id != second.id:
+            pass
+
+    with_site(tmp_path, talk)
+
+
+def test_a_turn_that_waits_behind_one_without_weights_is_silent_too(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        first = Turn(
+            id=TurnId(run="first", term=1, round=0, hop=0),
+            itinerary=("a",),
+            weights=WeightsRef(digest="blake3:" + "0" * 64, size=1),
+            task=replace(TASK, beat_s=0.02),
+        )
+        await peer.send_turn(first)
+        second = await peer.send("a", run="second", task=replace(TASK, beat_s=0.02))
+        while (await peer.hear(TurnTaken)).id != second.id:
+            pass
+        before = peer.heard()
+        await read_anew.wait()  # ten beats later
+        beats = [each for each in (*before, *peer.heard()) if isinstance(each, TurnProgressed)]
+        assert len(beats) <= 4  # its weights were a sign of life, the last
+        await peer.fence(first)
+        while (await peer.hear(RoundDone)).id != second.id:
+            pass
+
+    read_anew = asyncio.Event()
+
+    class Watched:
+        def __init__(self, transport: Transport) -> None:
+            self._transport = transport
+            self._readers = 0
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._transport, name)
+
+        async def consume(
+            self, queue: str, handler: Handler, *, prefetch: int = 1, offset: int | None = None
+        ) -> Subscription:
+            self._readers += queue == names.weights_stream("a")
+            if self._readers == 2:
+                read_anew.set()
+            return await self._transport.consume(queue, handler, prefetch=prefetch, offset=offset)
+
+    with_site(tmp_path, talk, through=lambda transport: cast("Transport", Watched(transport)))
+
+
+def test_the_weights_of_a_waiting_turn_that_is_fenced_do_not_stay(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.send("a", run="first", task=until_released(tmp_path))
+        second = await peer.send("a", run="second")
+        while (await peer.hear(TurnTaken)).id != second.id:
+            pass
+        await peer.fence(second)
+        assert (await peer.hear(TurnRefused)).reason == "fenced"
+        (tmp_path / "go").touch()
+        await peer.hear(RoundDone)
+
+    assert list(with_site(tmp_path, talk).folder.iterdir()) == []
 
 
 def test_a_stream_that_gives_nothing_is_read_anew(tmp_path: Path) -> None:
