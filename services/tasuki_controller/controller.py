@@ -40,6 +40,8 @@ class Controller:
     Attributes:
         runs: the folder of all runs' checkpoints.
         patience_s: how long weights that should be coming may stand still.
+        hears_since: the event loop's time from which reports could come without a break; None if
+            they cannot now.
         only: leave every other run of the ledger alone.
     """
 
@@ -49,5 +51,6 @@ class Controller:
     spool: Spool
     clock: Clock
     patience_s: float = 10.0
+    hears_since: Callable[[], float | None] = lambda: 0.0
     only: str | None = None
     moments: Moments = UNWATCHED

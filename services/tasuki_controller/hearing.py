@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 from tasuki.core import run as machine
-from tasuki.core.report import Report, TurnDone, TurnProgressed, TurnTaken
+from tasuki.core.model import OnSilent
+from tasuki.core.report import Report, SiteBeat, TurnDone, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.errors import MessageError
 
@@ -48,3 +49,12 @@ def is_worth_recording(event: machine.Event, outcome: str) -> bool:
     """Results that were not accepted stay on record; what merely came twice does not."""
     is_result = isinstance(event, machine.TurnFinished | machine.TurnFailed)
     return is_result and outcome != "duplicate"
+
+
+def is_waited_for_in_vain(state: RunState, report: Report) -> bool:
+    """Whether a holder whose lease ran out says that it is there and has no turn.
+
+    A run that waits for it would do so for ever; others have given the turn out again.
+    """
+    waits = state.plan.failure.on_silent is OnSilent.WAIT
+    return waits and isinstance(report, SiteBeat) and report.site == state.holder

@@ -92,6 +92,7 @@ async def _run(
             spool=_spool(folder.path / "spool", settings, metrics),
             clock=SystemClock(),
             patience_s=settings.patience_s,
+            hears_since=lambda: connection.hears_since,
             moments=moments,
         ),
         watcher=desk.watch,

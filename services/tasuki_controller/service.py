@@ -17,7 +17,7 @@ import structlog
 
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import Plan, Turn, TurnRecord, WeightsRef
+from tasuki.core.model import Plan, Turn, TurnId, TurnRecord, WeightsRef
 from tasuki.core.report import (
     Report,
     RoundDone,
@@ -45,6 +45,7 @@ from tasuki_controller.hearing import (
     MOST_REFUSALS,
     REPORTS,
     check_sender,
+    is_waited_for_in_vain,
     is_worth_recording,
     why_not_awaited,
 )
@@ -82,7 +83,10 @@ class ControllerService:
             refused=partial(self._tell_refused, "weights"),
         )
         self._shelf = Shelf(controller, self._intake)
-        self._leases = Leases(lambda lease: self._soon(self._expire, lease))
+        self._leases = Leases(
+            lambda lease: self._soon(self._expire, lease), excused=self._is_excused
+        )
+        self._giving_out: set[TurnId] = set()
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._refusals: Counter[str] = Counter()
         self._workers: list[asyncio.Task[None]] = []
@@ -175,6 +179,8 @@ class ControllerService:
         self._reach(Moment.LEDGER_APPENDED, run)
         for effect in effects:
             self._leases.apply(run, effect)
+            if isinstance(effect, machine.IssueTurn):
+                self._giving_out.add(effect.id)
             if isinstance(effect, machine.SaveCheckpoint):
                 self._shelf.anchor(run, effect, row)
         for each in pending:
@@ -198,7 +204,7 @@ class ControllerService:
             report: Report = decode(delivery.body, REPORTS)
             check_sender(report, delivery.sender)
             if not isinstance(report, SiteMeasured):
-                self._hear(report.site)
+                self._hear(report)
             ignored = self._take_in(report)
         except MessageError as exc:
             log.warning("report refused", reason=str(exc), sender=delivery.sender)
@@ -292,12 +298,25 @@ class ControllerService:
         self._refusals[run] += 1
         return self._refusals[run] <= MOST_REFUSALS
 
-    def _hear(self, site: str) -> None:
-        for run in [run for run, state in self._runs.items() if site in state.silent]:
-            self.apply(run, machine.SiteHeard(site=site))
+    def _hear(self, report: Report) -> None:
+        for run, state in list(self._runs.items()):
+            if report.site not in state.silent:
+                continue
+            self.apply(run, machine.SiteHeard(site=report.site))
+            if is_waited_for_in_vain(state, report):
+                self.apply(run, machine.SiteForgot(site=report.site))
+
+    def _is_excused(self, lease: machine.StartLease) -> bool:
+        """Nobody is silent who was not given the turn yet, or whom we could not have heard."""
+        if lease.id in self._giving_out:
+            return True
+        since = self._c.hears_since()
+        now = asyncio.get_running_loop().time()
+        return since is None or now - since < lease.lease_s
 
     def _expire(self, lease: machine.StartLease) -> None:
-        self.apply(lease.id.run, machine.LeaseExpired(id=lease.id))
+        if self._leases.has_run_out(lease):
+            self.apply(lease.id.run, machine.LeaseExpired(id=lease.id))
 
     # What is to be done, one after the other for each run.
 
@@ -306,6 +325,9 @@ class ControllerService:
         for pending in self._c.ledger.pending():
             if pending.run not in self._runs:
                 continue
+            effect = decode(pending.effect, TO_BE_DONE)
+            if isinstance(effect, machine.IssueTurn):
+                self._giving_out.add(effect.id)
             self._queue(pending.run).put_nowait(pending)
         for run, state in self._runs.items():
             if state.status is machine.Status.RELAYING:
@@ -332,6 +354,8 @@ class ControllerService:
         match effect:
             case machine.IssueTurn():
                 await self._issue(effect)
+                self._giving_out.discard(effect.id)
+                self._leases.renew(effect.id)
             case machine.Fence(run=run, lane=lane, term=term):
                 await self._control(FenceRaised(run=run, lane=lane, term=term))
             case machine.CollectWeights(weights=weights, at=at):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.relay import relay
+from support.waiting import until
 from tasuki.core.model import TurnId, TurnRecord, WeightsRef
 from tasuki.core.report import TurnDone, TurnTaken
 from tasuki.core.run import RunState, Status, TurnFinished
@@ -159,6 +160,73 @@ def test_a_run_that_waits_goes_on_when_its_site_is_there(tmp_path: Path) -> None
             state = await it.until_over()
             assert state.status is Status.FINISHED
             assert state.weights.digest == expected
+
+    asyncio.run(run())
+
+
+def test_a_run_that_waits_gives_a_lost_turn_out_again_once_its_site_says_it_is_idle(
+    tmp_path: Path,
+) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    lost: list[bytes] = []
+
+    def lose_once(route: Route, body: bytes) -> list[bytes]:
+        if route == names.to_turns("site-1") and not lost:
+            lost.append(body)
+            return []
+        return [body]
+
+    state = with_fault(tmp_path / "lost", lose_once, failure='lease_s = 0.3\non_silent = "wait"')
+    assert state.status is Status.FINISHED
+    assert state.weights.digest == expected
+
+
+def test_nobody_is_silent_while_the_controller_hears_nobody(tmp_path: Path) -> None:
+    """A broker that is away for longer than all leases together fails no run."""
+
+    async def run() -> None:
+        failure = 'lease_s = 0.2\non_silent = "fail"'
+        up = ["site-2", "site-3"]
+        async with relay(tmp_path, {"order": ORDER, "failure": failure}, running=up) as it:
+            it.hears_since = None
+            it.submit()
+            await it.until(lambda state: state.turns == 1)
+            renewed = it.controller.lease_left_s(it.run)
+            assert renewed is not None
+            for _ in range(3):  # it runs down, and begins again
+                await until(lambda: (it.controller.lease_left_s(it.run) or 0) < 0.1, what="down")
+                await until(lambda: (it.controller.lease_left_s(it.run) or 0) > 0.1, what="again")
+            assert it.state.status is Status.RELAYING
+            it.hears_since = asyncio.get_running_loop().time()
+            state = await it.until_over()
+            assert "site-1 was silent" in state.reason
+            assert asyncio.get_running_loop().time() - it.hears_since > 0.2
+
+    asyncio.run(run())
+
+
+def test_a_lease_begins_when_the_controller_has_sent_the_turn(tmp_path: Path) -> None:
+    """Large weights over a thin line take longer than a holder may be silent."""
+
+    async def run() -> None:
+        failure = 'lease_s = 0.3\non_silent = "fail"'
+        async with relay(tmp_path, {"order": ORDER, "failure": failure}, running=[]) as it:
+            # Nobody reads, and the stream takes no more than this before somebody does.
+            stream = names.weights_stream("site-2")
+            full = await it.queues.connect("site-2").consume(stream, lambda _: None)
+            junk = it.queues.connect("site-3").publish(names.to_weights("site-2"), [(b"?",)] * 17)
+            filling = asyncio.create_task(junk)
+            await until(lambda: it.queues.depth(stream) > 16, what="full")
+            it.submit()
+            for _ in range(3):
+                await until(lambda: (it.controller.lease_left_s(it.run) or 0) < 0.1, what="down")
+                await until(lambda: (it.controller.lease_left_s(it.run) or 0) > 0.1, what="again")
+            assert it.state.status is Status.RELAYING
+            await full.cancel()
+            for name in it.sites:
+                it.start_site(name)
+            await filling
+            assert (await it.until_over()).status is Status.FINISHED
 
     asyncio.run(run())
 

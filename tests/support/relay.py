@@ -41,6 +41,7 @@ class Relay:
     controller: ControllerService = field(init=False)
     ledger: SqliteLedger = field(init=False)
     updates: list[Update] = field(default_factory=list)
+    hears_since: float | None = 0.0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _close: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Relay:
             spool=Spool(self.folder / "spool" / CONTROLLER),
             clock=SystemClock(),
             patience_s=0.5,
+            hears_since=lambda: self.hears_since,
         )
         self.controller = ControllerService(parts, watcher=self._watch)
         started = asyncio.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import structlog
@@ -13,6 +14,8 @@ from tasuki.transport.amqp import AmqpSettings, AmqpTransport, LinkState, StateC
 log = structlog.get_logger()
 
 _LOST = {LinkState.DOWN, LinkState.REFUSED}
+_HEARS = {LinkState.UP, LinkState.UNBLOCKED}
+_DEAF = {*_LOST, LinkState.BLOCKED}
 
 
 class BrokerConnection:
@@ -34,19 +37,35 @@ class BrokerConnection:
             log.warning(
                 "everyone on this machine can read a secret: chmod it to 600", path=str(path)
             )
-        self.transport = AmqpTransport(settings, on_state=self._note, on_sent=on_sent)
+        self.transport = AmqpTransport(settings, on_state=self.note, on_sent=on_sent)
         self._up: dict[str, bool] = {}
+        self._hearing: dict[str, float | None] = {}
 
     @property
     def is_up(self) -> bool:
         """Whether both of its connections are open."""
         return len(self._up) > 1 and all(self._up.values())
 
-    def _note(self, change: StateChange) -> None:
+    @property
+    def hears_since(self) -> float | None:
+        """The event loop's time from which others could reach us without a break, if they can.
+
+        A broker that is short of memory or disk takes nothing from them either.
+        """
+        both = list(self._hearing.values())
+        known = [since for since in both if since is not None]
+        return max(known) if len(both) > 1 and len(known) == len(both) else None
+
+    def note(self, change: StateChange) -> None:
+        """One of the two connections changed."""
         if change.state is LinkState.UP:
             self._up[change.link] = True
         elif change.state in _LOST:
             self._up[change.link] = False
+        if change.state in _HEARS:
+            self._hearing[change.link] = asyncio.get_running_loop().time()
+        elif change.state in _DEAF:
+            self._hearing[change.link] = None
         tell = log.info if change.state in {LinkState.UP, LinkState.UNBLOCKED} else log.warning
         tell(
             "broker connection changed",

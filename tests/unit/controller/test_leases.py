@@ -9,11 +9,16 @@ from tasuki.core.run import EndLease, StartLease
 from tasuki_controller.leases import Leases
 
 LEASE = StartLease(id=TurnId(run="r", term=1, round=0, hop=0), lease_s=60)
+NONE = StartLease(id=LEASE.id, lease_s=0)
+
+
+def never(_: StartLease) -> bool:
+    return False
 
 
 def test_a_lease_runs_down_until_it_ends() -> None:
     async def run() -> None:
-        leases = Leases(lambda _: None)
+        leases = Leases(lambda _: None, excused=never)
         assert leases.left_s("r") is None
         leases.apply("r", LEASE)
         left = leases.left_s("r")
@@ -28,9 +33,37 @@ def test_a_lease_runs_down_until_it_ends() -> None:
 def test_a_lease_that_ran_out_has_nothing_left() -> None:
     async def run() -> None:
         rang = asyncio.Event()
-        leases = Leases(lambda _: rang.set())
-        leases.apply("r", StartLease(id=LEASE.id, lease_s=0))
+        leases = Leases(lambda _: rang.set(), excused=never)
+        leases.apply("r", NONE)
         await asyncio.wait_for(rang.wait(), 10)
+        assert leases.left_s("r") == 0
+        assert leases.has_run_out(NONE)
         assert leases.left_s("r") is None
+
+    asyncio.run(run())
+
+
+def test_a_lease_that_rang_and_was_renewed_before_anybody_looked_goes_on() -> None:
+    """A service that was busy finds the bell and the report behind it at once."""
+
+    async def run() -> None:
+        rang = asyncio.Event()
+        leases = Leases(lambda _: rang.set(), excused=never)
+        leases.apply("r", NONE)
+        await asyncio.wait_for(rang.wait(), 10)
+        leases.renew(NONE.id)
+        assert not leases.has_run_out(NONE)
+        assert leases.left_s("r") is not None
+
+    asyncio.run(run())
+
+
+def test_a_lease_of_a_holder_who_could_not_be_heard_begins_again() -> None:
+    async def run() -> None:
+        rang, excuses = asyncio.Event(), [True, True]
+        leases = Leases(lambda _: rang.set(), excused=lambda _: bool(excuses and excuses.pop()))
+        leases.apply("r", NONE)
+        await asyncio.wait_for(rang.wait(), 10)
+        assert not excuses
 
     asyncio.run(run())
