@@ -28,6 +28,9 @@ from tasuki_site.source import Source, load_function
 from tasuki_site.spell import Log, Outcome, Spell, failure_of, seed_everything, write_result
 
 FAREWELL_S = 5.0
+LAST_WORDS_S = 1.0
+"""How long what a dead trainer printed is waited for: what it started may hold on to its output."""
+
 Output = Callable[[str], None]
 """Takes one line that a trainer printed."""
 
@@ -87,7 +90,11 @@ class InProcessTrainer:
 
 @dataclass(slots=True)
 class ChildTrainer:
-    """Either form in a process of its own, started at the first turn and kept for the next."""
+    """Either form in a process of its own, started at the first turn and kept for the next.
+
+    When that dies, whatever it started dies with it: left alone, a worker would keep the channel
+    open, and nobody would learn that the trainer is dead.
+    """
 
     source: Source
     output: Output
@@ -95,6 +102,7 @@ class ChildTrainer:
     _reader: asyncio.StreamReader | None = None
     _writer: asyncio.StreamWriter | None = None
     _printing: asyncio.Task[None] | None = None
+    _watching: asyncio.Task[None] | None = None
     _tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
 
     async def train(self, spell: Spell, log: Log) -> Outcome:
@@ -116,20 +124,26 @@ class ChildTrainer:
         await self._kill()
 
     async def _kill(self) -> None:
+        # All at once: while this waits, the next turn may have its process already.
         process, self._process = self._process, None
+        printing, self._printing = self._printing, None
+        watching, self._watching = self._watching, None
         if self._writer is not None:
             self._writer.close()
         if process is not None:
             if process.returncode is None:
                 process.kill()
             await process.wait()
-        if self._printing is not None:
-            await self._printing
-            self._printing = None
+        if watching is not None:
+            await watching
+        if printing is not None:
+            await _heard_out(printing)
 
     async def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
+        # A pipe of our own: asyncio would call the process alive while anyone has its pipe open.
+        reading, writing = os.pipe()
+        with theirs, os.fdopen(writing, "wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
@@ -140,13 +154,14 @@ class ChildTrainer:
                 env={**os.environ, channel.FD_VARIABLE: str(theirs.fileno())},
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
+                stdout=output,
                 stderr=asyncio.subprocess.STDOUT,
-                limit=2**20,
+                start_new_session=True,
             )
+        self._watching = asyncio.create_task(_bury(self._process))
         self._reader, self._writer = await asyncio.open_connection(sock=ours)
         self._tail.clear()
-        self._printing = asyncio.create_task(self._print(self._process))
+        self._printing = asyncio.create_task(self._print(reading))
 
     async def _exchange(self, spell: Spell, log: Log) -> Outcome:
         assert self._reader is not None  # noqa: S101 - `_start` made both
@@ -165,8 +180,7 @@ class ChildTrainer:
         assert self._process is not None  # noqa: S101 - it has just been heard of
         code = await self._process.wait()
         if self._printing is not None:
-            await self._printing
-            self._printing = None
+            await _heard_out(self._printing)
         how = f"ended with exit code {code}"
         if code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
@@ -178,18 +192,36 @@ class ChildTrainer:
             + (f":\n{printed}" if printed else "")
         )
 
-    async def _print(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None  # noqa: S101 - it was asked for
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:
-                continue  # a line longer than the limit; the reader has dropped it
-            if not line:
-                return
-            text = line.decode(errors="replace").rstrip()
-            self._tail.append(text)
-            self.output(text)
+    async def _print(self, descriptor: int) -> None:
+        reader = asyncio.StreamReader(limit=2**20)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
+        )
+        try:
+            while True:
+                try:
+                    line = await reader.readline()
+                except ValueError:
+                    continue  # a line longer than the limit; the reader has dropped it
+                if not line:
+                    return
+                text = line.decode(errors="replace").rstrip()
+                self._tail.append(text)
+                self.output(text)
+        finally:
+            pipe.close()
+
+
+async def _bury(process: asyncio.subprocess.Process) -> None:
+    """Once it is dead, end what it started and did not end itself."""
+    await process.wait()
+    with suppress(ProcessLookupError, PermissionError):  # nobody is left
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _heard_out(printing: asyncio.Task[None]) -> None:
+    await asyncio.wait({printing}, timeout=LAST_WORDS_S)
+    printing.cancel()
 
 
 class TrainerPool:

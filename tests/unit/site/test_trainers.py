@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.simulation import TRAINERS
+from tasuki.errors import TrainerDied
 from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell
-from tasuki_site.trainers import InProcessTrainer, TrainerPool
+from tasuki_site.trainers import ChildTrainer, InProcessTrainer, TrainerPool
 
 HELD = """
 import threading
@@ -28,6 +32,32 @@ def train(turn):
     return turn.result(weights)
 """
 
+ORPHANED = """
+import os, signal, subprocess, sys, time
+from pathlib import Path
+from typing import Any
+
+
+def fork(turn):
+    \"\"\"Leave a worker that was forked, and so has all that its parent had open; then die.\"\"\"
+    if not os.fork():
+        time.sleep(600)
+    die(turn)
+
+
+def daemon(turn):
+    \"\"\"Leave one that made itself independent, and prints where its parent did; then die.\"\"\"
+    lives = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                             start_new_session=True)
+    Path(turn.params["pid"]).write_text(str(lives.pid))
+    die(turn)
+
+
+def die(turn):
+    print("so long", flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
 
 def test_what_an_aborted_trainer_still_writes_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -37,10 +67,7 @@ def test_what_an_aborted_trainer_still_writes_does_not_stay(
     held = importlib.import_module("held")
     received, result = tmp_path / "received.safetensors", tmp_path / "result.part"
     write_initial("walk:make", received, folder=TRAINERS, seed=0)
-    spell = Spell(
-        run="r", lane=0, term=1, round=0, hop=0, rounds=1, site="a", seed=1, kind="train",
-        device="cpu", received=str(received), result=str(result),
-    )  # fmt: skip
+    spell = a_spell(received=str(received), result=str(result))
 
     async def abort() -> None:
         trainer = InProcessTrainer(Source(run="held:train", folder=tmp_path))
@@ -53,6 +80,32 @@ def test_what_an_aborted_trainer_still_writes_does_not_stay(
 
     asyncio.run(abort())  # returns when its threads have ended
     assert not result.exists()
+
+
+def a_spell(**changes: Any) -> Spell:  # Any: of each part's own type
+    parts: dict[str, Any] = {
+        "run": "r", "lane": 0, "term": 1, "round": 0, "hop": 0, "rounds": 1, "site": "a", "seed": 1,
+        "kind": "train", "device": "cpu", "received": "", "result": "",
+    }  # fmt: skip
+    return Spell(**{**parts, **changes})
+
+
+@pytest.mark.parametrize("kind", ["fork", "daemon"])
+def test_a_trainer_that_dies_is_missed_whatever_it_leaves_behind(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "orphaned.py").write_text(ORPHANED)
+    spell = a_spell(params={"pid": str(tmp_path / "pid")})
+
+    async def train() -> None:
+        trainer = ChildTrainer(Source(run=f"orphaned:{kind}", folder=tmp_path), lambda _: None)
+        async with asyncio.timeout(20):
+            with pytest.raises(TrainerDied, match=r"SIGKILL(.|\n)*so long"):
+                await trainer.train(spell, lambda _: None)
+
+    try:
+        asyncio.run(train())
+    finally:
+        if (tmp_path / "pid").exists():
+            os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 @dataclass
@@ -78,10 +131,7 @@ def test_only_a_trainer_without_a_turn_makes_room_for_another_run() -> None:
         return made[-1]
 
     def spell(run: str) -> Spell:
-        return Spell(
-            run=run, lane=0, term=1, round=0, hop=0, rounds=1, site="a", seed=1, kind="train",
-            received="", result="",
-        )  # fmt: skip
+        return a_spell(run=run)
 
     async def train() -> None:
         pool = TrainerPool(make, limit=2)
