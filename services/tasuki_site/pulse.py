@@ -14,6 +14,12 @@ from tasuki_site.reports import Reports
 WAITING = "waiting"
 """How far a turn has come that waits for another run's to make room."""
 
+LEAST_BEAT_S = 0.01
+"""No turn makes its site beat more often, whatever it says."""
+
+MOST_VALUES = 256
+"""Of what a trainer logs, the newest so many names are told."""
+
 PROGRESS_S = 0.2  # a trainer that logs more often is shown its newest values this often
 
 
@@ -83,7 +89,7 @@ class Pulses:
         pulse = self._pulses.get(id)
         if pulse is None:
             return
-        pulse.values = {**pulse.values, **values}
+        pulse.values = _newest({**pulse.values, **values})
         now = asyncio.get_running_loop().time()
         if now - pulse.shown_at >= PROGRESS_S:
             pulse.shown_at = now
@@ -91,7 +97,7 @@ class Pulses:
 
     def _schedule(self, pulse: Pulse) -> None:
         later = asyncio.get_running_loop().call_later
-        pulse.timer = later(pulse.turn.task.beat_s, self._beat, pulse)
+        pulse.timer = later(max(LEAST_BEAT_S, pulse.turn.task.beat_s), self._beat, pulse)
 
     def _beat(self, pulse: Pulse) -> None:
         """Say that the turn goes on; while no weights arrive for it, silence says that."""
@@ -104,3 +110,7 @@ class Pulses:
         standing = self._standing_of(pulse.turn.id)
         if standing is not None:
             self._reports.progressed(pulse.turn.id, phase=standing, values=pulse.values)
+
+
+def _newest(values: dict[str, float]) -> dict[str, float]:
+    return dict(list(values.items())[-MOST_VALUES:])

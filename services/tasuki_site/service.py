@@ -21,7 +21,7 @@ from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
 from tasuki.wire import names
 from tasuki.wire.chunks import transfer_id
-from tasuki.wire.messages import decode
+from tasuki.wire.messages import decode, encode
 from tasuki_site import turning
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.pulse import WAITING, Pulses
@@ -124,6 +124,7 @@ class SiteService:
     def _on_turn(self, delivery: Delivery) -> None:
         try:
             turn = decode(delivery.body, Turn)
+            encode(turn)  # what cannot be written down cannot be taken
         except MessageError as exc:
             self._site.bury(delivery, exc)
             return

@@ -13,7 +13,7 @@ import numpy as np
 
 from tasuki.core.model import Budget, Kind, Turn, TurnId
 from tasuki.errors import TasukiError, TrainerError, TrainerRaised
-from tasuki.trainer import Framework, Result, turn_seed
+from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
 from tasuki.wire.spool import disk_errors
 from tasuki.wire.weights import read_manifest
@@ -134,6 +134,8 @@ def write_result(spell: Spell, result: object) -> Outcome:
         raise TrainerError(
             f"the trainer returned {type(result).__name__}; return turn.result(state, metrics=...)"
         )
+    metrics = plain_numbers(result.metrics, what="metrics")
+    samples = _whole(result.samples)
     received = Path(spell.received)
     state = result.state
     if result.is_difference:
@@ -141,9 +143,15 @@ def write_result(spell: Spell, result: object) -> Outcome:
     path = Path(spell.result)
     with disk_errors(path):
         written = tensors.save_state(path, state, like=read_manifest(received))
-    return Outcome(
-        digest=written.digest, size=written.size, metrics=result.metrics, samples=result.samples
-    )
+    return Outcome(digest=written.digest, size=written.size, metrics=metrics, samples=samples)
+
+
+def _whole(samples: Any) -> int:  # Any: of whatever scalar type it is
+    """Raises TrainerError: it is no number of samples."""
+    number = plain_numbers({"samples": samples}, what="the result")["samples"]
+    if not 0 <= number < 2**53 or number != int(number):
+        raise TrainerError(f"the result has samples={samples!r:.60}, which is no number of samples")
+    return int(number)
 
 
 def failure_of(exc: BaseException) -> tuple[str, str]:

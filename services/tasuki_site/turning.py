@@ -35,12 +35,13 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
         spell = Spell.of(turn, received=received, result=result, data=site.data, device=site.device)
         outcome = await site.trainers.train(turn.task.trainer, spell, log)
         gate.check(turn.task, received=received, result=result, outcome=outcome)
+        record = _record(turn, outcome, seconds=site.clock.now() - started)
+        encode(onward(turn, record))  # too much to be sent is for this turn to fail by
     except BaseException as exc:
         result.unlink(missing_ok=True)
         if isinstance(exc, WeightsError):
             site.watcher(GateClosed(id=turn.id, error=exc))
         raise
-    record = _record(turn, outcome, seconds=site.clock.now() - started)
     site.spool.adopt(result, _transfer(onward(turn, record)), record.sent)
     site.watcher(Trained(id=turn.id, seconds=record.seconds))
     return record

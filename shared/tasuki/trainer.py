@@ -93,23 +93,25 @@ class Turn:
 
     def log(self, **values: float) -> None:
         """Show progress: the operator sees the newest value of each name."""
-        self.report(_numbers(values, what="turn.log"))
+        self.report(plain_numbers(values, what="turn.log"))
 
     def result(
         self, state: State, *, metrics: Mapping[str, float] | None = None, samples: int = 0
     ) -> Result:
         """The trained weights, ready to hand on."""
-        return Result(state=state, metrics=_numbers(metrics or {}, what="metrics"), samples=samples)
+        return Result(
+            state=state, metrics=plain_numbers(metrics or {}, what="metrics"), samples=samples
+        )
 
     def difference(
         self, state: State, *, metrics: Mapping[str, float] | None = None, samples: int = 0
     ) -> Result:
         """As `result`, where `state` is what to add to the received weights."""
-        numbers = _numbers(metrics or {}, what="metrics")
+        numbers = plain_numbers(metrics or {}, what="metrics")
         return Result(state=state, metrics=numbers, samples=samples, is_difference=True)
 
 
-def _numbers(values: Mapping[str, Any], *, what: str) -> dict[str, float]:
+def plain_numbers(values: Mapping[str, Any], *, what: str) -> dict[str, float]:
     """Plain floats, whatever scalar type they came as.
 
     Raises:

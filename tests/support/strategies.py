@@ -14,12 +14,12 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from hypothesis import strategies as st
 
 from support.runs import weights
-from tasuki.core.model import Failure, OnSilent, Plan, Task, Turn, TurnId, WeightsRef
+from tasuki.core.model import MOST, Failure, OnSilent, Plan, Task, Turn, TurnId, WeightsRef
 from tasuki.wire.messages import MESSAGES
 
 Strategy = st.SearchStrategy[Any]  # Any: of whatever the annotation says
 
-INTEGERS = st.integers(0, 2**63)
+INTEGERS = st.integers(0, MOST)
 NUMBERS = st.floats(allow_nan=False)
 TEXTS = st.text(max_size=8)
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9_.-]{0,8}", fullmatch=True)

@@ -11,6 +11,9 @@ CONTROLLER = "controller"
 """The controller's name wherever a site's name may stand. No site can have it."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+MOST = 2**63 - 1
+"""The largest whole number that whatever keeps our records can hold."""
+
 DIGEST = re.compile(r"[a-z0-9]{1,16}:[0-9a-f]{16,128}")
 
 
@@ -55,8 +58,9 @@ class TurnId:
 
     def __post_init__(self) -> None:
         check_name(self.run, what="run")
-        if min(self.lane, self.term, self.round, self.hop) < 0:
-            raise ValueError("lane, term, round and hop start at 0")
+        numbers = (self.lane, self.term, self.round, self.hop)
+        if not 0 <= min(numbers) <= max(numbers) <= MOST:
+            raise ValueError(f"lane, term, round and hop start at 0 and end at {MOST}")
 
     @property
     def fence(self) -> tuple[int, int, int]:
@@ -174,6 +178,8 @@ class Turn:
     history: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:
+        for site in self.itinerary:
+            check_name(site, what="site")
         if self.id.hop >= len(self.itinerary):
             raise ValueError(f"hop {self.id.hop} is past the end of the itinerary")
 

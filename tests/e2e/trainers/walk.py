@@ -124,3 +124,23 @@ def no_metrics(turn: Turn) -> Result:
 
 def nothing(turn: Turn) -> None:
     return None
+
+
+def talk_for_ever(turn: Turn) -> Result:
+    """Logs each step under a name of its own, until the site has told of a few of them."""
+    for step in range(600):
+        turn.log(**{f"loss of step {step}": 1.0})
+        if step % 100 == 99:
+            threading.Event().wait(0.3)
+    return train(turn)
+
+
+def many_metrics(turn: Turn) -> Result:
+    """More than a message holds."""
+    return turn.result(
+        walk(turn.weights("numpy"), turn.seed), metrics={f"{n:0100}": 1.0 for n in range(50_000)}
+    )
+
+
+def half_a_sample(turn: Turn) -> Result:
+    return turn.result(walk(turn.weights("numpy"), turn.seed), samples=7.5)  # type: ignore[arg-type]

@@ -9,6 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar, cast
 
+import msgpack
+import numpy as np
+import pytest
+
 from support.deaf import deaf_to
 from support.simulation import TRAINERS
 from tasuki.clock import SystemClock
@@ -26,6 +30,7 @@ from tasuki.core.report import (
 )
 from tasuki.ledger import migrations
 from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
+from tasuki.trainer import Result
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
@@ -46,6 +51,8 @@ from tasuki_site.model_files import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
+from tasuki_site.spell import Spell, write_result
+from tasuki_site.tensors import load_state
 from tasuki_site.trainers import InProcessTrainer, TrainerPool
 
 DEADLINE_S = 20.0
@@ -84,6 +91,9 @@ class Peer:
 
     async def send_rubbish(self) -> None:
         await self._transport.publish(names.to_turns("a"), [(b"rubbish",)])
+
+    async def send_from_c(self, body: bytes) -> None:
+        await self._other.publish(names.to_turns("a"), [(body,)])
 
     async def forge(self, turn: Turn) -> None:
         """Send a turn in the name of a site that has nothing to do with it."""
@@ -354,3 +364,103 @@ def test_a_stream_that_gives_nothing_is_read_anew(tmp_path: Path) -> None:
         assert (turn.id, "Unroutable") == (abandoned.id, abandoned.error)  # it was trained
 
     with_site(tmp_path, talk, through=deaf_to(names.weights_stream("a")))
+
+
+def crafted(**changes: object) -> bytes:
+    """A turn that a member made up, with itself before `a`, as no sender of ours would write it."""
+    id = {"run": "crafted", "lane": 0, "term": 1, "round": 0, "hop": 1}
+    turn = {
+        "v": 1,
+        "type": "turn",
+        "id": {**id, **{name: changes.pop(name) for name in id if name in changes}},
+        "itinerary": ["c", "a"],
+        "weights": {"digest": "blake3:" + "0" * 64, "size": 1},
+        "task": {"trainer": "walk"},
+        **changes,
+    }
+    return bytes(msgpack.packb(turn))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"lane": 2**63}, id="a lane that no database can hold"),
+        pytest.param({"term": "9" * 40}, id="a number that no message can hold"),
+        pytest.param({"weights": {"digest": "blake3:" + "0" * 64, "size": "9" * 40}}, id="a size"),
+        pytest.param({"task": {"trainer": "walk", "seed": "9" * 40}}, id="a seed"),
+        pytest.param({"itinerary": ["c", "a", "x" * 300]}, id="a name that no broker can route"),
+    ],
+)
+def test_a_turn_with_values_that_nothing_can_hold_is_refused_and_the_site_goes_on(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    facts: list[Fact] = []
+
+    async def talk(peer: Peer) -> None:
+        await peer.send_from_c(crafted(**changes))
+        await peer.send("a")
+        await peer.hear(RoundDone)
+
+    with_site(tmp_path, talk, watcher=facts.append)
+    assert isinstance(facts[0], MessageRefused)
+
+
+def test_no_turn_makes_its_site_do_nothing_but_beat(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        task = replace(until_released(tmp_path), beat_s=0.0)
+        turn = await peer.send("a", task=task)
+        for _ in range(3):
+            await peer.hear(TurnProgressed)
+        began = asyncio.get_running_loop().time()
+        for _ in range(10):
+            await peer.hear(TurnProgressed)
+        assert asyncio.get_running_loop().time() - began > 0.05
+        (tmp_path / "go").touch()
+        assert (await peer.hear(RoundDone)).id == turn.id
+
+    with_site(tmp_path, talk)
+
+
+def test_a_trainer_that_logs_new_names_for_ever_does_not_end_its_site(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        turn = await peer.send("a", task=replace(TASK, beat_s=0.05))
+        while len((beat := await peer.hear(TurnProgressed)).values) < 256:
+            pass
+        assert len(beat.values) == 256
+        assert (await peer.hear(RoundDone)).id == turn.id
+
+    with_site(tmp_path, talk, trainer="talk_for_ever")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "error"), [("many_metrics", "MessageError"), ("half_a_sample", "TrainerError")]
+)
+def test_a_result_that_nobody_could_read_fails_its_turn_and_not_the_site(
+    tmp_path: Path, trainer: str, error: str
+) -> None:
+    async def talk(peer: Peer) -> None:
+        turn = await peer.send("a")
+        abandoned = await peer.hear(TurnAbandoned)
+        assert (turn.id, error) == (abandoned.id, abandoned.error)
+        await peer.send("a", term=2)
+        await peer.hear(TurnAbandoned)
+
+    assert list(with_site(tmp_path, talk, trainer=trainer).folder.glob("*.safetensors")) == []
+
+
+@pytest.mark.parametrize("number", [np.int64(8), np.float32(8.0)])
+def test_samples_of_any_scalar_type_are_a_number(tmp_path: Path, number: object) -> None:
+    weights = write_initial("walk:make", tmp_path / "in", folder=TRAINERS, seed=0)
+    spell = Spell.of(
+        Turn(
+            id=TurnId(run="r", term=1, round=0, hop=0), itinerary=("a",), weights=weights, task=TASK
+        ),
+        received=tmp_path / "in",
+        result=tmp_path / "out",
+        data=None,
+        device=None,
+    )
+    state = load_state(tmp_path / "in", framework="numpy")
+    outcome = write_result(spell, Result(state=state, samples=cast("int", number)))
+    assert 8 == outcome.samples
+    assert type(outcome.samples) is int
