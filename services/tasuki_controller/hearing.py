@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from tasuki.core import run as machine
-from tasuki.core.model import OnSilent
+from tasuki.core.model import MOST, OnSilent, TurnId
 from tasuki.core.report import Report, SiteBeat, TurnDone, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.errors import MessageError
@@ -13,6 +13,14 @@ from tasuki.errors import MessageError
 REPORTS: tuple[type, ...] = get_args(Report)
 MOST_REFUSALS = 256
 """Refused turns and results that go on a run's record: a flood of them must not fill the ledger."""
+
+VOID = {"stale_term", "run_over", "unknown_run"}
+"""Why a turn that a site holds on to will never be awaited again."""
+
+
+def voids(id: TurnId) -> int:
+    """The lowest term that a fence can have to void this turn."""
+    return min(id.term + 1, MOST)
 
 
 def check_sender(report: Report, sender: str) -> None:

@@ -44,9 +44,11 @@ from tasuki_controller.controller import Controller, MessageRefused, Update, Wat
 from tasuki_controller.hearing import (
     MOST_REFUSALS,
     REPORTS,
+    VOID,
     check_sender,
     is_waited_for_in_vain,
     is_worth_recording,
+    voids,
     why_not_awaited,
 )
 from tasuki_controller.intake import Intake
@@ -279,9 +281,9 @@ class ControllerService:
         ignored = why_not_awaited(state, report)
         if not ignored:
             self._leases.renew(report.id)
-        if state is not None and ignored in {"stale_term", "run_over"}:
+        if ignored in VOID:
             # It missed the fence: a control queue keeps nothing for a site that is away for long.
-            fence = FenceRaised(run=report.id.run, lane=report.id.lane, term=state.term)
+            fence = FenceRaised(run=report.id.run, lane=report.id.lane, term=voids(report.id))
             self._tasks.create_task(self._control(fence, site=report.site))
         self._watch(Update(run=state, what=report, outcome=ignored))
         return ignored

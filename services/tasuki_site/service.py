@@ -96,6 +96,7 @@ class SiteService:
         for held in (*self._state.active, *self._state.waiting):
             self._arrivals.expect(held.turn)
             self._pulses.begin(held.turn)
+            self._reports.taken(held.turn)  # so that it is fenced if nobody wants it any more
         done = site.journal.done()
         self._step(machine.Restarted(done=done))
         for progress in done:  # a crash may have come between the journal and this

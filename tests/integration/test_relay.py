@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,16 @@ import pytest
 
 from support.relay import relay
 from support.waiting import until
-from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import Task, Turn, TurnId, TurnRecord, WeightsRef
 from tasuki.core.report import TurnDone, TurnTaken
 from tasuki.core.run import RunState, Status, TurnFinished
+from tasuki.core.turn import Progress
+from tasuki.ledger import migrations
 from tasuki.ports import Route
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller import history
+from tasuki_site.journal import Journal
 
 ORDER = '["site-2", "site-1", "site-3"]'
 Fault = Callable[[Route, bytes], Iterable[bytes]]
@@ -226,6 +230,31 @@ def test_a_lease_begins_when_the_controller_has_sent_the_turn(tmp_path: Path) ->
             for name in it.sites:
                 it.start_site(name)
             await filling
+            assert (await it.until_over()).status is Status.FINISHED
+
+    asyncio.run(run())
+
+
+def test_a_site_that_comes_from_another_federation_with_a_turn_is_rid_of_it(
+    tmp_path: Path,
+) -> None:
+    """Bug: it waited for that turn's weights for ever, and every other turn behind it."""
+
+    async def run() -> None:
+        failure = 'lease_s = 2\non_silent = "fail"'
+        async with relay(tmp_path, {"order": ORDER, "failure": failure}, running=[]) as it:
+            old = Turn(
+                id=TurnId(run="elsewhere", term=3, round=0, hop=0),
+                itinerary=("site-1",),
+                weights=WeightsRef(digest="blake3:" + "0" * 64, size=5),
+                task=Task(trainer="walk"),
+            )
+            journal = migrations.connect(tmp_path / "site-1.sqlite", migrations.JOURNAL)
+            with closing(journal):
+                Journal(journal, "site-1").write(Progress(turn=old))
+            for name in it.sites:
+                it.start_site(name)
+            it.submit()
             assert (await it.until_over()).status is Status.FINISHED
 
     asyncio.run(run())

@@ -41,12 +41,16 @@ class Site:
     def __call__(self, event: machine.Event) -> tuple[machine.Effect, ...]:
         self.state, self.effects = machine.step(self.state, event)
         for effect in self.effects:
-            if isinstance(effect, machine.Journal):
-                id = effect.progress.turn.id
-                self.journal[id.run, id.lane] = effect.progress
-            elif isinstance(effect, machine.JournalFence):
-                self.fences[effect.run, effect.lane] = effect.term
+            self.keep_down(effect)
         return self.effects
+
+    def keep_down(self, effect: machine.Effect) -> None:
+        """What this effect leaves on the disk."""
+        if isinstance(effect, machine.Journal):
+            id = effect.progress.turn.id
+            self.journal[id.run, id.lane] = effect.progress
+        elif isinstance(effect, machine.JournalFence):
+            self.fences[effect.run, effect.lane] = effect.term
 
     @property
     def kinds(self) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any  # of each part's own type
 
 import pytest
@@ -161,7 +163,7 @@ def test_a_fence_aborts_the_trainer_of_an_older_term() -> None:
     site, mine = Site(), turn()
     site.train(mine)
     site(machine.TermRaised(run="r", lane=0, term=2))
-    assert ["JournalFence", "Settle", "AbortTrainer", "Journal", "Drop", "Idle"] == site.kinds
+    assert ["AbortTrainer", "Journal", "Drop", "JournalFence", "Settle", "Idle"] == site.kinds
     assert (None, Phase.DONE) == (site.state.current, site.journal["r", 0].phase)
 
 
@@ -206,8 +208,23 @@ def test_a_fence_voids_a_waiting_turn_of_an_older_term() -> None:
     site.train(turn(run="other"))
     site.take(mine)
     site(machine.TermRaised(run="r", lane=0, term=2))
-    assert ["JournalFence", "Settle", "Journal", "Drop"] == site.kinds
+    assert ["Journal", "Drop", "JournalFence", "Settle"] == site.kinds
     assert () == site.state.waiting
+
+
+def test_a_site_that_dies_while_it_deals_with_a_fence_is_fenced_after_all() -> None:
+    """Bug: once the fence was known, and what it voids not closed, nothing voided that any more."""
+    site, fence = Site(), machine.TermRaised(run="r", lane=0, term=2)
+    site.train(turn(term=1))
+    _, effects = machine.step(site.state, fence)
+    for done in range(len(effects) + 1):
+        other = deepcopy(site)
+        for effect in effects[:done]:
+            other.keep_down(effect)
+        other.restart()
+        if machine.Settle() not in effects[:done]:
+            other(fence)  # it comes again
+        assert other.state.current is None
 
 
 def test_a_fence_that_comes_twice_or_late_is_only_settled() -> None:
@@ -342,6 +359,16 @@ def test_waiting_turns_go_on_waiting_after_a_restart() -> None:
     assert (machine.HandOver(turn=first, record=record),) == site.restart()
     site(machine.HandedOver(id=first.id))
     assert machine.AwaitWeights(turn=second) == site.effects[-1]
+
+
+def test_a_result_that_has_no_room_after_a_restart_is_handed_over_when_there_is_some() -> None:
+    """Bug: its weights were awaited, which it was past, so that it stayed for good."""
+    site, first, second = Site(capacity=2), turn(), turn(run="other")
+    one, other = site.keep(first), site.keep(second)
+    site.state = replace(site.state, capacity=1)
+    assert (machine.HandOver(turn=first, record=one),) == site.restart()
+    site(machine.HandedOver(id=first.id))
+    assert machine.HandOver(turn=second, record=other) == site.effects[-1]
 
 
 def test_a_redelivered_turn_is_settled_and_dropped_after_a_restart() -> None:

@@ -162,7 +162,8 @@ def _fence(state: SiteState, lane: Lane, term: int) -> Step:
         return state, known
     state, aborted = _forget(state, lane)
     state, effects = _next(state)
-    return state, (*known, *aborted, *effects)
+    # What it voids first: a fence that is known already would not void it after a restart.
+    return state, (*aborted, *known, *effects)
 
 
 def _forget(state: SiteState, lane: Lane) -> Step:
@@ -224,7 +225,7 @@ def _next(state: SiteState) -> Step:
     state = replace(state, active=(*state.active, *begun), waiting=waiting)
     if not state.active:
         return state, (Idle(),)
-    return state, tuple(AwaitWeights(turn=progress.turn) for progress in begun)
+    return state, tuple(_again(progress) for progress in begun)
 
 
 def _put(state: SiteState, progress: Progress) -> SiteState:
