@@ -8,6 +8,7 @@ changed byte shows.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -87,7 +88,8 @@ class Checkpoints:
         path = self.weights_path(content["round"])
         with disk_errors(path):
             self.folder.mkdir(parents=True, exist_ok=True)
-            if not path.exists():
+            # One that is there may be of a run whose ledger is gone, or of half a submission.
+            if not path.exists() or verify_digest(path) != content["digest"]:
                 _copy(source, path)
             _write(path.with_suffix(".json"), _encoded(content))
             self._point(LATEST, path)
@@ -124,7 +126,7 @@ class Checkpoints:
         scored = [
             (sign * found["metrics"][policy.best], -found["round"])
             for found in map(_read, self.folder.glob("round-*.json"))
-            if policy.best in found["metrics"]
+            if not math.isnan(found["metrics"].get(policy.best, math.nan))
         ]
         if scored:
             self._point(BEST, self.weights_path(-max(scored)[1]))
@@ -142,8 +144,9 @@ class Checkpoints:
         for number in numbers:
             path = self.weights_path(number)
             if path not in keep:
-                path.with_suffix(".json").unlink()
+                # In this order: one without the other is pruned again, and not taken for foreign.
                 path.unlink(missing_ok=True)
+                path.with_suffix(".json").unlink()
 
     def _point(self, name: str, path: Path) -> None:
         link = self.folder / f".{name}.new"

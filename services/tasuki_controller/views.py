@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -40,7 +41,8 @@ def run_row(state: RunState) -> View:
 
 def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> View:
     """A run's standing, the object that `--json` prints last."""
-    last = tuple(r for r in records if r.id.round == max(s.id.round for s in records))
+    newest = max((record.id.round for record in records), default=0)
+    last = tuple(record for record in records if record.id.round == newest)
     return {
         "run": state.plan.run,
         "status": state.status.value,
@@ -50,7 +52,11 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Vie
         "skipped": len(state.skipped),
         "skips": skips(state.skipped),
         "digest": state.weights.digest,
-        "metrics": mean_metrics(last),
+        "metrics": {
+            # JSON has no NaN, and some of its readers refuse one.
+            name: value if math.isfinite(value) else None
+            for name, value in mean_metrics(last).items()
+        },
         "wall_s": round(wall_s, 3),
     }
 
@@ -69,7 +75,10 @@ def standing(state: RunState, rows: list[Row]) -> View:
 
 def load_history(view: Mapping[str, Any]) -> tuple[list[TurnRecord], list[Skip]]:  # Any: JSON
     """The turns of a `standing`, accepted and skipped."""
-    records = [_adapter(TurnRecord).validate_python(record) for record in view["history"]]
+    records = [
+        _adapter(TurnRecord).validate_python({**record, "metrics": _known(record["metrics"])})
+        for record in view["history"]
+    ]
     return records, [_adapter(Skip).validate_python(skip) for skip in view["skips"]]
 
 
@@ -91,6 +100,11 @@ def load_update(line: str) -> Update:
         what=None if kind is None or what is None else _adapter(kind).validate_python(what),
         outcome=content["outcome"],
     )
+
+
+def _known(metrics: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON
+    """Without those that are no number, which JSON has as null."""
+    return {name: value for name, value in metrics.items() if value is not None}
 
 
 @cache

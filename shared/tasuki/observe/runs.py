@@ -78,7 +78,8 @@ class Runs:
             self._show_metrics(state, record)
         if before is None:
             return
-        for skip in [skip for skip in state.skipped if skip not in before.skipped]:
+        known = set(before.skipped)  # a long run without one of its sites has thousands
+        for skip in [skip for skip in state.skipped if skip not in known]:
             reason = skip.reason if skip.reason in _SKIP_REASONS else "other"
             self._turn(state, skip.site, "skipped")
             self._board.add(

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
+import time
+from dataclasses import replace
+
+from pydantic import TypeAdapter
 
 from support.runs import Relay
+from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed, TurnTaken
-from tasuki.core.run import TurnFailed, TurnFinished
+from tasuki.core.run import Skip, TurnFailed, TurnFinished
+from tasuki.observe.board import Board
+from tasuki.observe.catalogue import CATALOGUE
+from tasuki.observe.runs import Runs
 from tasuki_controller.controller import Update
-from tasuki_controller.views import dump_update, load_update
+from tasuki_controller.views import dump_update, load_history, load_update, summary
 
 
 def test_a_state_and_what_led_to_it_arrive_as_they_were() -> None:
@@ -31,3 +40,30 @@ def test_of_what_is_not_shown_only_the_state_is_told() -> None:
     assert "\n" not in line
     assert json.loads(line)["kind"] == "TurnTaken"
     assert load_update(line) == Update(run=relay.state, what=None)
+
+
+def test_metrics_that_are_no_numbers_pass_through_json() -> None:
+    """JSON has no NaN: the controller's answers have null instead."""
+    relay = Relay()
+    record = replace(relay.finish_turn(), metrics={"auc": math.nan, "loss": 0.5})
+    shown = summary(relay.state, [record], wall_s=1.0)
+    assert {"auc": None, "loss": 0.5} == shown["metrics"]
+    told = TypeAdapter(TurnRecord).dump_json(record)
+    records, _ = load_history({"history": [json.loads(told)], "skips": []})
+    assert [{"loss": 0.5}] == [each.metrics for each in records]
+
+
+def test_a_long_run_is_shown_and_counted_without_a_pause() -> None:
+    """Bug: looking at ten thousand turns, or a turn after as many skips, took seconds."""
+    relay = Relay()
+    record = relay.finish_turn()
+    records = [replace(record, id=replace(record.id, round=number)) for number in range(10_000)]
+    skips = [Skip(round=number, hop=0, site="b", reason="silent") for number in range(10_000)]
+    state = replace(relay.state, skipped=tuple(skips))
+    board = Board(CATALOGUE.values(), own={"service": "controller"})
+    began = time.monotonic()
+    assert 10_000 == summary(state, records, wall_s=1.0)["rounds"]
+    runs = Runs(board, time.time)
+    runs.changed(state, None, "")
+    runs.changed(state, None, "")
+    assert time.monotonic() - began < 2
