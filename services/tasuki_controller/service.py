@@ -31,7 +31,7 @@ from tasuki.core.report import (
     TurnTaken,
 )
 from tasuki.core.run import RunState
-from tasuki.errors import MessageError, RunExists, UnknownRun, Unroutable
+from tasuki.errors import MessageError, RunExists, TasukiError, UnknownRun, Unroutable
 from tasuki.ledger.sqlite import Pending
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
@@ -149,16 +149,31 @@ class ControllerService:
 
         Raises:
             RunExists: there is one of this name.
+            DiskFull, StorageError: nothing was started; the same may be submitted again.
         """
         if plan.run in self._runs:
             raise RunExists(f"there is a run {plan.run!r} already: give this one another name")
-        ledger, now = self._c.ledger, self._c.clock.now()
-        for first in (plan, ref)[ledger.head(plan.run)[0] :]:
-            ledger.append(plan.run, encode(first), at=now)
+        self._record_submission(plan, ref)
         self._runs[plan.run] = machine.submitted(plan, ref)
-        # The file first: with the event, turns may be issued from it.
-        self._shelf.keep_first(plan, weights, ref)
-        self.apply(plan.run, machine.RunSubmitted())
+        try:
+            # The file first: with the event, turns may be issued from it.
+            self._shelf.keep_first(plan, weights, ref)
+            self.apply(plan.run, machine.RunSubmitted())
+        except TasukiError:
+            del self._runs[plan.run]
+            raise
+
+    def _record_submission(self, plan: Plan, ref: WeightsRef) -> None:
+        """The first two rows, or what an earlier try did not write of them."""
+        ledger, rows = self._c.ledger, [encode(plan), encode(ref)]
+        there = [row.event for row in ledger.rows(plan.run)]
+        if there != rows[: len(there)]:
+            raise RunExists(
+                f"another run {plan.run!r} was submitted and never begun: submit that again, or "
+                "give this one another name"
+            )
+        for row in rows[len(there) :]:
+            ledger.append(plan.run, row, at=self._c.clock.now())
 
     def apply(self, run: str, event: machine.Event) -> str:
         """Feed an event to a run; returns why it changed nothing, or "".

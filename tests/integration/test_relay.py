@@ -17,6 +17,7 @@ from tasuki.core.model import Task, Turn, TurnId, TurnRecord, WeightsRef
 from tasuki.core.report import TurnDone, TurnTaken
 from tasuki.core.run import RunState, Status, TurnFinished
 from tasuki.core.turn import Progress
+from tasuki.errors import DiskFull, RunExists
 from tasuki.ledger import migrations
 from tasuki.ports import Route
 from tasuki.wire import names
@@ -256,6 +257,33 @@ def test_a_site_that_comes_from_another_federation_with_a_turn_is_rid_of_it(
                 it.start_site(name)
             it.submit()
             assert (await it.until_over()).status is Status.FINISHED
+
+    asyncio.run(run())
+
+
+def test_a_submission_that_found_the_disk_full_can_be_repeated_and_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: half a run stayed, whose ledger told of another than was started in the end."""
+
+    async def run() -> None:
+        async with relay(tmp_path, {"order": ORDER, "rounds": 1}) as it:
+            with monkeypatch.context() as patched:
+                patched.setattr("tasuki_controller.checkpoints._copy", fail)
+                with pytest.raises(DiskFull):
+                    it.submit()
+            assert not it.controller.runs
+            first, it.run_file = it.run_file, it.run_file.model_copy(update={"seed": 8})
+            with pytest.raises(RunExists, match="never begun"):
+                it.submit()
+            it.run_file = first
+            it.submit()
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert history.replay(it.ledger.rows(it.run)) == state
+
+    def fail(*_: object) -> None:
+        raise DiskFull
 
     asyncio.run(run())
 

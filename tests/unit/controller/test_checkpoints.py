@@ -26,16 +26,16 @@ def written(folder: Path, content: bytes) -> tuple[Path, WeightsRef]:
 def save(
     checkpoints: Checkpoints,
     number: int,
-    content: bytes,
+    data: bytes,
     policy: CheckpointPolicy,
     **metrics: float,
 ) -> Document:
     source, weights = written(checkpoints.folder.parent, data)
     id = TurnId(run="r", term=1, round=number, hop=0)
     record = TurnRecord(id=id, site="a", received="x", sent=weights, metrics=metrics)
-    content_of = document(PLAN, number, weights, (record,), ANCHOR)
-    checkpoints.save(source, content_of, policy)
-    return content_of
+    content = document(PLAN, number, weights, (record,), ANCHOR)
+    checkpoints.save(source, content, policy)
+    return content
 
 
 def test_a_process_that_was_killed_while_it_removed_a_checkpoint_removes_the_rest_of_it(
