@@ -37,15 +37,17 @@ class Reports:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._name = site.name
-        self._waiting: asyncio.Queue[tuple[Report, Callable[[], None]]] = asyncio.Queue()
-        self._is_measured = False
+        self._waiting: asyncio.Queue[tuple[Callable[[], Report], Callable[[], None]]] = (
+            asyncio.Queue()
+        )
+        self._newest: dict[object, Report] = {}
         self._log = log.bind(site=site.name)
 
     async def publish(self) -> None:
         """One after the other, so that they arrive in the order in which things happened."""
         while True:
-            report, then = await self._waiting.get()
-            await self._site.transport.publish(names.to_controller(), [(encode(report),)])
+            take, then = await self._waiting.get()
+            await self._site.transport.publish(names.to_controller(), [(encode(take()),)])
             then()
             self._waiting.task_done()
 
@@ -64,23 +66,18 @@ class Reports:
         )
 
     def idle(self) -> None:
-        self._say(SiteBeat(site=self._name))
+        self._say_newest("idle", SiteBeat(site=self._name))
 
     def measured(self, series: Mapping[str, float]) -> None:
-        """One at a time: while the broker is away they would only pile up."""
-        if not self._is_measured:
-            self._is_measured = True
-            self._say(SiteMeasured(site=self._name, series=series), then=self._allow_measured)
-
-    def _allow_measured(self) -> None:
-        self._is_measured = False
+        self._say_newest("measured", SiteMeasured(site=self._name, series=series))
 
     def taken(self, turn: Turn) -> None:
         self._log.info("turn taken", turn=str(turn.id))
         self._say(TurnTaken(id=turn.id, site=self._name, history=turn.history))
 
     def progressed(self, id: TurnId, *, phase: str, values: Mapping[str, float]) -> None:
-        self._say(TurnProgressed(id=id, site=self._name, phase=phase, values=values))
+        report = TurnProgressed(id=id, site=self._name, phase=phase, values=values)
+        self._say_newest(id, report)
 
     def finished(self, turn: Turn, record: TurnRecord) -> None:
         """The last site of a round tells the whole of it."""
@@ -104,4 +101,14 @@ class Reports:
         self._say(TurnRefused(id=id, site=self._name, reason=reason))
 
     def _say(self, report: Report, *, then: Callable[[], None] = lambda: None) -> None:
-        self._waiting.put_nowait((report, then))
+        self._waiting.put_nowait((lambda: report, then))
+
+    def _say_newest(self, key: object, report: Report) -> None:
+        """In place of the last of its kind, if that waits: while the broker is away they pile up.
+
+        Hours of them would otherwise come before what the run waits for.
+        """
+        is_waiting = key in self._newest
+        self._newest[key] = report
+        if not is_waiting:
+            self._waiting.put_nowait((lambda: self._newest.pop(key), lambda: None))
