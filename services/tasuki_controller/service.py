@@ -378,7 +378,7 @@ class ControllerService:
             case machine.CollectWeights(weights=weights, at=at):
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
-                self._shelf.save(self._runs[pending.run].plan, effect)
+                await self._shelf.save(self._runs[pending.run].plan, effect)
                 self._reach(Moment.CHECKPOINT_SAVED, pending.run)
             case machine.Conclude():
                 await self._control(RunEnded(run=pending.run))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasuki.core import run as machine
-from tasuki.core.model import Plan, WeightsRef
+from tasuki.core.model import CONTROLLER, Plan, WeightsRef
 from tasuki.errors import StorageError
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
@@ -31,7 +31,7 @@ class Shelf:
         kept = self._of(run).find(weights) or self._c.spool.find(weights)
         return kept or await self._intake.obtain(weights, at)
 
-    def save(self, plan: Plan, effect: machine.SaveCheckpoint) -> None:
+    async def save(self, plan: Plan, effect: machine.SaveCheckpoint) -> None:
         """Keep a round's weights with what led to them.
 
         Raises:
@@ -45,8 +45,10 @@ class Shelf:
             content = history.documents(list(self._c.ledger.rows(run)))[number]
         source = self._of(run).find(effect.weights) or self._c.spool.find(effect.weights)
         if source is None:
-            # Collected before the event that led here; only someone else can have removed it.
-            raise StorageError(f"the weights of round {number} are gone from the spool")
+            # It was there when this was decided, and did not survive a power cut since.
+            source = await self._intake.obtain(effect.weights, CONTROLLER)
+        if source is None:
+            raise StorageError(f"the weights of round {number} are gone from spool and stream")
         self._of(run).save(source, content, plan.checkpoint)
         self._intake.discard(effect.weights)
 

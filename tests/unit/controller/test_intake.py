@@ -10,15 +10,21 @@ import pytest
 
 from support.deaf import deaf_to
 from support.waiting import until
-from tasuki.core.model import CONTROLLER, TurnId, WeightsRef
+from tasuki.clock import SystemClock
+from tasuki.core.model import CONTROLLER, Plan, Task, TurnId, WeightsRef
+from tasuki.core.run import SaveCheckpoint
 from tasuki.errors import DiskFull
+from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.ports import Transport
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
 from tasuki.wire.digest import Hasher
+from tasuki.wire.messages import encode
 from tasuki.wire.spool import Spool
+from tasuki_controller.controller import Controller
 from tasuki_controller.intake import STREAM, Intake
+from tasuki_controller.shelf import Shelf
 
 ID = TurnId(run="r", term=1, round=0, hop=1)
 CONTENT = b"weights " * 1000
@@ -162,5 +168,40 @@ def test_weights_that_found_the_disk_full_are_not_called_lost(
     def fail(*write: object) -> None:
         failed.append(write)
         raise DiskFull
+
+    asyncio.run(run())
+
+
+def test_weights_that_a_power_cut_took_before_their_checkpoint_are_read_again(
+    tmp_path: Path,
+) -> None:
+    """Bug: the controller ended over it, and again each time it was started."""
+
+    async def run() -> None:
+        queues = MemoryFederation(["b"], is_durable=True)
+        before = intake(tmp_path, queues)
+        await before.open()
+        weights = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT)
+        assert await before.obtain(weights, CONTROLLER)
+        before.discard(weights)  # its position says that all of it was read
+
+        reading = intake(tmp_path, queues)
+        await reading.open()
+        ledger = SqliteLedger(":memory:")
+        parts = Controller(
+            transport=queues.connect(CONTROLLER),
+            ledger=ledger,
+            runs=tmp_path / "runs",
+            spool=Spool(tmp_path / "spool"),
+            clock=SystemClock(),
+        )
+        plan = Plan(run="r", sites=("a", "b"), task=Task(trainer="t"))
+        row, _ = ledger.append("r", encode(plan), at=0)
+        shelf = Shelf(parts, reading)
+        effect = SaveCheckpoint(round=0, weights=weights, records=())
+        shelf.anchor("r", effect, row)
+        await shelf.save(plan, effect)
+        assert CONTENT == (tmp_path / "runs" / "r" / "round-0001.safetensors").read_bytes()
+        ledger.close()
 
     asyncio.run(run())
