@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -20,7 +20,7 @@ import blake3
 from tasuki.core.model import WeightsRef
 from tasuki.errors import DigestMismatch, DiskFull, StorageError
 from tasuki.wire.chunks import Chunk
-from tasuki.wire.digest import Hasher
+from tasuki.wire.digest import ALGORITHM, Hasher
 from tasuki.wire.unclaimed import Limits, Name, Unclaimed
 
 SUFFIX = ".safetensors"
@@ -165,9 +165,25 @@ class Spool:
                 path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove what an earlier process had not finished: all of that is sent or made again."""
+        """Remove what an earlier process had not finished: all of that is sent or made again.
+
+        What it had finished counts as unclaimed, all of one sender, until a turn claims it.
+        """
         for path in self.folder.glob("*.part"):
             path.unlink(missing_ok=True)
+        complete = [(path, path.stat()) for path in self.folder.glob(f"*{SUFFIX}")]
+        for path, found in sorted(complete, key=lambda each: each[1].st_mtime):
+            with suppress(ValueError):  # a file that is none of ours
+                self._find_unclaimed(path, found.st_size)
+
+    def _find_unclaimed(self, path: Path, size: int) -> None:
+        digest, _, transfer = path.stem.rpartition("-")
+        weights = WeightsRef(digest=f"{ALGORITHM}:{digest}", size=size)
+        name = ("", bytes.fromhex(transfer))
+        self._complete_unclaimed[name[1]] = (weights, 0)
+        for gone in self._unclaimed.add(name, size):
+            self._drop_unclaimed(gone)
+        self._unclaimed.complete(name)
 
     def _pass_over(self, reason: str) -> Literal[False]:
         self.refused(reason, 1)

@@ -17,6 +17,7 @@ from support.transfers import IDENTITY, chunks, digested
 from tasuki.core.model import WeightsRef
 from tasuki.errors import DigestMismatch, DiskFull, StorageError
 from tasuki.wire.spool import Spool
+from tasuki.wire.unclaimed import Limits
 
 DATA = b"0123456789" * 10
 
@@ -261,6 +262,24 @@ def test_a_restarted_site_reads_the_transfer_again_from_its_start(spool: Spool) 
     again = Spool(spool.folder)
     assert [False, False, False, True] == fill(again)
     assert 1 == len(names(again))
+
+
+def test_what_an_earlier_process_left_counts_until_a_turn_claims_it(spool: Spool) -> None:
+    """Bug: weights whose turn never came stayed for good once the site had been restarted."""
+    kinds = [DATA, DATA[::-1], DATA[1:]]
+    for age, data in enumerate(kinds):
+        fill(spool, data)
+        path = spool.find(digested(data))
+        assert path is not None
+        os.utime(path, (age, age))
+    claimed = chunks(DATA[::-1], 30)[0]
+    (spool.folder / "notes.safetensors").touch()
+
+    again = Spool(spool.folder, limits=Limits(size=2 * len(DATA)))
+    again.sweep()
+    again.claim(claimed.transfer, claimed.weights)
+    assert 3 == len(names(again))  # the oldest gave way
+    assert again.find(digested(DATA)) is None
 
 
 def test_clearing_a_spool_removes_our_files_and_no_others(spool: Spool) -> None:
