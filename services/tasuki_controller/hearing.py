@@ -6,9 +6,16 @@ from typing import get_args
 
 from tasuki.core import run as machine
 from tasuki.core.model import MOST, OnSilent, TurnId
-from tasuki.core.report import Report, SiteBeat, TurnDone, TurnProgressed, TurnTaken
+from tasuki.core.report import (
+    Report,
+    SiteBeat,
+    TurnDone,
+    TurnProgressed,
+    TurnRefused,
+    TurnTaken,
+)
 from tasuki.core.run import RunState
-from tasuki.errors import MessageError
+from tasuki.errors import MessageError, RunExists
 
 REPORTS: tuple[type, ...] = get_args(Report)
 MOST_REFUSALS = 256
@@ -66,3 +73,17 @@ def is_waited_for_in_vain(state: RunState, report: Report) -> bool:
     """
     waits = state.plan.failure.on_silent is OnSilent.WAIT
     return waits and isinstance(report, SiteBeat) and report.site == state.holder
+
+
+def why_never_taken(state: RunState | None, report: TurnRefused) -> machine.TurnFailed | None:
+    """Whether a site will not take the turn that it is awaited to have, however often it comes."""
+    if state is None or (report.id, report.site) != (state.expected, state.holder):
+        return None
+    if report.reason not in {"stale_term", "stale_position"}:
+        return None
+    return machine.TurnFailed(
+        id=report.id,
+        site=report.site,
+        error=RunExists.__name__,
+        detail="it has had later turns of an earlier run of this name; choose another name",
+    )

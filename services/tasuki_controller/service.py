@@ -49,6 +49,7 @@ from tasuki_controller.hearing import (
     is_waited_for_in_vain,
     is_worth_recording,
     voids,
+    why_never_taken,
     why_not_awaited,
 )
 from tasuki_controller.intake import Intake
@@ -257,8 +258,8 @@ class ControllerService:
             case TurnAbandoned(id=id, site=site, error=error, detail=detail):
                 failed = machine.TurnFailed(id=id, site=site, error=error, detail=detail)
                 return self._apply_known(id.run, failed)
-            case TurnRefused(id=id, reason=reason):
-                self._record_refusal(id.run, report, reason)
+            case TurnRefused():
+                return self._note_refusal(report)
         return ""
 
     def _forget_turns_of(self, site: str) -> None:
@@ -303,13 +304,16 @@ class ControllerService:
         self._watch(Update(run=state, what=report, outcome=ignored))
         return ignored
 
-    def _record_refusal(self, run: str, report: TurnRefused, reason: str) -> None:
-        is_news = run in self._runs and reason not in {"duplicate", "stale_position"}
+    def _note_refusal(self, report: TurnRefused) -> str:
+        run, reason, state = report.id.run, report.reason, self._runs.get(report.id.run)
+        is_news = state is not None and reason not in {"duplicate", "stale_position"}
         if is_news and self._may_record_refusal(run):
             self._c.ledger.append(
                 run, encode(report), at=self._c.clock.now(), outcome=f"refused: {reason}"
             )
-        self._watch(Update(run=self._runs.get(run), what=report, outcome=reason))
+        self._watch(Update(run=state, what=report, outcome=reason))
+        failed = why_never_taken(state, report)
+        return "" if failed is None else self.apply(run, failed)
 
     def _may_record_refusal(self, run: str) -> bool:
         self._refusals[run] += 1

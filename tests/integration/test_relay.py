@@ -16,7 +16,7 @@ from support.waiting import until
 from tasuki.core.model import Task, Turn, TurnId, TurnRecord, WeightsRef
 from tasuki.core.report import TurnDone, TurnTaken
 from tasuki.core.run import RunState, Status, TurnFinished
-from tasuki.core.turn import Progress
+from tasuki.core.turn import Phase, Progress
 from tasuki.errors import DiskFull, RunExists
 from tasuki.ledger import migrations
 from tasuki.ports import Route
@@ -284,6 +284,31 @@ def test_a_submission_that_found_the_disk_full_can_be_repeated_and_not_replaced(
 
     def fail(*_: object) -> None:
         raise DiskFull
+
+    asyncio.run(run())
+
+
+def test_a_run_with_the_name_of_one_that_its_sites_remember_says_so(tmp_path: Path) -> None:
+    """Bug: a new controller's run was refused by each site, and failed because they were silent."""
+
+    async def run() -> None:
+        async with relay(tmp_path, {"order": ORDER}, running=[]) as it:
+            earlier = Turn(
+                id=TurnId(run=it.run, term=9, round=0, hop=0),
+                itinerary=("site-2",),
+                weights=WeightsRef(digest="blake3:" + "0" * 64, size=5),
+                task=Task(trainer="walk"),
+            )
+            journal = migrations.connect(tmp_path / "site-2.sqlite", migrations.JOURNAL)
+            with closing(journal):
+                Journal(journal, "site-2").write(Progress(turn=earlier, phase=Phase.DONE))
+            for name in it.sites:
+                it.start_site(name)
+            it.submit()
+            state = await it.until_over()
+            assert state.status is Status.FAILED
+            assert "an earlier run of this name" in state.reason
+            assert "RunExists" == history.failure(it.ledger.rows(it.run))
 
     asyncio.run(run())
 
