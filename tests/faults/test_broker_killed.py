@@ -7,6 +7,7 @@ each of which stands at a moment of a run of its own.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from support.broker import Broker
 from support.scripted import Scripted, go_on, scripted
+from support.waiting import wait_until
 from tasuki.core.model import CONTROLLER
 from tasuki.moments import Moment
 
@@ -137,4 +139,22 @@ def test_the_last_hand_over_of_a_round_survives_a_killed_broker(
     mortal.submit(file)
     for rule in rules:
         kill_broker(mortal, mortal.await_stop(rule))
+    mortal.check(file.parent.name, ORDERS["site-1"])
+
+
+def test_a_broker_that_is_away_for_longer_than_a_lease_makes_nobody_silent(
+    mortal: Scripted, write: Write
+) -> None:
+    """Bug: the controller heard nobody, and took that for everybody's silence."""
+    lease_s = 10.0
+    file = write(order=ORDERS["site-1"], failure=f'lease_s = {lease_s}\non_silent = "fail"')
+    rule = stop_at("site-2", Moment.TRAINING, file.parent.name, hop=1)
+    mortal.follow(rule)
+    mortal.submit(file)
+    standing = mortal.await_stop(rule)
+    mortal.broker.kill()
+    killed = time.monotonic()
+    go_on(standing)
+    wait_until(lambda: time.monotonic() - killed > 1.5 * lease_s, what="leases run out")
+    mortal.broker.restart()
     mortal.check(file.parent.name, ORDERS["site-1"])
