@@ -25,6 +25,7 @@ KNOWN = {
     "tasuki_site/service.py _measure": "tells the site's numbers for metrics",
     "tasuki_site/stream.py mind": "only after weights did not come",
     "tasuki_site/trainers.py close": "how long a trainer may take to end by itself",
+    "tasuki_site/trainers.py _heard_out": "only after a trainer died or was ended",
     "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
     "amqp/transport.py open": "how long to try to connect",
