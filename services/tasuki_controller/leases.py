@@ -1,4 +1,7 @@
-"""Who may stay silent for how long. Timers only: what follows is decided in `core.run`."""
+"""Who may stay silent for how long. Timers only: what follows is decided in `core.run`.
+
+Nobody is silent who was not given the turn yet, or whom we could not have heard.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from tasuki.core.model import TurnId
-from tasuki.core.run import EndLease, StartLease
+from tasuki.core.run import EndLease, IssueTurn, StartLease
 
 
 class Leases:
@@ -14,23 +17,34 @@ class Leases:
 
     Args:
         expire: told that a lease seems to have run out; asks `has_run_out` when it comes to that.
-        excused: whether the holder cannot be blamed for its silence now.
+        hears_since: the event loop's time from which holders could be heard; None if they cannot.
     """
 
     def __init__(
-        self, expire: Callable[[StartLease], None], *, excused: Callable[[StartLease], bool]
+        self,
+        expire: Callable[[StartLease], None],
+        *,
+        hears_since: Callable[[], float | None] = lambda: 0.0,
     ) -> None:
         self._expire = expire
-        self._excused = excused
+        self._hears_since = hears_since
+        self._giving_out: set[TurnId] = set()
         self._running: dict[str, tuple[StartLease, asyncio.TimerHandle]] = {}
         self._rang: set[str] = set()
 
     def apply(self, run: str, effect: object) -> None:
-        """Start or end a run's lease; any other effect is not for here."""
+        """Start or end a run's lease; a turn to be issued is not at its site before `given_out`."""
         if isinstance(effect, StartLease):
             self._start(run, effect)
         elif isinstance(effect, EndLease):
             self._end(run)
+        elif isinstance(effect, IssueTurn):
+            self._giving_out.add(effect.id)
+
+    def given_out(self, id: TurnId) -> None:
+        """The turn was sent, or will not be."""
+        self._giving_out.discard(id)
+        self.renew(id)
 
     def renew(self, id: TurnId) -> None:
         """Its holder was heard of."""
@@ -70,8 +84,13 @@ class Leases:
             timer.cancel()
 
     def _ring(self, lease: StartLease) -> None:
-        if self._excused(lease):
+        if self._is_excused(lease):
             self.renew(lease.id)
         else:
             self._rang.add(lease.id.run)
             self._expire(lease)
+
+    def _is_excused(self, lease: StartLease) -> bool:
+        since = self._hears_since()
+        is_news = since is None or asyncio.get_running_loop().time() - since < lease.lease_s
+        return is_news or lease.id in self._giving_out

@@ -17,7 +17,7 @@ import structlog
 
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import Plan, Turn, TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import Plan, Turn, TurnRecord, WeightsRef
 from tasuki.core.report import (
     Report,
     RoundDone,
@@ -87,9 +87,8 @@ class ControllerService:
         )
         self._shelf = Shelf(controller, self._intake)
         self._leases = Leases(
-            lambda lease: self._soon(self._expire, lease), excused=self._is_excused
+            lambda lease: self._soon(self._expire, lease), hears_since=controller.hears_since
         )
-        self._giving_out: set[TurnId] = set()
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._refusals: Counter[str] = Counter()
         self._workers: list[asyncio.Task[None]] = []
@@ -197,8 +196,6 @@ class ControllerService:
         self._reach(Moment.LEDGER_APPENDED, run)
         for effect in effects:
             self._leases.apply(run, effect)
-            if isinstance(effect, machine.IssueTurn):
-                self._giving_out.add(effect.id)
             if isinstance(effect, machine.SaveCheckpoint):
                 self._shelf.anchor(run, effect, row)
         for each in pending:
@@ -327,14 +324,6 @@ class ControllerService:
             if is_waited_for_in_vain(state, report):
                 self.apply(run, machine.SiteForgot(site=report.site))
 
-    def _is_excused(self, lease: machine.StartLease) -> bool:
-        """Nobody is silent who was not given the turn yet, or whom we could not have heard."""
-        if lease.id in self._giving_out:
-            return True
-        since = self._c.hears_since()
-        now = asyncio.get_running_loop().time()
-        return since is None or now - since < lease.lease_s
-
     def _expire(self, lease: machine.StartLease) -> None:
         if self._leases.has_run_out(lease):
             self.apply(lease.id.run, machine.LeaseExpired(id=lease.id))
@@ -346,9 +335,7 @@ class ControllerService:
         for pending in self._c.ledger.pending():
             if pending.run not in self._runs:
                 continue
-            effect = decode(pending.effect, TO_BE_DONE)
-            if isinstance(effect, machine.IssueTurn):
-                self._giving_out.add(effect.id)
+            self._leases.apply(pending.run, decode(pending.effect, TO_BE_DONE))
             self._queue(pending.run).put_nowait(pending)
         for run, state in self._runs.items():
             if state.status is machine.Status.RELAYING:
@@ -375,8 +362,7 @@ class ControllerService:
         match effect:
             case machine.IssueTurn():
                 await self._issue(effect)
-                self._giving_out.discard(effect.id)
-                self._leases.renew(effect.id)
+                self._leases.given_out(effect.id)
             case machine.Fence(run=run, lane=lane, term=term):
                 await self._control(FenceRaised(run=run, lane=lane, term=term))
             case machine.CollectWeights(weights=weights, at=at):

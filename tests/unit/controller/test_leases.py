@@ -12,13 +12,9 @@ LEASE = StartLease(id=TurnId(run="r", term=1, round=0, hop=0), lease_s=60)
 NONE = StartLease(id=LEASE.id, lease_s=0)
 
 
-def never(_: StartLease) -> bool:
-    return False
-
-
 def test_a_lease_runs_down_until_it_ends() -> None:
     async def run() -> None:
-        leases = Leases(lambda _: None, excused=never)
+        leases = Leases(lambda _: None)
         assert leases.left_s("r") is None
         leases.apply("r", LEASE)
         left = leases.left_s("r")
@@ -33,7 +29,7 @@ def test_a_lease_runs_down_until_it_ends() -> None:
 def test_a_lease_that_ran_out_has_nothing_left() -> None:
     async def run() -> None:
         rang = asyncio.Event()
-        leases = Leases(lambda _: rang.set(), excused=never)
+        leases = Leases(lambda _: rang.set())
         leases.apply("r", NONE)
         await asyncio.wait_for(rang.wait(), 10)
         assert leases.left_s("r") == 0
@@ -48,7 +44,7 @@ def test_a_lease_that_rang_and_was_renewed_before_anybody_looked_goes_on() -> No
 
     async def run() -> None:
         rang = asyncio.Event()
-        leases = Leases(lambda _: rang.set(), excused=never)
+        leases = Leases(lambda _: rang.set())
         leases.apply("r", NONE)
         await asyncio.wait_for(rang.wait(), 10)
         leases.renew(NONE.id)
@@ -60,10 +56,11 @@ def test_a_lease_that_rang_and_was_renewed_before_anybody_looked_goes_on() -> No
 
 def test_a_lease_of_a_holder_who_could_not_be_heard_begins_again() -> None:
     async def run() -> None:
-        rang, excuses = asyncio.Event(), [True, True]
-        leases = Leases(lambda _: rang.set(), excused=lambda _: bool(excuses and excuses.pop()))
+        rang = asyncio.Event()
+        heard: list[float | None] = [0.0, None, None]
+        leases = Leases(lambda _: rang.set(), hears_since=heard.pop)
         leases.apply("r", NONE)
         await asyncio.wait_for(rang.wait(), 10)
-        assert not excuses
+        assert not heard
 
     asyncio.run(run())
