@@ -1,8 +1,8 @@
 """A weights stream that is read on and on, and can be read anew from its start.
 
 A broker that was killed and is back can accept a reader of a stream and then never give it
-anything, and an empty broker in its place gives nothing to a reader who asks for what comes after
-all that the old one had. Whoever misses weights reads anew before giving them up for lost.
+anything; and a reader who asks an empty broker for what comes after all that the old one had gets
+nothing of what is there already. Whoever misses weights reads anew before giving them up for lost.
 """
 
 from __future__ import annotations
