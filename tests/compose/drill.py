@@ -6,7 +6,8 @@ It brings the stack up from nothing, lets the demo's run finish, asks every ques
 dashboard, then kills, cuts off, adds and refuses sites while runs go on, and takes it all down. It
 needs Docker with Compose v2, and root: the kill comes from outside the container.
 
-TASUKI_COMPOSE_PREPARE names a script that is run first, for a machine that has to get ready.
+TASUKI_COMPOSE_PREPARE names a script that is run first, for a machine that has to get ready: once
+as it is, once with the name of the broker's image.
 """
 
 from __future__ import annotations
@@ -74,10 +75,14 @@ def main() -> int:
         return 2
     if prepare := os.environ.get("TASUKI_COMPOSE_PREPARE"):
         command("bash", prepare)
+        if image := os.environ.get("RABBITMQ_IMAGE"):
+            command("bash", prepare, image)
     folder = Path(tempfile.mkdtemp(prefix="tasuki-drill-"))
     folder.chmod(0o755)
     field = Field(folder)
     field.say(f"broker image: {os.environ.get('RABBITMQ_IMAGE', 'that of compose/.env')}")
+    # What a drill that was killed has left.
+    field.stack.compose("down", "--volumes", "--remove-orphans")
     try:
         for step in STEPS:
             field.say(f"--- {step.__name__.replace('_', ' ')}")
