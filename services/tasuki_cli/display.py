@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,6 +13,7 @@ from rich.text import Text
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
+from tasuki.observe.printable import printable
 from tasuki_controller.controller import Update
 
 RECEIVED = "received_"
@@ -45,7 +47,7 @@ class RunDisplay:
             case TurnFinished() if not update.outcome:
                 self._values = {}
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
-                self.print(site, f"{error}: {detail}")
+                self.print(site, printable(f"{error}: {detail}"))
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
@@ -54,10 +56,11 @@ class RunDisplay:
     def _note(self, before: RunState | None, state: RunState) -> None:
         """What an operator must not miss stays above the display, where it does not scroll by."""
         for skip in state.skipped[len(before.skipped) if before else 0 :]:
-            self.print(skip.site, f"skipped in round {skip.round + 1}: {skip.reason}")
+            said = f"skipped in round {skip.round + 1}: {skip.reason}"
+            self.print(skip.site, printable(said))
         is_new = before is None or (before.status, before.reason) != (state.status, state.reason)
         if is_new and state.reason and state.status not in OVER:
-            self.print(state.plan.run, _standing(state))
+            self.print(state.plan.run, printable(_standing(state)))
         elif before is not None and before.reason and not state.reason:
             self.print(state.plan.run, "goes on")
 
@@ -70,7 +73,7 @@ class RunDisplay:
             (f"{state.plan.run} ", "bold"), f"{state.status}  {done}  {state.turns} turns accepted"
         )
         if state.reason:
-            head.append(f"  {state.reason}", style="yellow")
+            head.append(f"  {printable(state.reason)}", style="yellow")
         return Group(head, self._ring(state), Text(_shown(self._values), style="green"))
 
     def _ring(self, state: RunState) -> Text:
@@ -91,9 +94,11 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
     table = Table(box=None, header_style="bold")
     for name in ("round", "site", f"received {metric}", f"trained {metric}", "seconds"):
         table.add_column(name, justify="left" if name == "site" else "right")
-    rows = [((record.id.round, record.id.hop), _turn_row(record, metric)) for record in records]
+    rows: list[tuple[tuple[int, int], tuple[str | Text, ...]]] = [
+        ((record.id.round, record.id.hop), _turn_row(record, metric)) for record in records
+    ]
     rows += [((skip.round, skip.hop), _skip_row(skip)) for skip in skipped]
-    for _, row in sorted(rows):
+    for _, row in sorted(rows, key=itemgetter(0)):
         table.add_row(*row)
     return table
 
@@ -104,8 +109,9 @@ def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
     return (str(record.id.round + 1), record.site, *shown)
 
 
-def _skip_row(skip: Skip) -> tuple[str, ...]:
-    return (str(skip.round + 1), skip.site, "skipped", skip.reason, "-")
+def _skip_row(skip: Skip) -> tuple[str | Text, ...]:
+    reason = Text(printable(skip.reason))  # the site's own words, not markup
+    return (str(skip.round + 1), skip.site, "skipped", reason, "-")
 
 
 def _standing(state: RunState) -> str:
@@ -113,7 +119,9 @@ def _standing(state: RunState) -> str:
 
 
 def _shown(values: Mapping[str, float]) -> str:
-    return "  " + "  ".join(f"{name} {value:.4g}" for name, value in sorted(values.items()))
+    return "  " + "  ".join(
+        f"{printable(name)} {value:.4g}" for name, value in sorted(values.items())
+    )
 
 
 def _number(value: float | None) -> str:

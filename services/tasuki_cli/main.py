@@ -13,6 +13,7 @@ import typer
 
 from tasuki import __version__
 from tasuki.errors import TasukiError
+from tasuki.observe.printable import printable
 
 if TYPE_CHECKING:
     from tasuki_cli.client import ControllerClient
@@ -350,7 +351,7 @@ def main() -> None:
     except TasukiError as exc:
         if "--json" in sys.argv:
             print(json.dumps({"error": type(exc).__name__, "message": str(exc)}))  # noqa: T201
-        typer.secho(f"{type(exc).__name__}: {exc}", fg=typer.colors.RED, err=True)
+        typer.secho(printable(f"{type(exc).__name__}: {exc}"), fg=typer.colors.RED, err=True)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         is_simulation = sys.argv[1:2] == ["simulate"]

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tasuki import errors
 from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
+from tasuki.observe.printable import printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki_cli.client import ControllerClient
@@ -110,5 +111,6 @@ def _show(standing: View, *, as_json: bool) -> None:
     skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
     console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns{skipped}")
     if standing["reason"] and standing["status"] != "finished":
-        console.print(f"reason: {standing['reason']}", style="red", markup=False)
+        reason = printable(standing["reason"])
+        console.print(f"reason: {reason}", style="red", markup=False)
     console.print(f"digest {standing['digest']}")

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tasuki.observe.printable import printable
 from tasuki.wire.weights import verify_digest
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
@@ -68,7 +69,7 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
         table.add_row(
             *(str(row[key]) for key in ("run", "status", "rounds", "turns", "skipped")),
             str(row["digest"])[:23],
-            Text(str(row["reason"])),
+            Text(printable(str(row["reason"]))),
         )
     Console().print(table)
 
@@ -81,9 +82,10 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
         return
     table = Table("row", "at (UTC)", "what", "led to", "hash", box=None)
     for row in rows:
-        led_to = Text("; ".join(row["led_to"]) or str(row["outcome"]))
-        hash = str(row["hash"])[7:23]
-        table.add_row(str(row["seq"]), str(row["at"]), str(row["what"]), led_to, hash)
+        # What a site called its error is text of the site's, not markup.
+        what, led_to = str(row["what"]), "; ".join(row["led_to"]) or str(row["outcome"])
+        said = (Text(printable(text)) for text in (what, led_to))
+        table.add_row(str(row["seq"]), str(row["at"]), *said, str(row["hash"])[7:23])
     Console().print(table)
 
 

@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
 from tasuki.core.model import Plan, Turn, TurnRecord, WeightsRef
 from tasuki.core.report import (
+    MOST_DETAIL,
+    MOST_ERROR,
     Report,
     RoundDone,
     SiteBeat,
@@ -253,6 +256,7 @@ class ControllerService:
             case TurnAbandoned(id=id, site=site, returned=True):
                 return self._apply_known(id.run, machine.TurnReturned(id=id, site=site))
             case TurnAbandoned(id=id, site=site, error=error, detail=detail):
+                error, detail = error[:MOST_ERROR], detail[-MOST_DETAIL:]
                 failed = machine.TurnFailed(id=id, site=site, error=error, detail=detail)
                 return self._apply_known(id.run, failed)
             case TurnRefused():
@@ -302,6 +306,7 @@ class ControllerService:
         return ignored
 
     def _note_refusal(self, report: TurnRefused) -> str:
+        report = replace(report, reason=report.reason[:MOST_ERROR])
         run, reason, state = report.id.run, report.reason, self._runs.get(report.id.run)
         is_news = state is not None and reason not in {"duplicate", "stale_position"}
         if is_news and self._may_record_refusal(run):

@@ -10,6 +10,8 @@ import structlog
 import tasuki
 from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
 from tasuki.core.report import (
+    MOST_DETAIL,
+    MOST_ERROR,
     Report,
     RoundDone,
     SiteBeat,
@@ -27,8 +29,6 @@ from tasuki_site.facts import TurnDropped
 from tasuki_site.site import Site
 
 log = structlog.get_logger()
-
-MOST_DETAIL = 2000  # characters of a trainer's last words
 
 
 class Reports:
@@ -89,7 +89,7 @@ class Reports:
 
     def failed(self, id: TurnId, *, error: str, detail: str) -> None:
         self._log.warning("turn failed", turn=str(id), error=error, detail=detail)
-        detail = detail[-MOST_DETAIL:]
+        error, detail = error[:MOST_ERROR], detail[-MOST_DETAIL:]
         self._say(TurnAbandoned(id=id, site=self._name, error=error, detail=detail))
 
     def returned(self, id: TurnId) -> None:

@@ -10,10 +10,11 @@ from support.relay import relay
 from support.simulation import TRAINERS
 from support.waiting import until
 from tasuki.core.model import TurnId
-from tasuki.core.report import SiteMeasured, TurnProgressed
+from tasuki.core.report import SiteMeasured, TurnAbandoned, TurnProgressed, TurnRefused
 from tasuki.core.run import Status
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
+from tasuki.wire.messages import encode
 from tasuki_controller.controller import Update
 from tasuki_site.model_files import write_initial
 
@@ -61,3 +62,26 @@ def test_a_site_that_only_counts_does_not_keep_its_turn_alive(tmp_path: Path) ->
 def counted(updates: Sequence[Update]) -> int:
     """How many sites have sent their series."""
     return len({u.what.site for u in updates if isinstance(u.what, SiteMeasured)})
+
+
+def test_what_a_site_says_of_an_error_is_kept_within_bounds(tmp_path: Path) -> None:
+    """A report may have 4 MiB, and every state of its run would hold the words that ended it."""
+    order = '["site-3", "site-1", "site-2"]'
+    long = "\N{PILE OF POO}" * 10**5
+
+    async def run() -> None:
+        changes = {"order": order, "attempts": 1, "failure": 'on_silent = "fail"'}
+        async with relay(tmp_path, changes, running=()) as it:
+            evil = it.queues.connect("site-3")
+            it.submit()
+            id = it.state.expected
+            refused = TurnRefused(id=id, site="site-3", reason=long)
+            gave_up = TurnAbandoned(id=id, site="site-3", error=long, detail=long)
+            for report in (refused, gave_up):
+                await evil.publish(names.to_controller(), [(encode(report),)])
+            state = await it.until_over()
+            assert state.status is Status.FAILED
+            assert len(state.reason) < 4000
+            assert max(len(row.event) for row in it.ledger.rows(it.run)) < 4 * 4000
+
+    asyncio.run(run())

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasuki.core.model import CONTROLLER
+from tasuki.observe.printable import printable
 from tasuki.settings.controller import ControllerSettings, read_controller
 from tasuki.settings.site import SiteSettings, read_site
 from tasuki.settings.toml import top_level
@@ -79,7 +80,7 @@ def _show(report: Report, config: Path) -> None:
     for check in report.checks:
         # What was found may hold words of a trainer's or a broker's: text, not markup.
         mark = Text(check.status.value, style=_COLOURS[check.status])
-        table.add_row(mark, check.name, Text(check.found), Text(check.advice))
+        table.add_row(mark, check.name, Text(printable(check.found)), Text(check.advice))
     console = Console()
     console.print(table)
     console.print(_verdict(report.checks, config))

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 from tasuki.core.model import TurnId, TurnRecord, WeightsRef
 
+MOST_ERROR = 64
+MOST_DETAIL = 2000
+"""Characters of what is told of an error. The controller keeps no more, whatever a site says."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStarted:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from tasuki.observe.printable import printable
 
 Form = Literal["console", "json"]
 
@@ -36,6 +39,18 @@ def _for_machines() -> tuple[Processor, ...]:
 
 
 def _for_people() -> tuple[Processor, ...]:
-    plain = structlog.dev.plain_traceback
     colors = sys.stderr.isatty()
-    return (structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain),)
+    return _harmless, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)
+
+
+def _harmless(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """What others said may not steer the terminal; JSON spells it out by itself."""
+    return {
+        key: printable(value) if isinstance(value, str) else value for key, value in event.items()
+    }
+
+
+def _traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    out.write(printable(plain.getvalue()))

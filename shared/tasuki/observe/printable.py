@@ -1,0 +1,12 @@
+"""Words of others on their way to a terminal, which obeys what it is sent.
+
+A site's error, the name of a metric, a broker's answer: they can hold sequences that clear the
+screen, change what was written before, or turn the direction of what follows.
+"""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Letters, lines and tabs as they are; what would steer a terminal is spelled out: `\x1b`."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
