@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tasuki.core.model import Budget, CheckpointPolicy, Failure, OnSilent, Plan, Task, check_name
 from tasuki.core.order import POLICIES
-from tasuki.errors import TooFewSites, UnknownSite
+from tasuki.errors import SettingsError, TooFewSites, UnknownSite
 from tasuki.settings.toml import Settings, SettingsPath
 
 
@@ -123,6 +123,7 @@ class RunFile(Settings):
 
         Raises:
             UnknownSite, TooFewSites: the order or the number of sites does not fit.
+            SettingsError: one of the sites cannot be one.
         """
         if not isinstance(self.order, str):
             _refuse_unknown(self.order, sites)
@@ -134,6 +135,12 @@ class RunFile(Settings):
                 f"{only} and [failure] min_sites = {self.failure.min_sites}: add sites, or set "
                 f"min_sites = {len(sites)} to run with so few on purpose"
             )
+        try:
+            return self._plan(sites)
+        except ValueError as exc:
+            raise SettingsError(f"sites: {exc}") from exc
+
+    def _plan(self, sites: Sequence[str]) -> Plan:
         failure = self.failure
         return Plan(
             run=self.name,

@@ -101,7 +101,9 @@ def _text(path: Path) -> str:
 def _loaded(text: str, *, name: str) -> dict[str, Any]:  # Any: TOML
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+    except RecursionError as exc:
+        raise SettingsError(f"{name} is nested too deeply") from exc
+    except ValueError as exc:  # not TOML, or a number of thousands of digits
         raise SettingsError(f"{name} is not TOML: {exc}{_shown_line(text, str(exc))}") from exc
 
 

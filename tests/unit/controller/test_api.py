@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
@@ -20,11 +24,13 @@ from tasuki_controller.uploads import Uploads
 
 API = (Path(__file__).parents[3] / "docs/api.md").read_text()
 ROW = re.compile(r"^\| `(GET|POST) (/\S*)` \| ([^|]+) \|", re.MULTILINE)
+TOKEN = "t"  # noqa: S105 - no secret
 FOR_MACHINES = {"/healthz", "/readyz", "/metrics"}
 
 
 @pytest.fixture
-def described(tmp_path: Path) -> dict[str, Any]:  # Any: OpenAPI
+def app(tmp_path: Path) -> Iterator[FastAPI]:
+    """Of a controller whose service is never asked."""
     folder = DataFolder(tmp_path)
     subject = Subject(
         service="controller", counters=Counters(), is_up=lambda: True, folder=tmp_path
@@ -35,9 +41,13 @@ def described(tmp_path: Path) -> dict[str, Any]:  # Any: OpenAPI
         metrics=ControllerMetrics(subject),
         stream_bytes=1,
     )
-    app = make_app(desk, folder, token="t", is_ready=lambda: True)  # noqa: S106 - no secret
-    found: dict[str, Any] = app.openapi()
+    yield make_app(desk, folder, token=TOKEN, is_ready=lambda: True)
     desk.ledger.close()
+
+
+@pytest.fixture
+def described(app: FastAPI) -> dict[str, Any]:  # Any: OpenAPI
+    found: dict[str, Any] = app.openapi()
     return found
 
 
@@ -81,3 +91,32 @@ def test_what_is_asked_and_answered_has_a_described_form(described: dict[str, An
         assert success.get("content"), path
         if (how, path) in {("POST", "/weights"), ("POST", "/runs")}:
             assert what["requestBody"]["required"] is True
+
+
+RUN_FILE = 'name = "a"\ntrainer = "t"\nsites = {sites}\n{top}\n[weights]\ninitial = "x:y"\n'
+HOSTILE = {
+    "a site whose name leads elsewhere": ('["../x", "y"]', ""),
+    "a site that is there twice": ('["y", "y"]', ""),
+    "a site called as the controller": ('["controller", "y"]', ""),
+    "a number without end": ('["x", "y"]', "seed = " + "9" * 5000),
+    "a nest without end": ('["x", "y"]', "x = " + "[" * 20_000),
+}
+
+
+async def submit(app: FastAPI, run_file: str) -> httpx.Response:
+    door = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=door, base_url="http://controller") as client:
+        return await client.post(
+            "/runs",
+            params={"digest": "blake3:" + "0" * 64, "size": 1},
+            content=run_file,
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_run_file_of_whatever_kind_is_answered_in_words(app: FastAPI, what: str) -> None:
+    """Bug: these were answered by 500, with a traceback in the controller's log."""
+    sites, top = HOSTILE[what]
+    answer = asyncio.run(submit(app, RUN_FILE.format(sites=sites, top=top)))
+    assert (answer.status_code, answer.json()["error"]) == (422, "SettingsError")
