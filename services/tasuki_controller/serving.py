@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from asyncio import CancelledError, create_task
+from asyncio import CancelledError, Transport, create_task
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import uvicorn
 
 log = structlog.get_logger()
+
+MOST_CONNECTIONS = 128
+"""Each is an open file; a stranger must not take those that ledger and weights need."""
 
 _HERE = ("127.", "::1", "localhost")
 
@@ -51,6 +54,8 @@ async def opened(door: Door, http: ControllerHttpTable) -> AsyncIterator[None]:
     log.info("door open", host=http.host, port=port, tls=http.cert is not None)
     if http.cert is None and not http.host.startswith(_HERE):
         log.warning("operators' tokens travel in clear text: give [http] cert and key")
+    for path in http.secrets_of_all():
+        log.warning("everyone on this machine can read a secret: chmod it to 600", path=str(path))
     try:
         yield
     finally:
@@ -65,6 +70,7 @@ async def opened(door: Door, http: ControllerHttpTable) -> AsyncIterator[None]:
 def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
     try:
         import uvicorn
+        from uvicorn.protocols.http.h11_impl import H11Protocol
 
         from tasuki_controller.api import make_app
     except ImportError as exc:
@@ -77,8 +83,15 @@ def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
         def capture_signals(self) -> Iterator[None]:
             yield  # the service has its own
 
+    class Connection(H11Protocol):
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            if len(self.connections) > MOST_CONNECTIONS:
+                transport.close()
+
     config = uvicorn.Config(
         make_app(door.desk, door.folder, token=door.token, is_ready=door.is_ready),
+        http=Connection,
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -19,7 +19,8 @@ def locked(folder: Path) -> Iterator[None]:
         DataInUse: another process has it.
     """
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        # Weights and errors are in it, which are nobody else's on this machine.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
     with lock:
         try:

@@ -91,12 +91,8 @@ class BrokerTable(Settings):
         return context
 
     def secrets_of_all(self) -> list[Path]:
-        """Files that everyone on this machine may read and only we should.
-
-        A group may: that is how systemd and Kubernetes hand a secret to a service.
-        """
-        secrets = [path for path in (self.password_file, self.key) if path is not None]
-        return [path for path in secrets if path.exists() and path.stat().st_mode & stat.S_IROTH]
+        """Those that everyone on this machine may read."""
+        return of_all(self.password_file, self.key)
 
     def _prove(self, context: ssl.SSLContext, cert: Path) -> None:
         for name, path in (("cert", cert), ("key", self.key or cert)):
@@ -116,6 +112,15 @@ class HttpTable(Settings):
 
     host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=0, le=65535)
+
+
+def of_all(*secrets: Path | None) -> list[Path]:
+    """Files that everyone on this machine may read and only we should.
+
+    A group may: that is how systemd and Kubernetes hand a secret to a service.
+    """
+    there = [path for path in secrets if path is not None and path.exists()]
+    return [path for path in there if path.stat().st_mode & stat.S_IROTH]
 
 
 def read_secret(path: Path, *, what: str) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings import broker
-from tasuki.settings.broker import BrokerTable, HttpTable
+from tasuki.settings.broker import BrokerTable, HttpTable, of_all
 from tasuki.settings.toml import Keys, Settings, SettingsPath, from_environment, read
 from tasuki.transport.topology import Sizes
 
@@ -40,6 +40,10 @@ class ControllerHttpTable(HttpTable):
         if (self.cert is None) != (self.key is None):
             raise ValueError("cert and key belong together: give both or none")
         return self
+
+    def secrets_of_all(self) -> list[Path]:
+        """Those that everyone on this machine may read."""
+        return of_all(self.token_file, self.key)
 
 
 class ControllerSettings(Settings):
