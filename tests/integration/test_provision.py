@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pika
@@ -26,6 +27,7 @@ from tasuki.wire import names
 from tasuki_cli.main import app
 from tasuki_cli.provision import Admin, passwords
 from tasuki_cli.provision.command import Report, provision
+from tasuki_cli.provision.definitions import MOST_CONNECTIONS
 
 SITES = ["site-1", "site-2", "site-3"]
 VHOST = "clinics"
@@ -95,6 +97,17 @@ def provisioned(federation_broker: Broker, tmp_path: Path) -> Iterator[Provision
     assert isinstance(vhosts, list)
     if VHOST in {vhost["name"] for vhost in vhosts}:
         ask("DELETE", "vhosts", VHOST)
+
+
+def test_a_site_cannot_take_all_the_connections_of_its_broker(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    table = read_site(provisioned.out / "site-1" / "site.toml", {}).broker
+    parameters = pika.URLParameters(table.url.replace("@", f":{table.password()}@"))
+    with ExitStack() as held:
+        for _ in range(MOST_CONNECTIONS):
+            held.enter_context(pika.BlockingConnection(parameters))
+        with pytest.raises(pika_errors.AMQPConnectionError, match="user connection limit"):
+            pika.BlockingConnection(parameters)
 
 
 def test_a_site_takes_what_is_sent_to_it_with_its_generated_password(

@@ -75,17 +75,23 @@ def write_definitions(
     return made, changed
 
 
+MOST_CONNECTIONS = 64
+"""Of one site. It has two; those that a bad network broke count for a minute."""
+
 _OPERATOR = Permissions(user=OPERATOR, read=f"^{re.escape(names.DEAD)}$")
 
 
 def _user(user: str, password: str, known: str | None) -> dict[str, object]:
     keep = known is not None and is_hash_of(known, password)
+    is_site = user not in {CONTROLLER, OPERATOR}
     return {
         "name": user,
         "password_hash": known if keep else password_hash(password),
         "hashing_algorithm": HASHING,
         # Operators see their own vhost in the management pages; nobody else has a page.
         "tags": ["management"] if user == OPERATOR else [],
+        # Or one site could take all connections that the broker has.
+        "limits": {"max-connections": MOST_CONNECTIONS} if is_site else {},
     }
 
 
