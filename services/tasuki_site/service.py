@@ -274,7 +274,9 @@ class SiteService:
             return
         self._reach(Moment.CONFIRMED, turn.id)
         if self._standing_of(turn.id) is not None:  # else it was fenced meanwhile: dropped as void
-            self._log.info("handed over", turn=str(turn.id), to=turn.successor)
+            # The site's own proof: results reach the ledger through the hands of others too.
+            to, digest = turn.successor, record.sent.digest
+            self._log.info("handed over", turn=str(turn.id), to=to, digest=digest)
         self._step(machine.HandedOver(id=turn.id))
         self._let_go(turn, record)
 

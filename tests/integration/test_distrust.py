@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from structlog.testing import capture_logs
 
 from support.relay import relay
 from support.simulation import TRAINERS
 from support.waiting import until
-from tasuki.core.model import TurnId
-from tasuki.core.report import SiteMeasured, TurnAbandoned, TurnProgressed, TurnRefused
+from tasuki.core.model import TurnId, TurnRecord
+from tasuki.core.report import SiteMeasured, TurnAbandoned, TurnProgressed, TurnRefused, TurnTaken
 from tasuki.core.run import Status
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
@@ -85,3 +88,32 @@ def test_what_a_site_says_of_an_error_is_kept_within_bounds(tmp_path: Path) -> N
             assert max(len(row.event) for row in it.ledger.rows(it.run)) < 4 * 4000
 
     asyncio.run(run())
+
+
+def test_a_later_site_can_make_up_what_came_before_and_the_others_logs_disprove_it(
+    tmp_path: Path,
+) -> None:
+    """A limit that docs/security.md tells of: a turn carries the results of those before it."""
+
+    async def run() -> None:
+        async with relay(tmp_path, {"order": ORDER, "rounds": 1}, running=()) as it:
+            evil = it.queues.connect("site-3")
+            it.submit()
+            id, first = it.state.expected, it.state.weights
+            forged = replace(first, digest="blake3:" + "0" * 64)
+            made_up = TurnRecord(id=id, site="site-2", received=first.digest, sent=forged)
+            taken = TurnTaken(id=replace(id, hop=2), site="site-3", history=(encode(made_up),))
+            await evil.publish(names.to_controller(), [(encode(taken),)])
+            state = await it.until(lambda state: state.turns == 1)
+            assert state.weights == forged
+            with capture_logs() as said:
+                it.start_site("site-2")
+                await until(lambda: "handed over" in events(said), what="site-2 has trained")
+            own = said[events(said).index("handed over")]
+            assert (own["turn"], own["digest"] == forged.digest) == (str(id), False)
+
+    asyncio.run(run())
+
+
+def events(said: Sequence[MutableMapping[str, object]]) -> list[object]:
+    return [line["event"] for line in said]
