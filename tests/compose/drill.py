@@ -35,6 +35,10 @@ def images_are_built(field: Field) -> None:
         size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
         user = docker("image", "inspect", "--format", "{{.Config.User}}", image).strip()
         field.say(f"{image}: {size / 1e6:.0f} MB, runs as {user}")
+        look = "find / -xdev -type f -perm /6000 2>/dev/null; command -v pip"
+        sandbox = ("run", "--rm", "--network", "none", "--entrypoint", "sh")
+        found = docker(*sandbox, image, "-c", f"{look}; true")
+        assert not found, f"{image} has what makes root of somebody, or installs: {found}"
 
 
 def everything_gets_healthy(field: Field) -> None:

@@ -75,6 +75,7 @@ def test_containers_have_no_rights_that_they_do_not_need(tmp_path: Path, tls: st
         service = service_of(out, kit)
         assert ["ALL"] == service["cap_drop"]
         assert ["no-new-privileges:true"] == service["security_opt"]
+        assert kit == "broker" or {"core": 0} == service["ulimits"]
         assert "${TASUKI_UID:-1000}:${TASUKI_GID:-1000}" == service["user"]
         assert "unless-stopped" == service["restart"]
         assert service["healthcheck"]["test"][0] == "CMD"
@@ -181,6 +182,7 @@ def test_the_unit_starts_the_kit_s_settings_with_few_rights(tmp_path: Path, kit:
     assert f"{SettingsError.exit_code}" == service["RestartPreventExitStatus"]
     assert ("strict", "true") == (service["ProtectSystem"], service["NoNewPrivileges"])
     assert "" == service["CapabilityBoundingSet"]
+    assert "0" == service["LimitCORE"]
     state = f"/var/lib/{service['StateDirectory']}"
     variables = dict(entry.split("=", 1) for entry in service["Environment"].split())
     assert state == variables[f"TASUKI_{kind.upper()}_FOLDER"] == service["ReadWritePaths"]
