@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import get_args
 
 from tasuki.core import run as machine
-from tasuki.core.model import MOST, OnSilent, TurnId
+from tasuki.core.model import MOST, OnSilent, TurnId, TurnRecord
 from tasuki.core.report import (
     Report,
+    RoundDone,
     SiteBeat,
     TurnDone,
     TurnProgressed,
@@ -44,6 +46,25 @@ def check_sender(report: Report, sender: str) -> None:
         raise MessageError(
             f"{report.site} reports a turn of {report.record.site}", reason="wrong_site"
         )
+
+
+def check_precede(
+    records: Iterable[TurnRecord], report: TurnTaken | RoundDone, *, now: RunState
+) -> None:
+    """A site passes on what came before its turn; what is awaited now, from no other turn.
+
+    Raises:
+        MessageError: it tells of turns that its own does not follow.
+    """
+    fence = (now.term, now.round)
+    for id in (record.id for record in records):
+        is_awaited = (id.term, id.round) == fence
+        follows = (report.id.term, report.id.round) == fence and id.hop <= report.id.hop
+        if is_awaited and not follows:
+            raise MessageError(
+                f"{report.site} tells of {id} by a turn that does not follow it",
+                reason="wrong_site",
+            )
 
 
 def why_not_awaited(state: RunState | None, report: TurnTaken | TurnProgressed) -> str:

@@ -48,6 +48,7 @@ from tasuki_controller.hearing import (
     MOST_REFUSALS,
     REPORTS,
     VOID,
+    check_precede,
     check_sender,
     is_waited_for_in_vain,
     is_worth_recording,
@@ -280,8 +281,11 @@ class ControllerService:
         is_now = state is not None and (id.term, id.round) == (state.term, state.round)
         if state and is_now and state.itinerary[id.hop : id.hop + 1] != (report.site,):
             raise MessageError(f"{report.site} has no turn at hop {id.hop}", reason="wrong_site")
+        records = [decode(encoded, TurnRecord) for encoded in report.history[known:]]
+        if state is not None:
+            check_precede(records, report, now=state)
         outcome = "unknown_run" if state is None else "duplicate"
-        for record in [decode(encoded, TurnRecord) for encoded in report.history[known:]]:
+        for record in records:
             outcome = self._apply_known(id.run, machine.TurnFinished(record=record))
         return outcome
 

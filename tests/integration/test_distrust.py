@@ -7,6 +7,7 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from support.relay import relay
@@ -18,7 +19,7 @@ from tasuki.core.run import Status
 from tasuki.wire import names
 from tasuki.wire.chunks import ChunkedFile, transfer_id
 from tasuki.wire.messages import encode
-from tasuki_controller.controller import Update
+from tasuki_controller.controller import MessageRefused, Update
 from tasuki_site.model_files import write_initial
 
 ORDER = '["site-2", "site-1", "site-3"]'
@@ -113,6 +114,44 @@ def test_a_later_site_can_make_up_what_came_before_and_the_others_logs_disprove_
             assert (own["turn"], own["digest"] == forged.digest) == (str(id), False)
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("site", "by", "of"),
+    [
+        ("site-3", TurnId(run="walk", term=99, round=0, hop=2), "site-2"),
+        ("site-3", TurnId(run="walk", term=1, round=9, hop=2), "site-2"),
+        ("site-9", TurnId(run="walk", term=99, round=0, hop=2), "site-2"),
+        ("site-2", TurnId(run="walk", term=1, round=0, hop=0), "site-1"),
+    ],
+)
+def test_nobody_tells_of_turns_that_do_not_come_before_its_own(
+    tmp_path: Path, site: str, by: TurnId, of: str
+) -> None:
+    """Bug: a turn that the teller made up was enough, even for a site that takes no part."""
+
+    async def run() -> None:
+        changes = {"order": ORDER, "sites": '["site-1", "site-2", "site-3", "site-9"]'}
+        async with relay(tmp_path, changes, running=()) as it:
+            evil = it.queues.connect(site)
+            it.submit()
+            id, first = it.state.expected, it.state.weights
+            hop = it.state.itinerary.index(of)
+            forged = replace(first, digest="blake3:" + "0" * 64)
+            made_up = TurnRecord(
+                id=replace(id, hop=hop), site=of, received=first.digest, sent=forged
+            )
+            taken = TurnTaken(id=by, site=site, history=(encode(made_up),))
+            await evil.publish(names.to_controller(), [(encode(taken),)])
+            await until(lambda: bool(refused(it.updates)), what="it is refused")
+            assert ["wrong_site"] == refused(it.updates)
+            assert (it.state.turns, it.state.early) == (0, ())
+
+    asyncio.run(run())
+
+
+def refused(updates: Sequence[Update]) -> list[str]:
+    return [u.what.reason for u in updates if isinstance(u.what, MessageRefused)]
 
 
 def events(said: Sequence[MutableMapping[str, object]]) -> list[object]:
