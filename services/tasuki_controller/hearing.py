@@ -57,12 +57,19 @@ def check_precede(
         MessageError: it tells of turns that its own does not follow.
     """
     fence = (now.term, now.round)
-    for id in (record.id for record in records):
-        is_awaited = (id.term, id.round) == fence
-        follows = (report.id.term, report.id.round) == fence and id.hop <= report.id.hop
-        if is_awaited and not follows:
+    follows = (report.id.term, report.id.round) == fence
+    for record in records:
+        id = record.id
+        if (id.term, id.round) != fence:
+            continue
+        if not follows or id.hop > report.id.hop:
             raise MessageError(
                 f"{report.site} tells of {id} by a turn that does not follow it",
+                reason="wrong_site",
+            )
+        if now.itinerary[id.hop : id.hop + 1] != (record.site,):
+            raise MessageError(
+                f"{report.site} tells of {id} at {record.site}, whose turn it is not",
                 reason="wrong_site",
             )
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
-from tasuki.errors import WeightsError
+from tasuki.errors import MessageError, WeightsError
 from tasuki.transport.handover import hand_over
 from tasuki.wire.chunks import transfer_id
-from tasuki.wire.messages import encode
+from tasuki.wire.messages import decode, encode
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, HandedOver, Trained
 from tasuki_site.site import Site
@@ -82,6 +82,24 @@ def onward(turn: Turn, record: TurnRecord) -> Turn:
     if turn.successor == CONTROLLER:
         itinerary = (*itinerary, CONTROLLER)
     return replace(turn, id=following, itinerary=itinerary, weights=record.sent, history=history)
+
+
+def check_handed_on(turn: Turn, sender: str) -> None:
+    """Whoever hands a turn on trained the one before, and says so with what it sends.
+
+    So nobody passes weights on in another site's name: the controller asks whose turn it was.
+
+    Raises:
+        MessageError: the history does not end with the sender's result.
+    """
+    if sender == CONTROLLER or sender != turn.predecessor:
+        return  # it gives turns out in anybody's stead; and strangers are the machine's business
+    before = decode(turn.history[-1], TurnRecord) if turn.history else None
+    own = (replace(turn.id, hop=turn.id.hop - 1), sender, turn.weights)
+    if before is None or (before.id, before.site, before.sent) != own:
+        raise MessageError(
+            f"{sender} hands on {turn.id} without its own result", reason="wrong_site"
+        )
 
 
 def _transfer(turn: Turn) -> bytes:

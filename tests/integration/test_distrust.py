@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from support.relay import relay
 from support.simulation import TRAINERS
 from support.waiting import until
-from tasuki.core.model import TurnId, TurnRecord
+from tasuki.core.model import Turn, TurnId, TurnRecord
 from tasuki.core.report import SiteMeasured, TurnAbandoned, TurnProgressed, TurnRefused, TurnTaken
 from tasuki.core.run import Status
 from tasuki.wire import names
@@ -145,6 +145,51 @@ def test_nobody_tells_of_turns_that_do_not_come_before_its_own(
             await evil.publish(names.to_controller(), [(encode(taken),)])
             await until(lambda: bool(refused(it.updates)), what="it is refused")
             assert ["wrong_site"] == refused(it.updates)
+            assert (it.state.turns, it.state.early) == (0, ())
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("itinerary", "told"),
+    [
+        (("site-9", "site-1", "site-3"), ("site-2",)),  # the site sees it
+        (("site-2", "site-9", "site-3"), ("site-2", "site-9")),  # only the controller can
+    ],
+)
+def test_nobody_gets_weights_in_through_a_site_that_trains_them_in_good_faith(
+    tmp_path: Path, itinerary: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    """Bug: a made-up turn, and the victim's own report of it, put another's result on record."""
+    victim = itinerary[len(told)]
+
+    async def run() -> None:
+        changes = {"order": ORDER, "sites": '["site-1", "site-2", "site-3", "site-9"]'}
+        async with relay(tmp_path, changes, running=[victim]) as it:
+            evil = it.queues.connect("site-9")
+            plan = it.submit()
+            id, received = it.state.expected, it.state.weights
+            history = []
+            for hop, site in enumerate(told):
+                sent = replace(received, digest=f"blake3:{hop:064x}")
+                record = TurnRecord(
+                    id=replace(id, hop=hop), site=site, received=received.digest, sent=sent
+                )
+                history.append(encode(record))
+                received = sent
+            turn = Turn(
+                id=replace(id, hop=len(told)),
+                itinerary=itinerary,
+                weights=received,
+                task=plan.task,
+                history=tuple(history),
+            )
+            with capture_logs() as said:
+                await evil.publish(names.to_turns(victim), [(encode(turn),)])
+                await until(
+                    lambda: "message refused" in events(said) or refused(it.updates),
+                    what="it is refused",
+                )
             assert (it.state.turns, it.state.early) == (0, ())
 
     asyncio.run(run())
