@@ -115,6 +115,7 @@ def _run_key(state: run.RunState) -> object:
         state.at,
         state.weights == state.base,
         min(max(state.attempts, 0), MAX_ATTEMPTS),
+        state.losses,
         tuple(sorted(state.silent)),
         state.pausing,
         state.unattended,

@@ -488,6 +488,32 @@ def test_a_round_that_starts_again_gives_the_skipped_sites_another_turn() -> Non
     assert ((), "a") == (relay.state.skipped, relay.state.holder)
 
 
+def test_a_round_whose_weights_are_lost_every_time_ends_the_run() -> None:
+    relay = Relay(plan(max_attempts=3))
+    for _ in range(2):
+        newest = relay.finish_turn()
+        relay(run.WeightsLost(weights=newest.sent))
+        assert (Status.RELAYING, "a") == (relay.state.status, relay.state.holder)
+    newest = relay.finish_turn()
+
+    relay(run.WeightsLost(weights=newest.sent))
+
+    assert ["Fence", "EndLease", "Conclude"] == relay.kinds
+    assert (Status.FAILED, "round 1: weights were lost in each of 3 attempts") == (
+        relay.state.status,
+        relay.state.reason,
+    )
+
+
+def test_lost_weights_are_counted_for_each_round() -> None:
+    relay = Relay(plan(rounds=3, max_attempts=2))
+    for _ in range(3):
+        newest = relay.finish_turn()
+        relay(run.WeightsLost(weights=newest.sent))
+        relay.finish_round()
+    assert Status.FINISHED is relay.state.status
+
+
 def test_a_run_fails_when_even_the_rounds_first_weights_are_lost() -> None:
     relay = Relay()
     relay(run.WeightsLost(weights=FIRST))

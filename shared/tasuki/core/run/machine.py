@@ -187,6 +187,7 @@ def _between_rounds(state: RunState, *, number: int) -> RunState:
         base=state.weights,
         at=CONTROLLER,
         attempts=0,
+        losses=0,
         early=(),
         records=(),
     )
@@ -303,20 +304,21 @@ def _fall_back(state: RunState, lost: WeightsRef) -> Step:
         return _drop(state, "not_awaited")
     if lost == state.base:
         return _conclude(state, Status.FAILED, "the round's first weights cannot be read any more")
-    kept = tuple(
-        skip
-        for skip in state.skipped
-        if skip.round != state.round or skip.site not in state.itinerary  # left out: still is
-    )
+    if (attempts := state.losses + 1) >= state.plan.failure.max_attempts:
+        cause = f"weights were lost in each of {attempts} attempts"
+        return _conclude(state, Status.FAILED, f"round {state.round + 1}: {cause}")
+    # Those that the round was planned without are left out still.
+    kept = (s for s in state.skipped if s.round != state.round or s.site not in state.itinerary)
     undone = replace(
         state,
         weights=state.base,
         at=CONTROLLER,
         hop=0,
         attempts=0,
+        losses=attempts,
         records=(),
         turns=state.turns - len(state.records),
-        skipped=kept,
+        skipped=tuple(kept),
     )
     return _reissue(undone)
 

@@ -42,6 +42,7 @@ class RunState:
         base: the weights that the round started from; the controller has these on disk.
         at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
         attempts: how often the expected turn has been issued.
+        losses: how often this round began anew because its weights were lost.
         silent: sites whose lease ran out and that have not been heard of since.
         early: results that arrived before their predecessor's.
         pausing: an operator asked for a pause at the end of the round.
@@ -59,6 +60,7 @@ class RunState:
     base: WeightsRef
     at: str = CONTROLLER
     attempts: int = 0
+    losses: int = 0
     silent: frozenset[str] = frozenset()
     early: tuple[TurnRecord, ...] = ()
     records: tuple[TurnRecord, ...] = ()
