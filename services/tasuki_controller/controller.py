@@ -40,6 +40,7 @@ class Controller:
     Attributes:
         runs: the folder of all runs' checkpoints.
         patience_s: how long weights that should be coming may stand still.
+        alone_s: how long another controller may take to go when this one starts.
         hears_since: the event loop's time from which reports could come without a break; None if
             they cannot now.
         only: leave every other run of the ledger alone.
@@ -51,6 +52,7 @@ class Controller:
     spool: Spool
     clock: Clock
     patience_s: float = 10.0
+    alone_s: float = 0.0
     hears_since: Callable[[], float | None] = lambda: 0.0
     only: str | None = None
     moments: Moments = UNWATCHED

@@ -92,6 +92,8 @@ async def _run(
             spool=_spool(folder.path / "spool", settings, metrics),
             clock=SystemClock(),
             patience_s=settings.patience_s,
+            # The broker gives up a connection of which it heard nothing for two heartbeats.
+            alone_s=3 * settings.broker.heartbeat_s,
             hears_since=lambda: connection.hears_since,
             moments=moments,
         ),

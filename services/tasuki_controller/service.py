@@ -43,6 +43,7 @@ from tasuki.wire import names
 from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
+from tasuki_controller.alone import be_alone
 from tasuki_controller.controller import Controller, MessageRefused, Update, Watcher
 from tasuki_controller.hearing import (
     MOST_REFUSALS,
@@ -114,10 +115,12 @@ class ControllerService:
         """Serve until `stop`. Sets `started` once runs can be submitted.
 
         Raises:
+            AnotherController: there is one; nothing was done.
             TransportError, StorageError: the service cannot go on; start it again.
         """
         await self._c.transport.open()
         try:
+            await be_alone(self._c.transport, patience_s=self._c.alone_s)
             async with asyncio.TaskGroup() as self._tasks:
                 await self._intake.open()
                 self._recover()

@@ -24,7 +24,8 @@
     ├── TransportError          the broker                                           60
     │   ├── Unroutable          nobody has that queue                                61
     │   ├── BrokerUnreachable                                                        62
-    │   └── NotPermitted                                                             63
+    │   ├── NotPermitted                                                             63
+    │   └── AnotherController   two for one federation                               64
     └── RunError                how a run ended
         ├── RunFailed                                                                70
         ├── RunStopped                                                               71
@@ -195,6 +196,12 @@ class NotPermitted(TransportError):
     """The broker refuses this to these credentials; check the user and its permissions."""
 
     exit_code = 63
+
+
+class AnotherController(TransportError):
+    """Another controller serves this federation; stop that one, or do not start this one."""
+
+    exit_code = 64
 
 
 class RunError(TasukiError):

@@ -122,6 +122,14 @@ class Transport(Protocol):
             TransportError: it cannot be asked now.
         """
 
+    async def is_read(self, queue: str) -> bool:
+        """Whether anybody reads a queue, be it someone who only waits for the reader to go.
+
+        Raises:
+            Unroutable: there is no such queue.
+            TransportError: it cannot be asked now.
+        """
+
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         """Say what becomes of a delivery. Harmless if its connection is gone: it comes again.
 

@@ -328,6 +328,24 @@ def test_what_waits_in_a_queue_can_be_counted(federation: Federation) -> None:
     run(scenario())
 
 
+def test_whether_a_queue_is_read_can_be_asked(federation: Federation) -> None:
+    async def scenario() -> None:
+        async with (
+            opened(federation.connect(CONTROLLER)) as one,
+            opened(federation.connect(CONTROLLER)) as two,
+        ):
+            assert not await two.is_read(names.REPORTS)
+            first = await one.consume(names.REPORTS, Inbox(one, Settlement.DONE))
+            assert await two.is_read(names.REPORTS)
+            second = await two.consume(names.REPORTS, Inbox(two, Settlement.DONE))
+            await first.cancel()
+            assert await one.is_read(names.REPORTS)
+            await second.cancel()
+            assert not await one.is_read(names.REPORTS)
+
+    run(scenario())
+
+
 def test_counting_a_queue_that_does_not_exist_is_unroutable(federation: Federation) -> None:
     async def scenario() -> None:
         async with opened(federation.connect(CONTROLLER)) as transport:
@@ -425,6 +443,20 @@ def test_a_stream_goes_on_when_more_is_published(federation: Federation) -> None
             await transport.publish(names.to_weights("site-1"), numbered(3, first=3))
 
             assert await inbox.bodies(3) == [b"3", b"4", b"5"]
+
+    run(scenario())
+
+
+def test_a_stream_gives_nothing_from_before_the_offset_asked_for(federation: Federation) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect("site-1")) as transport:
+            await transport.publish(names.to_weights("site-1"), numbered(2))
+            inbox = Inbox(transport, Settlement.DONE)
+            await transport.consume(WEIGHTS_1, inbox, prefetch=2, offset=5)
+            await transport.publish(names.to_weights("site-1"), numbered(5, first=2))
+
+            assert await inbox.bodies(2) == [b"5", b"6"]
+            assert len(inbox.all) == 2
 
     run(scenario())
 

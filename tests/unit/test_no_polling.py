@@ -30,7 +30,7 @@ KNOWN = {
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
     "amqp/transport.py open": "how long to try to connect",
     "amqp/transport.py close": "how long a service that ends waits for the broker",
-    "amqp/transport.py count": "how long the broker may take to answer",
+    "amqp/transport.py _counts": "how long the broker may take to answer",
 }
 
 

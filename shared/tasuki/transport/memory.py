@@ -243,6 +243,9 @@ class MemoryTransport:
     async def count(self, queue: str) -> int:
         return len(self._federation.queue(queue).messages)
 
+    async def is_read(self, queue: str) -> bool:
+        return bool(self._federation.queue(queue).readers)
+
     def settle(self, delivery: Delivery, settlement: Settlement) -> None:
         reader = delivery.tag
         assert isinstance(reader, _Reader)  # noqa: S101 - we made it

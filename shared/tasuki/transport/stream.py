@@ -2,7 +2,8 @@
 
 A broker that was killed and is back can accept a reader of a stream and then never give it
 anything; and a reader who asks an empty broker for what comes after all that the old one had gets
-nothing of what is there already. Whoever misses weights reads anew before giving them up for lost.
+nothing until there is as much again. Whoever misses weights reads anew before giving them up for
+lost.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Asking how long a queue is, on a channel of its own: a wrong name closes it."""
+"""Asking how a queue stands, on a channel of its own: a wrong name closes it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from pika.channel import Channel
 from pika.frame import Method
@@ -11,8 +12,17 @@ from tasuki.errors import BrokerUnreachable, TransportError
 from tasuki.transport.amqp import refusals
 from tasuki.transport.amqp.connection import Link
 
-Answer = Callable[[int, TransportError | None], None]
-"""The number, or why there is none; called at most once, and not if the connection breaks."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Of a queue with a single active consumer, the broker counts one reader however many wait."""
+
+    messages: int
+    readers: int
+
+
+Answer = Callable[[Counts | TransportError], None]
+"""Told the numbers, or why there are none, at most once; not if the connection breaks."""
 
 
 def count(link: Link, queue: str, answer: Answer) -> None:
@@ -22,20 +32,21 @@ def count(link: Link, queue: str, answer: Answer) -> None:
 
 def _open(link: Link, queue: str, answer: Answer) -> None:
     if link.connection is None:
-        answer(0, BrokerUnreachable(f"{queue} cannot be counted: no connection"))
+        answer(BrokerUnreachable(f"{queue} cannot be counted: no connection"))
         return
 
     def ask(channel: Channel) -> None:
         channel.queue_declare(queue, passive=True, callback=lambda frame: tell(channel, frame))
 
     def tell(channel: Channel, frame: Method) -> None:
-        answer(frame.method.message_count, None)
+        declared = frame.method
+        answer(Counts(messages=declared.message_count, readers=declared.consumer_count))
         channel.close()
 
     def refuse(_: Channel, error: Exception) -> None:
         refused = refusals.refusal(error, what=f"counting {queue}")
         if refused is not None:
-            answer(0, refused)
+            answer(refused)
 
     channel: Channel = link.connection.channel(on_open_callback=ask)
     channel.add_on_close_callback(refuse)

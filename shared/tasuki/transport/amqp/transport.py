@@ -17,6 +17,7 @@ from tasuki.transport.amqp import counting
 from tasuki.transport.amqp.connection import Link
 from tasuki.transport.amqp.consumer import Consumer
 from tasuki.transport.amqp.consumers import Consumers
+from tasuki.transport.amqp.counting import Counts
 from tasuki.transport.amqp.publication import Publication
 from tasuki.transport.amqp.publisher import Publisher
 from tasuki.transport.amqp.settings import AmqpSettings
@@ -141,12 +142,16 @@ class AmqpTransport:
         return subscription
 
     async def count(self, queue: str) -> int:
+        return (await self._counts(queue)).messages
+
+    async def is_read(self, queue: str) -> bool:
+        return (await self._counts(queue)).readers > 0
+
+    async def _counts(self, queue: str) -> Counts:
         loop = self._check_open()
-        answer: asyncio.Future[int] = loop.create_future()
+        answer: asyncio.Future[Counts] = loop.create_future()
         counting.count(
-            self._consuming,
-            queue,
-            lambda found, error: self._post(partial(_answer, answer, found, error)),
+            self._consuming, queue, lambda found: self._post(partial(_answer, answer, found))
         )
         try:
             async with asyncio.timeout(self.settings.answer_s):
@@ -240,10 +245,10 @@ def _resolve(result: _Result, error: Exception | None) -> None:
         result.set_exception(error)
 
 
-def _answer(answer: asyncio.Future[int], found: int, error: Exception | None) -> None:
+def _answer(answer: asyncio.Future[Counts], found: Counts | TransportError) -> None:
     if answer.done():
         return
-    if error is None:
+    if isinstance(found, Counts):
         answer.set_result(found)
     else:
-        answer.set_exception(error)
+        answer.set_exception(found)
