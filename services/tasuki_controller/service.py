@@ -1,15 +1,15 @@
 """The controller's service: feeds each run's machine with what happens, and does what it decides.
 
-Follow a round: `submit` -> `_issue` (weights and turn to the first site) -> `_on_report` (what
-sites say) -> `_collect` (the round's weights) -> `Shelf.save` -> `_issue` again.
+Follow a round: `submit` -> `apply` (decide, record) -> `Outbox` (weights and turn to the first
+site) -> `_on_report` (what sites say) -> `apply` -> `Outbox` (the round's weights, its checkpoint,
+the next round's first turn).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,8 @@ from pathlib import Path
 import structlog
 
 from tasuki.core import run as machine
-from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import Plan, Turn, TurnRecord, WeightsRef
+from tasuki.core.control import FenceRaised
+from tasuki.core.model import Plan, TurnRecord, WeightsRef
 from tasuki.core.report import (
     MOST_DETAIL,
     MOST_ERROR,
@@ -34,11 +34,9 @@ from tasuki.core.report import (
     TurnTaken,
 )
 from tasuki.core.run import RunState
-from tasuki.errors import MessageError, RunExists, TasukiError, UnknownRun, Unroutable
-from tasuki.ledger.sqlite import Pending
+from tasuki.errors import MessageError, RunExists, TasukiError, UnknownRun
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
-from tasuki.transport.handover import hand_over
 from tasuki.wire import names
 from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
@@ -59,18 +57,10 @@ from tasuki_controller.hearing import (
 )
 from tasuki_controller.intake import Intake
 from tasuki_controller.leases import Leases
+from tasuki_controller.outbox import TO_BE_DONE, Outbox
 from tasuki_controller.shelf import Shelf
 
 log = structlog.get_logger()
-
-TO_BE_DONE = (
-    machine.IssueTurn,
-    machine.Fence,
-    machine.CollectWeights,
-    machine.SaveCheckpoint,
-    machine.Conclude,
-)
-"""Effects that must survive a crash: they go through the ledger's outbox."""
 
 
 class ControllerService:
@@ -97,8 +87,14 @@ class ControllerService:
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._refusals: Counter[str] = Counter()
         self._workers: list[asyncio.Task[None]] = []
-        self._work: dict[str, asyncio.Queue[Pending]] = {}
-        self._over: dict[str, asyncio.Event] = {}
+        self._outbox = Outbox(
+            controller,
+            self._shelf,
+            runs=self._runs,
+            apply=self.apply,
+            given_out=self._leases.given_out,
+            spawn=self._work_on,
+        )
         self._tasks: asyncio.TaskGroup
         self._stopped = asyncio.Event()
 
@@ -129,7 +125,7 @@ class ControllerService:
                     lambda delivery: self._soon(self._on_report, delivery),
                     prefetch=64,
                 )
-                self._workers.append(self._tasks.create_task(self._serve()))
+                self._work_on(self._serve())
                 started.set()
                 await self._stopped.wait()
                 self._leases.close()
@@ -141,11 +137,15 @@ class ControllerService:
     def stop(self) -> None:
         self._stopped.set()
 
+    def _work_on(self, work: Coroutine[object, object, None]) -> None:
+        """Until the service stops; whatever it raises ends the service, which starts anew."""
+        self._workers.append(self._tasks.create_task(work))
+
     def _soon(self, function: Callable[..., object], *args: object) -> None:
         self._inbox.put_nowait(partial(function, *args))
 
     async def _serve(self) -> None:
-        """One thing after the other; whatever is raised ends the service, which starts anew."""
+        """One thing after the other."""
         while True:
             (await self._inbox.get())()
 
@@ -206,7 +206,7 @@ class ControllerService:
             if isinstance(effect, machine.SaveCheckpoint):
                 self._shelf.anchor(run, effect, row)
         for each in pending:
-            self._queue(run).put_nowait(each)
+            self._outbox.put(each)
         if state.turns > before.turns and not self._c.transport.is_durable:
             # Sites keep what they sent until here, since the queues would not.
             self._c.spool.discard(transfer_id(before.expected, before.weights), before.weights)
@@ -216,7 +216,7 @@ class ControllerService:
 
     async def wait(self, run: str) -> RunState:
         """Returns once the run is over and what had to be done about that is done."""
-        await self._over.setdefault(run, asyncio.Event()).wait()
+        await self._outbox.concluded(run)
         return self._runs[run]
 
     # What sites say.
@@ -308,7 +308,7 @@ class ControllerService:
         if ignored in VOID:
             # It missed the fence: a control queue keeps nothing for a site that is away for long.
             fence = FenceRaised(run=report.id.run, lane=report.id.lane, term=voids(report.id))
-            self._tasks.create_task(self._control(fence, site=report.site))
+            self._tasks.create_task(self._outbox.tell(fence, site=report.site))
         self._watch(Update(run=state, what=report, outcome=ignored))
         return ignored
 
@@ -340,15 +340,13 @@ class ControllerService:
         if self._leases.has_run_out(lease):
             self.apply(lease.id.run, machine.LeaseExpired(id=lease.id))
 
-    # What is to be done, one after the other for each run.
-
     def _recover(self) -> None:
         """After a restart: what was decided and not done is done now."""
         for pending in self._c.ledger.pending():
             if pending.run not in self._runs:
                 continue
             self._leases.apply(pending.run, decode(pending.effect, TO_BE_DONE))
-            self._queue(pending.run).put_nowait(pending)
+            self._outbox.put(pending)
         for run, state in self._runs.items():
             if state.status is machine.Status.RELAYING:
                 lease_s = state.plan.failure.lease_s
@@ -356,76 +354,6 @@ class ControllerService:
         if not self._c.transport.is_durable:
             for run in list(self._runs):
                 self.apply(run, machine.RelayLost())
-
-    def _queue(self, run: str) -> asyncio.Queue[Pending]:
-        if run not in self._work:
-            self._work[run] = asyncio.Queue()
-            self._workers.append(self._tasks.create_task(self._do_all(self._work[run])))
-        return self._work[run]
-
-    async def _do_all(self, work: asyncio.Queue[Pending]) -> None:
-        while True:
-            pending = await work.get()
-            await self._do(pending)
-            self._c.ledger.strike(pending)
-
-    async def _do(self, pending: Pending) -> None:
-        effect = decode(pending.effect, TO_BE_DONE)
-        match effect:
-            case machine.IssueTurn():
-                await self._issue(effect)
-                self._leases.given_out(effect.id)
-            case machine.Fence(run=run, lane=lane, term=term):
-                await self._control(FenceRaised(run=run, lane=lane, term=term))
-            case machine.CollectWeights(weights=weights, at=at):
-                await self._collect(pending.run, weights, at)
-            case machine.SaveCheckpoint():
-                await self._shelf.save(self._runs[pending.run].plan, effect)
-                self._reach(Moment.CHECKPOINT_SAVED, pending.run)
-            case machine.Conclude():
-                await self._control(RunEnded(run=pending.run))
-                self._conclude(pending.run)
-
-    async def _issue(self, effect: machine.IssueTurn) -> None:
-        """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
-        state = self._runs[effect.id.run]
-        if effect.id != state.expected:
-            return
-        path = await self._shelf.obtain(effect.id.run, effect.weights, effect.at)
-        if path is None:
-            self.apply(effect.id.run, machine.WeightsLost(weights=effect.weights))
-            return
-        turn = Turn(
-            id=effect.id,
-            itinerary=effect.itinerary,
-            weights=effect.weights,
-            task=state.plan.task,
-            history=tuple(encode(record) for record in effect.records),
-        )
-        try:
-            await hand_over(self._c.transport, path, turn, to=turn.site, moments=self._c.moments)
-            self._c.moments.reach(Moment.CONFIRMED, turn.id)
-        except Unroutable as exc:
-            failed = machine.TurnFailed(
-                id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
-            )
-            self.apply(turn.id.run, failed)
-
-    async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
-        found = await self._shelf.obtain(run, weights, at)
-        event = machine.WeightsLost if found is None else machine.WeightsArrived
-        self._reach(Moment.WEIGHTS_COLLECTED, run)
-        self.apply(run, event(weights=weights))
-
-    def _conclude(self, run: str) -> None:
-        if all(state.status in machine.OVER for state in self._runs.values()):
-            self._c.spool.clear()
-        self._over.setdefault(run, asyncio.Event()).set()
-
-    async def _control(self, message: FenceRaised | RunEnded, *, site: str | None = None) -> None:
-        """Tell one site, or all."""
-        with suppress(Unroutable):  # a federation that has no site yet
-            await self._c.transport.publish(names.to_control(site), [(encode(message),)])
 
     def _reach(self, moment: Moment, run: str) -> None:
         self._c.moments.reach(moment, self._runs[run].expected)

@@ -16,7 +16,7 @@ ON_THE_PATH = (
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
     *(
         ROOT / f"services/tasuki_controller/{name}.py"
-        for name in ("service", "intake", "leases", "checkpoints")
+        for name in ("service", "outbox", "intake", "leases", "checkpoints")
     ),
 )
 BY_THE_CLOCK = {"sleep", "wait_for", "timeout", "timeout_at", "settimeout"}

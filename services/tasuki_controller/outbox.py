@@ -1,0 +1,137 @@
+"""What was decided and is to be done: in its order for each run, and again after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+
+from tasuki.core import run as machine
+from tasuki.core.control import FenceRaised, RunEnded
+from tasuki.core.model import Turn, TurnId, WeightsRef
+from tasuki.core.run import RunState
+from tasuki.errors import Unroutable
+from tasuki.ledger.sqlite import Pending
+from tasuki.moments import Moment
+from tasuki.transport.handover import hand_over
+from tasuki.wire import names
+from tasuki.wire.messages import decode, encode
+from tasuki_controller.controller import Controller
+from tasuki_controller.shelf import Shelf
+
+TO_BE_DONE = (
+    machine.IssueTurn,
+    machine.Fence,
+    machine.CollectWeights,
+    machine.SaveCheckpoint,
+    machine.Conclude,
+)
+"""Effects that must survive a crash: they lie in the ledger until they are done."""
+
+
+class Outbox:
+    """Does what runs call for, and tells them what came of it.
+
+    Args:
+        runs: every run, as it stands at the time.
+        apply: takes what came of it.
+        given_out: told of each turn that was sent, or that will not be.
+        spawn: lets work go on beside.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        shelf: Shelf,
+        *,
+        runs: Mapping[str, RunState],
+        apply: Callable[[str, machine.Event], object],
+        given_out: Callable[[TurnId], None],
+        spawn: Callable[[Coroutine[object, object, None]], None],
+    ) -> None:
+        self._c = controller
+        self._shelf = shelf
+        self._runs = runs
+        self._apply = apply
+        self._given_out = given_out
+        self._spawn = spawn
+        self._waiting: dict[str, asyncio.Queue[Pending]] = {}
+        self._over: dict[str, asyncio.Event] = {}
+
+    def put(self, pending: Pending) -> None:
+        """To be done after what this run has here already."""
+        if pending.run not in self._waiting:
+            self._waiting[pending.run] = asyncio.Queue()
+            self._spawn(self._do_all(self._waiting[pending.run]))
+        self._waiting[pending.run].put_nowait(pending)
+
+    async def concluded(self, run: str) -> None:
+        """Returns once the run is over and what had to be done about that is done."""
+        await self._over.setdefault(run, asyncio.Event()).wait()
+
+    async def tell(self, message: FenceRaised | RunEnded, *, site: str | None = None) -> None:
+        """Tell one site, or all."""
+        with suppress(Unroutable):  # a federation that has no site yet
+            await self._c.transport.publish(names.to_control(site), [(encode(message),)])
+
+    async def _do_all(self, waiting: asyncio.Queue[Pending]) -> None:
+        while True:
+            pending = await waiting.get()
+            await self._do(pending)
+            self._c.ledger.strike(pending)
+
+    async def _do(self, pending: Pending) -> None:
+        effect = decode(pending.effect, TO_BE_DONE)
+        match effect:
+            case machine.IssueTurn():
+                await self._issue(effect)
+                self._given_out(effect.id)
+            case machine.Fence(run=run, lane=lane, term=term):
+                await self.tell(FenceRaised(run=run, lane=lane, term=term))
+            case machine.CollectWeights(weights=weights, at=at):
+                await self._collect(pending.run, weights, at)
+            case machine.SaveCheckpoint():
+                await self._shelf.save(self._runs[pending.run].plan, effect)
+                self._reach(Moment.CHECKPOINT_SAVED, pending.run)
+            case machine.Conclude():
+                await self.tell(RunEnded(run=pending.run))
+                self._conclude(pending.run)
+
+    async def _issue(self, effect: machine.IssueTurn) -> None:
+        """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
+        state = self._runs[effect.id.run]
+        if effect.id != state.expected:
+            return
+        path = await self._shelf.obtain(effect.id.run, effect.weights, effect.at)
+        if path is None:
+            self._apply(effect.id.run, machine.WeightsLost(weights=effect.weights))
+            return
+        turn = Turn(
+            id=effect.id,
+            itinerary=effect.itinerary,
+            weights=effect.weights,
+            task=state.plan.task,
+            history=tuple(encode(record) for record in effect.records),
+        )
+        try:
+            await hand_over(self._c.transport, path, turn, to=turn.site, moments=self._c.moments)
+            self._c.moments.reach(Moment.CONFIRMED, turn.id)
+        except Unroutable as exc:
+            failed = machine.TurnFailed(
+                id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
+            )
+            self._apply(turn.id.run, failed)
+
+    async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
+        found = await self._shelf.obtain(run, weights, at)
+        event = machine.WeightsLost if found is None else machine.WeightsArrived
+        self._reach(Moment.WEIGHTS_COLLECTED, run)
+        self._apply(run, event(weights=weights))
+
+    def _conclude(self, run: str) -> None:
+        if all(state.status in machine.OVER for state in self._runs.values()):
+            self._c.spool.clear()
+        self._over.setdefault(run, asyncio.Event()).set()
+
+    def _reach(self, moment: Moment, run: str) -> None:
+        self._c.moments.reach(moment, self._runs[run].expected)
