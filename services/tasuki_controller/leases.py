@@ -53,10 +53,13 @@ class Leases:
             self._start(id.run, lease)
 
     def has_run_out(self, lease: StartLease) -> bool:
-        """Ends it if so: a sign of life may have come after it rang, and before this is asked."""
+        """Ends it if so: a sign of life or an excuse may have come after it rang."""
         run = lease.id.run
         running, _ = self._running.get(run, (None, None))
         if run not in self._rang or running != lease:
+            return False
+        if self._is_excused(lease):
+            self.renew(lease.id)
             return False
         self._end(run)
         return True

@@ -82,7 +82,8 @@ class ControllerService:
         )
         self._shelf = Shelf(controller, self._intake)
         self._leases = Leases(
-            lambda lease: self._soon(self._expire, lease), hears_since=controller.hears_since
+            lambda lease: self._work_on(self._make_sure(lease)),
+            hears_since=controller.hears_since,
         )
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._refusals: Counter[str] = Counter()
@@ -335,6 +336,15 @@ class ControllerService:
             self.apply(run, machine.SiteHeard(site=report.site))
             if is_waited_for_in_vain(state, report):
                 self.apply(run, machine.SiteForgot(site=report.site))
+
+    async def _make_sure(self, lease: machine.StartLease) -> None:
+        """A broker that takes nothing from sites does not say so to whoever only listens.
+
+        So it is told what all know already; with its confirmation it takes from others too.
+        """
+        id = lease.id
+        await self._outbox.tell(FenceRaised(run=id.run, lane=id.lane, term=id.term))
+        self._soon(self._expire, lease)
 
     def _expire(self, lease: machine.StartLease) -> None:
         if self._leases.has_run_out(lease):

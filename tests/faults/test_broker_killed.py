@@ -158,3 +158,23 @@ def test_a_broker_that_is_away_for_longer_than_a_lease_makes_nobody_silent(
     wait_until(lambda: time.monotonic() - killed > 1.5 * lease_s, what="leases run out")
     mortal.broker.restart()
     mortal.check(file.parent.name, ORDERS["site-1"])
+
+
+def test_a_broker_that_takes_nothing_for_longer_than_a_lease_makes_nobody_silent(
+    mortal: Scripted, write: Write
+) -> None:
+    """Bug: it tells only who publishes that it is short of memory, and the controller did not."""
+    lease_s = 10.0
+    file = write(order=ORDERS["site-1"], failure=f'lease_s = {lease_s}\non_silent = "fail"')
+    rule = stop_at("site-2", Moment.TRAINING, file.parent.name, hop=1)
+    mortal.follow(rule)
+    mortal.submit(file)
+    standing = mortal.await_stop(rule)
+    mortal.broker.ctl("set_vm_memory_high_watermark", "0.0001")
+    short = time.monotonic()
+    try:
+        go_on(standing)
+        wait_until(lambda: time.monotonic() - short > 1.5 * lease_s, what="leases run out")
+    finally:
+        mortal.broker.ctl("set_vm_memory_high_watermark", "0.4")
+    mortal.check(file.parent.name, ORDERS["site-1"])

@@ -54,6 +54,19 @@ def test_a_lease_that_rang_and_was_renewed_before_anybody_looked_goes_on() -> No
     asyncio.run(run())
 
 
+def test_a_lease_that_rang_before_it_was_known_that_nobody_could_be_heard_goes_on() -> None:
+    async def run() -> None:
+        rang = asyncio.Event()
+        heard: list[float | None] = [None, 0.0]
+        leases = Leases(lambda _: rang.set(), hears_since=heard.pop)
+        leases.apply("r", NONE)
+        await asyncio.wait_for(rang.wait(), 10)
+        assert not leases.has_run_out(NONE)
+        assert leases.left_s("r") is not None
+
+    asyncio.run(run())
+
+
 def test_a_lease_of_a_holder_who_could_not_be_heard_begins_again() -> None:
     async def run() -> None:
         rang = asyncio.Event()
