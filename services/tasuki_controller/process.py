@@ -92,8 +92,8 @@ async def _run(
             spool=_spool(folder.path / "spool", settings, metrics),
             clock=SystemClock(),
             patience_s=settings.patience_s,
-            # The broker gives up a connection of which it heard nothing for two heartbeats.
-            alone_s=3 * settings.broker.heartbeat_s,
+            # The broker gives up a connection that is silent for two or three heartbeats.
+            alone_s=4 * settings.broker.heartbeat_s,
             hears_since=lambda: connection.hears_since,
             moments=moments,
         ),
