@@ -52,6 +52,7 @@ class Desk:
         """Ask this service from now on."""
         self._service = service
         self.metrics.runs.lease_left = service.lease_left_s
+        self.metrics.runs.is_on_its_way = service.is_on_its_way
         for state in service.runs.values():
             self.metrics.runs.found(state)
 

@@ -46,6 +46,9 @@ class Leases:
         self._giving_out.discard(id)
         self.renew(id)
 
+    def is_given_out(self, id: TurnId) -> bool:
+        return id not in self._giving_out
+
     def renew(self, id: TurnId) -> None:
         """Its holder was heard of."""
         lease, _ = self._running.get(id.run, (None, None))

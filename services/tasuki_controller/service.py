@@ -108,6 +108,10 @@ class ControllerService:
         """Until the holder of a run has been silent for too long; None if nobody is waited for."""
         return self._leases.left_s(run)
 
+    def is_on_its_way(self, run: str) -> bool:
+        """Whether the turn that is out is still being sent to its site."""
+        return not self._leases.is_given_out(self._runs[run].expected)
+
     async def run(self, *, started: asyncio.Event) -> None:
         """Serve until `stop`. Sets `started` once runs can be submitted.
 

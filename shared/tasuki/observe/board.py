@@ -44,6 +44,10 @@ class Board(Collector):
     def set(self, name: str, value: float, /, **labels: str) -> None:
         self._values.setdefault(name, {})[self._labels(name, labels)] = value
 
+    def begin(self, name: str, value: float, /, **labels: str) -> None:
+        """Set it unless it has a value."""
+        self._values.setdefault(name, {}).setdefault(self._labels(name, labels), value)
+
     def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         values, key = self._values.setdefault(name, {}), self._labels(name, labels)
         values[key] = values.get(key, 0.0) + amount

@@ -124,7 +124,7 @@ _SERVICES = (
     ),
     _both(
         "tasuki_certificate_expiry_timestamp_seconds",
-        "When the client certificate ends. Absent without one.",
+        "When the client certificate that is in use ends. Absent without one.",
         unit="seconds since 1970",
     ),
     _both("tasuki_disk_free_bytes", "Free on the disk of the data folder.", unit="bytes"),
@@ -155,6 +155,7 @@ _RUNS = (
     _run("tasuki_run_rounds", "Rounds that the run has.", unit="rounds", labels="run"),
     _run("tasuki_run_hop", "Turns of this round that are over.", unit="turns", labels="run"),
     _run("tasuki_run_hops", "Turns planned in this round.", unit="turns", labels="run"),
+    _run("tasuki_run_status", "1 for the run's status.", unit="", labels="run status"),
     _run("tasuki_run_paused", "1 while the run is paused.", unit="", labels="run"),
     _run("tasuki_holder", "1 for the site that has the weights.", unit="", labels="run site"),
     _run(
@@ -165,7 +166,7 @@ _RUNS = (
     ),
     _run(
         "tasuki_holder_heard_timestamp_seconds",
-        "When the holder was last heard of.",
+        "When the holder was last heard of, or when its turn was last on its way to it.",
         unit="seconds since 1970",
         labels="run",
     ),
@@ -207,7 +208,7 @@ _RUNS = (
     ),
     _run(
         "tasuki_site_heard_timestamp_seconds",
-        "When a site was last heard of.",
+        "When a site was last heard of; if not yet, since when a run waits for it.",
         unit="seconds since 1970",
         labels="site",
     ),

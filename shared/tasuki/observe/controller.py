@@ -20,7 +20,7 @@ class ControllerMetrics(Metrics):
         super().__init__(subject, who=CONTROLLER)
         self._now = now
         self._begin_refusals("reports", "weights")
-        self.runs = Runs(self.board, now)
+        self.runs = Runs(self.board, now, sent=lambda: subject.counters.published_bytes)
         self.sites = Carried(now)
 
     def heard(self, site: str) -> None:

@@ -54,7 +54,7 @@ class Metrics(Collector):
         if subject.folder is not None:
             self.board.before_reading(self._read_disk)
         if subject.certificate is not None:
-            self.board.before_reading(self._read_certificate)
+            self._show_certificate(subject.certificate)
 
     def refused(self, queue_kind: str, reason: str, *, count: int = 1) -> None:
         """So many messages were dead-lettered, dropped or ignored."""
@@ -97,9 +97,9 @@ class Metrics(Collector):
         self.board.set("tasuki_disk_size_bytes", disk.total)
         self.board.set("tasuki_spool_bytes", _size(folder / "spool"))
 
-    def _read_certificate(self) -> None:
-        path = self._subject.certificate
-        expiry = None if path is None else certificate_expiry(path)
+    def _show_certificate(self, path: Path) -> None:
+        """Once: a file that is replaced is used from the next start on."""
+        expiry = certificate_expiry(path)
         if expiry is not None:
             self.board.set("tasuki_certificate_expiry_timestamp_seconds", expiry)
 

@@ -33,15 +33,24 @@ _SKIP_REASONS = {"silent", "given_back"} | {
 
 
 class Runs:
-    """The run series of a board, from the states that runs go through."""
+    """The run series of a board, from the states that runs go through.
 
-    def __init__(self, board: Board, now: Callable[[], float]) -> None:
+    Args:
+        sent: bytes that the controller has sent so far.
+    """
+
+    def __init__(
+        self, board: Board, now: Callable[[], float], *, sent: Callable[[], int] = lambda: 0
+    ) -> None:
         self._board = board
         self._now = now
+        self._sent = sent
+        self._sent_before = 0
         self._states: dict[str, RunState] = {}
         self._ended: dict[str, float] = {}
         self._names: dict[str, set[str]] = {}
         self.lease_left: Callable[[str], float | None] = lambda _: None
+        self.is_on_its_way: Callable[[str], bool] = lambda _: False
         for status in OVER:
             board.add("tasuki_runs_ended_total", 0, status=status.value)
         board.before_reading(self._refresh)
@@ -50,6 +59,7 @@ class Runs:
         """A run as it is in the ledger when the controller starts."""
         self._states[state.plan.run] = state
         if state.status not in OVER:
+            self._await_sites(state)
             self._show(state, before=None)
 
     def changed(self, state: RunState, event: object, outcome: str) -> None:
@@ -58,6 +68,8 @@ class Runs:
         before, self._states[run] = self._states.get(run), state
         if before is not None and before.status in OVER and run not in self._ended:
             return  # its series are gone, and do not return with a late report
+        if before is None:
+            self._await_sites(state)
         self._count(state, before, event, outcome)
         self._show(state, before=before)
         if state.status in OVER and (before is None or before.status not in OVER):
@@ -67,6 +79,11 @@ class Runs:
     def holder_heard(self, run: str) -> None:
         """A sign of life of the turn that is out."""
         self._board.set("tasuki_holder_heard_timestamp_seconds", self._now(), run=run)
+
+    def _await_sites(self, state: RunState) -> None:
+        """A site that was never heard of is missing too, be it since the controller's restart."""
+        for site in state.plan.sites:
+            self._board.begin("tasuki_site_heard_timestamp_seconds", self._now(), site=site)
 
     # How turns ended.
 
@@ -132,6 +149,8 @@ class Runs:
         board.set("tasuki_run_rounds", state.plan.task.rounds, run=run)
         board.set("tasuki_run_hop", state.hop, run=run)
         board.set("tasuki_run_hops", len(state.itinerary), run=run)
+        board.forget("tasuki_run_status", run=run)
+        board.set("tasuki_run_status", 1, run=run, status=state.status.value)
         board.set("tasuki_run_paused", float(state.status is Status.PAUSED), run=run)
         self._show_holder(state, before=before)
 
@@ -158,6 +177,7 @@ class Runs:
                 del self._ended[run]
                 self._names.pop(run, None)
                 board.forget(run=run)
+        before, self._sent_before = self._sent_before, self._sent()
         board.drop("tasuki_lease_left_seconds")
         statuses = dict.fromkeys(Status, 0)
         for run, state in self._states.items():
@@ -165,6 +185,8 @@ class Runs:
             if state.holder is not None:
                 left = self.lease_left(run) or 0.0
                 board.set("tasuki_lease_left_seconds", left, run=run)
+                if self._sent_before > before and self.is_on_its_way(run):
+                    self.holder_heard(run)  # it cannot say so itself before it has its turn
         for status, count in statuses.items():
             board.set("tasuki_runs", count, status=status.value)
 

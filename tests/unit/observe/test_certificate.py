@@ -12,7 +12,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from support.numbers import shown
 from tasuki.observe.certificate import DAY_S, certificate_expiry, warn_if_near
+from tasuki.observe.metrics import Subject
+from tasuki.observe.site import SiteMetrics
+from tasuki.transport.amqp import Counters
 
 END = datetime(2030, 1, 31, tzinfo=UTC)
 
@@ -38,6 +42,19 @@ def certificate(tmp_path: Path) -> Path:
 
 def test_the_end_of_a_certificate_is_read(certificate: Path) -> None:
     assert certificate_expiry(certificate) == END.timestamp()
+
+
+def test_the_certificate_in_use_is_shown_and_not_one_that_waits_for_a_restart(
+    certificate: Path,
+) -> None:
+    counters = Counters()
+    subject = Subject(
+        service="site-1", counters=counters, is_up=lambda: True, certificate=certificate
+    )
+    metrics = SiteMetrics(subject, has_turn=lambda: False)
+    certificate.write_bytes(b"")
+    name = 'tasuki_certificate_expiry_timestamp_seconds{service="site-1"}'
+    assert shown(metrics)[name] == END.timestamp()
 
 
 @pytest.mark.parametrize("content", [b"", b"no certificate", None])

@@ -22,7 +22,8 @@ class Measured(Relay):
 
     def __init__(self, of: Plan | None = None) -> None:
         self.now = 1000.0
-        subject = Subject(service="controller", counters=Counters(), is_up=lambda: True)
+        self.counters = Counters()
+        subject = Subject(service="controller", counters=self.counters, is_up=lambda: True)
         self.metrics = ControllerMetrics(subject, now=lambda: self.now)
         super().__init__(of)
 
@@ -73,6 +74,43 @@ def test_a_lease_is_shown_running_down_to_nothing() -> None:
     assert run.numbers['tasuki_lease_left_seconds{run="r"}'] == 12.5
     left = None
     assert run.numbers['tasuki_lease_left_seconds{run="r"}'] == 0
+
+
+def test_a_holder_is_not_silent_while_its_turn_is_on_its_way_to_it() -> None:
+    run = Measured()
+    run.metrics.runs.is_on_its_way = lambda _: True
+    heard = 'tasuki_holder_heard_timestamp_seconds{run="r"}'
+    run.now, run.counters.published_bytes = 1030.0, 4 << 20
+    assert run.numbers[heard] == 1030
+    run.now = 1060.0
+    assert run.numbers[heard] == 1030, "nothing was sent since"
+    run.metrics.runs.is_on_its_way = lambda _: False
+    run.counters.published_bytes = 8 << 20
+    assert run.numbers[heard] == 1030, "what is sent now is something else"
+
+
+def test_a_site_that_a_run_waits_for_is_silent_from_then_on_if_it_was_never_heard_of() -> None:
+    run = Measured()
+    run.now += 70
+    run.metrics.heard("b")
+    heard = 'tasuki_site_heard_timestamp_seconds{site="%s"}'
+    assert [run.numbers[heard % site] for site in "abc"] == [1000, 1070, 1000]
+    restarted = Measured().metrics
+    restarted.runs.found(run.state)
+    assert {heard % site for site in "abc"} <= shown(restarted).keys()
+
+
+def test_the_status_of_a_run_is_shown_by_name_until_it_is_forgotten() -> None:
+    run = Measured(plan(rounds=1))
+    assert statuses(run) == ['tasuki_run_status{run="r",status="relaying"}']
+    run(machine.StopRequested(reason="enough"))
+    assert statuses(run) == ['tasuki_run_status{run="r",status="stopped"}']
+    run.now += KEPT_S + 1
+    assert statuses(run) == []
+
+
+def statuses(run: Measured) -> list[str]:
+    return [name for name in run.numbers if name.startswith("tasuki_run_status")]
 
 
 def test_accepted_turns_are_counted_with_what_they_report() -> None:
