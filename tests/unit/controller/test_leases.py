@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from tasuki.core.model import TurnId
-from tasuki.core.run import EndLease, StartLease
+from tasuki.core.model import CONTROLLER, TurnId, WeightsRef
+from tasuki.core.run import EndLease, IssueTurn, StartLease
 from tasuki_controller.leases import Leases
 
 LEASE = StartLease(id=TurnId(run="r", term=1, round=0, hop=0), lease_s=60)
@@ -75,5 +75,21 @@ def test_a_lease_of_a_holder_who_could_not_be_heard_begins_again() -> None:
         leases.apply("r", NONE)
         await asyncio.wait_for(rang.wait(), 10)
         assert not heard
+
+    asyncio.run(run())
+
+
+def test_a_turn_is_on_its_way_until_it_was_sent() -> None:
+    async def run() -> None:
+        weights = WeightsRef(digest="blake3:" + "0" * 64, size=1)
+        issued = IssueTurn(
+            id=LEASE.id, itinerary=("a",), weights=weights, at=CONTROLLER, records=()
+        )
+        leases = Leases(lambda _: None)
+        assert leases.is_given_out(LEASE.id)
+        leases.apply("r", issued)
+        assert not leases.is_given_out(LEASE.id)
+        leases.given_out(LEASE.id)
+        assert leases.is_given_out(LEASE.id)
 
     asyncio.run(run())
