@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -104,16 +104,18 @@ class ChildTrainer:
     _printing: asyncio.Task[None] | None = None
     _watching: asyncio.Task[None] | None = None
     _tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def train(self, spell: Spell, log: Log) -> Outcome:
-        try:
-            if self._process is None:
-                await self._start()
-            return await self._exchange(spell, log)
-        except BaseException:
-            # Cancelled, dead or confused: the next turn gets a new process.
-            await self._kill()
-            raise
+        async with self._one_at_a_time:  # a turn may begin before the one that it replaces is gone
+            try:
+                if self._process is None:
+                    await self._start()
+                return await self._exchange(spell, log)
+            except BaseException:
+                # Cancelled, dead or confused: the next turn gets a new process.
+                await self._kill()
+                raise
 
     async def close(self) -> None:
         """Tell the trainer that there are no more turns, and give it a moment to end by itself."""
@@ -124,7 +126,7 @@ class ChildTrainer:
         await self._kill()
 
     async def _kill(self) -> None:
-        # All at once: while this waits, the next turn may have its process already.
+        # All at once: `close` may come while a turn does this.
         process, self._process = self._process, None
         printing, self._printing = self._printing, None
         watching, self._watching = self._watching, None
@@ -164,8 +166,10 @@ class ChildTrainer:
         self._printing = asyncio.create_task(self._print(reading))
 
     async def _exchange(self, spell: Spell, log: Log) -> Outcome:
-        assert self._reader is not None  # noqa: S101 - `_start` made both
+        assert self._process is not None  # noqa: S101 - `_start` made all three
+        assert self._reader is not None  # noqa: S101
         assert self._writer is not None  # noqa: S101
+        process = self._process
         self._writer.write(channel.pack({"spell": spell.to_map()}))
         while (message := await channel.receive_async(self._reader)) is not None:
             if "log" in message:
@@ -174,11 +178,10 @@ class ChildTrainer:
                 raise _as_error(message["error"], message["detail"])
             else:
                 return Outcome(**message)
-        raise await self._death()
+        raise await self._death(process)
 
-    async def _death(self) -> TrainerDied:
-        assert self._process is not None  # noqa: S101 - it has just been heard of
-        code = await self._process.wait()
+    async def _death(self, process: asyncio.subprocess.Process) -> TrainerDied:
+        code = await process.wait()
         if self._printing is not None:
             await _heard_out(self._printing)
         how = f"ended with exit code {code}"
@@ -231,7 +234,7 @@ class TrainerPool:
         self._make = make
         self._limit = limit
         self._trainers: OrderedDict[str, Trainer] = OrderedDict()
-        self._busy: set[str] = set()
+        self._busy: Counter[str] = Counter()  # two turns of a run, while one replaces the other
 
     async def train(self, trainer: str, spell: Spell, log: Log) -> Outcome:
         """Train with the trainer of this name.
@@ -243,12 +246,12 @@ class TrainerPool:
         if spell.run not in self._trainers:
             self._trainers[spell.run] = self._make(trainer)
         self._trainers.move_to_end(spell.run)
-        self._busy.add(spell.run)
+        self._busy[spell.run] += 1
         try:
             await self._make_room()
             return await self._trainers[spell.run].train(spell, log)
         finally:
-            self._busy.discard(spell.run)
+            self._busy -= Counter([spell.run])  # forgets those without a turn
 
     async def _make_room(self) -> None:
         idle = [run for run in self._trainers if run not in self._busy]

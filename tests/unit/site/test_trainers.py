@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from support.simulation import TRAINERS
+from support.waiting import until
 from tasuki.errors import TrainerDied
 from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
@@ -30,6 +31,17 @@ def train(turn):
     started.set()
     go_on.wait(30)
     return turn.result(weights)
+"""
+
+WAITS = """
+import time
+
+
+def train(turn):
+    if turn.round == 0:
+        print("waits", flush=True)
+        time.sleep(600)
+    return turn.result(turn.weights("numpy"))
 """
 
 ORPHANED = """
@@ -106,6 +118,31 @@ def test_a_trainer_that_dies_is_missed_whatever_it_leaves_behind(tmp_path: Path,
     finally:
         if (tmp_path / "pid").exists():
             os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_a_turn_that_begins_before_the_one_it_replaces_is_gone_gets_a_trainer_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """Bug: it was given the trainer that was then ended with the other, and so was the site."""
+    (tmp_path / "waits.py").write_text(WAITS)
+    received, result = tmp_path / "received.safetensors", tmp_path / "result.part"
+    write_initial("walk:make", received, folder=TRAINERS, seed=0)
+    lines: list[str] = []
+
+    def spell(round: int) -> Spell:
+        return a_spell(received=str(received), result=str(result), round=round)
+
+    async def replace() -> None:
+        trainer = ChildTrainer(Source(run="waits:train", folder=tmp_path), lines.append)
+        void = asyncio.create_task(trainer.train(spell(0), lambda _: None))
+        await until(lambda: "waits" in lines, what="the first turn is under way")
+        valid = asyncio.create_task(trainer.train(spell(1), lambda _: None))
+        await asyncio.sleep(0)  # it begins
+        void.cancel()
+        assert (await valid).digest
+        await trainer.close()
+
+    asyncio.run(replace())
 
 
 @dataclass
