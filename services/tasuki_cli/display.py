@@ -94,10 +94,12 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
     table = Table(box=None, header_style="bold")
     for name in ("round", "site", f"received {metric}", f"trained {metric}", "seconds"):
         table.add_column(name, justify="left" if name == "site" else "right")
+    # Skipped turns first: one that was left out when its round was planned has a hop that another
+    # site's turn has as well, and would have come before it.
     rows: list[tuple[tuple[int, int], tuple[str | Text, ...]]] = [
-        ((record.id.round, record.id.hop), _turn_row(record, metric)) for record in records
+        ((skip.round, skip.hop), _skip_row(skip)) for skip in skipped
     ]
-    rows += [((skip.round, skip.hop), _skip_row(skip)) for skip in skipped]
+    rows += [((record.id.round, record.id.hop), _turn_row(record, metric)) for record in records]
     for _, row in sorted(rows, key=itemgetter(0)):
         table.add_row(*row)
     return table

@@ -126,7 +126,7 @@ class SiteService:
         try:
             turn = decode(delivery.body, Turn)
             encode(turn)  # what cannot be written down cannot be taken
-            turning.check_handed_on(turn, delivery.sender)
+            turning.check_handed_on(self._site, turn, delivery.sender)
         except MessageError as exc:
             self._site.bury(delivery, exc)
             return

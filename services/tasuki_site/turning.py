@@ -84,7 +84,7 @@ def onward(turn: Turn, record: TurnRecord) -> Turn:
     return replace(turn, id=following, itinerary=itinerary, weights=record.sent, history=history)
 
 
-def check_handed_on(turn: Turn, sender: str) -> None:
+def check_handed_on(site: Site, turn: Turn, sender: str) -> None:
     """Whoever hands a turn on trained the one before, and says so with what it sends.
 
     So nobody passes weights on in another site's name: the controller asks whose turn it was.
@@ -92,8 +92,8 @@ def check_handed_on(turn: Turn, sender: str) -> None:
     Raises:
         MessageError: the history does not end with the sender's result.
     """
-    if sender == CONTROLLER or sender != turn.predecessor:
-        return  # it gives turns out in anybody's stead; and strangers are the machine's business
+    if turn.site != site.name or sender != turn.predecessor or sender == CONTROLLER:
+        return  # the machine drops what is not ours; the controller gives out in anybody's stead
     before = decode(turn.history[-1], TurnRecord) if turn.history else None
     own = (replace(turn.id, hop=turn.id.hop - 1), sender, turn.weights)
     if before is None or (before.id, before.site, before.sent) != own:
