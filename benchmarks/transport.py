@@ -216,8 +216,8 @@ async def send_tcp(size: int, _: str, stack: AsyncExitStack) -> Timed:
 def raw_client(url: str) -> RawClient:
     settings = AmqpSettings.from_url(url)
     return RawClient(
-        settings.host,
-        settings.port,
+        settings.nodes[0].host,
+        settings.nodes[0].port,
         user=settings.user,
         password=settings.password,
         vhost=settings.vhost,

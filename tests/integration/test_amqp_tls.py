@@ -80,5 +80,5 @@ def test_an_amqps_url_verifies_by_default() -> None:
 
     assert settings.tls is not None
     assert settings.tls.verify_mode is ssl.CERT_REQUIRED
-    assert (settings.port, settings.vhost) == (5671, "relay")
+    assert (settings.nodes[0].port, settings.vhost) == (5671, "relay")
     assert "secret" not in repr(settings)

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 from support.broker import Broker
 from tasuki.ports import Delivery, Frames, Settlement, Transport
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport, StateChange
+from tasuki.transport.nodes import Node
 
 T = TypeVar("T")
 Opened = TypeVar("Opened", bound=Transport)
@@ -45,8 +46,8 @@ class BrokerFederation:
     def settings(self, user: str) -> AmqpSettings:
         settings = AmqpSettings.from_url(self.broker.url(user, self.vhost))
         # No patience with missing routes: this broker was not started just now.
-        port = self.port or settings.port
-        return replace(settings, port=port, recovery_s=0.0, is_fast=self.is_fast)
+        node = Node(self.broker.host, self.port or self.broker.port)
+        return replace(settings, nodes=(node,), recovery_s=0.0, is_fast=self.is_fast)
 
     def connect(
         self,

@@ -21,7 +21,9 @@ _PROVISION = "provision this federation on this broker: `tasuki provision FEDERA
 def probe_of(table: BrokerTable) -> Probe:
     """It reads the secrets when it connects."""
     return Probe(
-        lambda: AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls())
+        lambda: AmqpSettings.from_url(
+            table.url, password=table.password(), tls=table.tls(), nodes=table.nodes
+        )
     )
 
 

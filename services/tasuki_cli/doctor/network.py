@@ -15,7 +15,6 @@ from tasuki.settings.broker import BrokerTable
 from tasuki_cli.doctor.report import Finding, Status, Step
 
 ANSWER_S = 5.0
-_PORTS = {"amqp": 5672, "amqps": 5671}
 _WRONG = {
     9: "its certificate is not valid yet: is this machine's clock right?",
     10: "its certificate has expired",
@@ -82,8 +81,8 @@ def handshake(table: BrokerTable) -> list[Step]:
 
 
 def _address(table: BrokerTable) -> tuple[str, int]:
-    parts = urlsplit(table.url)
-    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+    node = table.nodes[0]
+    return node.host, node.port
 
 
 def _resolve(host: str, port: int) -> Finding:

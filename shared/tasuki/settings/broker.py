@@ -11,9 +11,11 @@ from pydantic import Field, field_validator, model_validator
 
 from tasuki.errors import SettingsError
 from tasuki.settings.toml import Keys, Settings, SettingsPath
+from tasuki.transport.nodes import PORTS, Node, node_of
 
 ENVIRONMENT: dict[str, Keys] = {
     "TASUKI_BROKER_URL": ("broker", "url"),
+    "TASUKI_BROKER_HOSTS": ("broker", "hosts"),
     "TASUKI_BROKER_PASSWORD_FILE": ("broker", "password_file"),
     "TASUKI_BROKER_CA": ("broker", "ca"),
     "TASUKI_BROKER_CERT": ("broker", "cert"),
@@ -28,13 +30,17 @@ class BrokerTable(Settings):
     """Where the broker is and who we are to it.
 
     `url`: amqp[s]://user@host[:port]/vhost; the password is in a file of its own, so that no
-    settings, no process list and no log ever show it. `ca`: certificates to trust instead of the
-    system's. `cert` and `key`: our own certificate and its private key, where the broker asks for
-    one; the password is needed all the same. `patience_s`: how long a service that starts tries to
-    connect; `retry_s`: the longest pause between two attempts of one that lost its broker.
+    settings, no process list and no log ever show it. `hosts`: the nodes of a broker that has
+    several, each `host[:port]`, in place of the one in `url`; whoever loses one goes to the next.
+    `ca`: certificates to trust instead of the system's. `cert` and `key`: our own certificate and
+    its private key, where the broker asks for one; the password is needed all the same.
+    `patience_s`: how long a service that starts tries to connect; `retry_s`: the longest pause
+    between two attempts of one that lost its broker; `answer_s`: how long the broker may owe an
+    answer before its connection is given up and another one made.
     """
 
     url: str
+    hosts: list[str] = Field(default_factory=list)
     password_file: SettingsPath
     ca: SettingsPath | None = None
     cert: SettingsPath | None = None
@@ -42,6 +48,7 @@ class BrokerTable(Settings):
     heartbeat_s: int = Field(default=30, ge=2)
     patience_s: float = Field(default=30.0, gt=0)
     retry_s: float = Field(default=15.0, gt=0)
+    answer_s: float = Field(default=15.0, ge=1)
 
     @field_validator("url")
     @classmethod
@@ -49,9 +56,24 @@ class BrokerTable(Settings):
         parts = urlsplit(url)
         if parts.password is not None:
             raise ValueError("leave the password out of the url: put it into password_file")
-        if parts.scheme not in {"amqp", "amqps"} or not parts.hostname or not parts.username:
+        if parts.scheme not in PORTS or not parts.hostname or not parts.username:
             raise ValueError("use amqp[s]://user@host[:port]/vhost")
+        _node_in(url)
         return url
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _from_one_line(cls, hosts: object) -> object:
+        """An environment variable has no lists: there they are between commas."""
+        return [host.strip() for host in hosts.split(",")] if isinstance(hosts, str) else hosts
+
+    @model_validator(mode="after")
+    def _hosts_are_nodes(self) -> BrokerTable:
+        scheme = urlsplit(self.url).scheme
+        nodes = [node_of(host, scheme=scheme) for host in self.hosts]
+        if twice := [str(node) for node in nodes if nodes.count(node) > 1]:
+            raise ValueError(f"hosts names {twice[0]} twice")
+        return self
 
     @model_validator(mode="after")
     def _certificate_is_whole(self) -> BrokerTable:
@@ -64,6 +86,13 @@ class BrokerTable(Settings):
     @property
     def user(self) -> str:
         return urlsplit(self.url).username or ""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Where the broker can be reached."""
+        scheme = urlsplit(self.url).scheme
+        named = tuple(node_of(host, scheme=scheme) for host in self.hosts)
+        return named or (_node_in(self.url),)
 
     def password(self) -> str:
         """Raises SettingsError: there is no such file, or nothing in it."""
@@ -112,6 +141,12 @@ class HttpTable(Settings):
 
     host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=0, le=65535)
+
+
+def _node_in(url: str) -> Node:
+    """Raises ValueError: its host or port cannot be one."""
+    parts = urlsplit(url)
+    return node_of(parts.netloc.rpartition("@")[2], scheme=parts.scheme)
 
 
 def of_all(*secrets: Path | None) -> list[Path]:

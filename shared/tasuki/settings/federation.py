@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings.toml import Settings, SettingsPath
+from tasuki.transport.nodes import PORTS
 from tasuki.transport.topology import Sizes
 
 OPERATOR = "operator"
@@ -17,7 +18,6 @@ RESERVED = (CONTROLLER, OPERATOR, BROKER, "ca", "revoked")
 """Folders beside those of the sites; two of them are users of the broker too."""
 
 _HOST = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$"
-_PORTS = {"amqp": 5672, "amqps": 5671}
 
 
 def check_management(url: str) -> None:
@@ -60,7 +60,7 @@ class FederationBrokerTable(Settings):
 
     @property
     def port_number(self) -> int:
-        return self.port or _PORTS[self.scheme]
+        return self.port or PORTS[self.scheme]
 
     @property
     def hosts(self) -> list[str]:

@@ -26,12 +26,15 @@ class BrokerConnection:
     """
 
     def __init__(self, table: BrokerTable, *, on_sent: OnSent | None = None) -> None:
-        settings = AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls())
+        settings = AmqpSettings.from_url(
+            table.url, password=table.password(), tls=table.tls(), nodes=table.nodes
+        )
         settings = replace(
             settings,
             heartbeat_s=table.heartbeat_s,
             patience_s=table.patience_s,
             backoff_most_s=table.retry_s,
+            answer_s=table.answer_s,
         )
         for path in table.secrets_of_all():
             log.warning(

@@ -18,6 +18,7 @@ from tasuki.errors import SettingsError
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpSettings
+from tasuki.transport.nodes import Node
 from tasuki.transport.topology import Sizes, definitions, topology
 from tasuki_cli.main import app
 from tasuki_cli.provision import passwords
@@ -184,7 +185,7 @@ def test_the_settings_can_be_read_by_the_services(out: Path) -> None:
         table = settings.broker
         amqp = AmqpSettings.from_url(table.url, password=table.password())
         assert (site, site) == (settings.name, amqp.user)
-        assert ("mq.example", 5673, "clinics") == (amqp.host, amqp.port, amqp.vhost)
+        assert (Node("mq.example", 5673), "clinics") == (amqp.nodes[0], amqp.vhost)
         assert (out / site / "password").read_text().strip() == amqp.password
     controller = read_controller(out / "controller/controller.toml", {})
     assert CONTROLLER == controller.broker.user

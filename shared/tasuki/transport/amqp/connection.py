@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import threading
+import zlib
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -45,6 +46,8 @@ class Link:
         self._ioloop: IOLoop | None = None
         self._connection: SelectConnection | None = None
         self._attempt = 0
+        # Each identity begins somewhere else, and always there.
+        self._node = zlib.crc32(settings.user.encode()) % len(settings.nodes)
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=f"tasuki-{name}", daemon=True)
         self._user: LinkUser
@@ -115,7 +118,10 @@ class Link:
         if self._is_stopping:
             return
         self._connection = fastpath.connection_class(is_fast=self._settings.is_fast)(
-            self._settings.parameters(name=f"tasuki {self._settings.user} {self.name}"),
+            self._settings.parameters(
+                self._settings.nodes[self._node],
+                name=f"tasuki {self._settings.user} {self.name}",
+            ),
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_failed,
             on_close_callback=self._on_closed,
@@ -144,6 +150,7 @@ class Link:
 
     def _again(self) -> None:
         self._connection = None
+        self._node = (self._node + 1) % len(self._settings.nodes)
         if self._is_stopping:
             self._end()
             return

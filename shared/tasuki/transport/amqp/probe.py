@@ -42,7 +42,7 @@ class Probe:
         """
         settings = replace(self._settings(), answer_s=ANSWER_S)
         try:
-            self._connection = _open(settings.parameters(name="doctor"))
+            self._connection = _open(settings.parameters(settings.nodes[0], name="doctor"))
         except (pika_errors.AMQPError, OSError) as exc:
             refused = refusals.login_refusal(exc, user=settings.user)
             refused = refused or refusals.certificate_refusal(exc)

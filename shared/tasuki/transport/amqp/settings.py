@@ -5,13 +5,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field
 from typing import Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import pika
 
 from tasuki.errors import SettingsError
-
-_PORTS = {"amqp": 5672, "amqps": 5671}
+from tasuki.transport.nodes import PORTS, Node, node_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +18,7 @@ class AmqpSettings:
     """One identity on one broker.
 
     Attributes:
+        nodes: of the broker; a connection that is lost is made again to the next one.
         tls: how to verify the broker; None speaks plain text.
         heartbeat_s: a silent connection is given up after twice this and ten seconds more.
         window_bytes: how much may be sent and not confirmed, over all messages together.
@@ -27,12 +27,12 @@ class AmqpSettings:
         backoff_most_s: ... up to this.
         recovery_s: how long after connecting "no route" is not believed: a broker that was
             restarted takes connections some seconds before all of its streams can be written to.
-        answer_s: how long a connection attempt may take.
+        answer_s: how long a connection attempt may take, and how long the broker may owe an answer
+            before its connection is given up.
         is_fast: whether to send and receive bodies past pika's copies where that is safe.
     """
 
-    host: str
-    port: int = 5672
+    nodes: tuple[Node, ...]
     vhost: str = "/"
     user: str
     password: str = field(repr=False)
@@ -48,35 +48,43 @@ class AmqpSettings:
 
     @classmethod
     def from_url(
-        cls, url: str, *, password: str | None = None, tls: ssl.SSLContext | None = None
+        cls,
+        url: str,
+        *,
+        password: str | None = None,
+        tls: ssl.SSLContext | None = None,
+        nodes: tuple[Node, ...] = (),
     ) -> Self:
-        """Settings from `amqp[s]://user[:password]@host[:port]/vhost`; a password given wins.
+        """Settings from `amqp[s]://user[:password]@host[:port]/vhost`.
+
+        Args:
+            password: wins over the url's.
+            nodes: where to connect to instead of the url's host.
 
         Raises:
             SettingsError: it is no such URL.
         """
         parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname or not parts.username:
+        if parts.scheme not in PORTS or not parts.hostname or not parts.username:
             raise SettingsError("broker url: use amqp[s]://user@host[:port]/vhost")
         if parts.scheme == "amqps" and tls is None:
             tls = ssl.create_default_context()
         return cls(
-            host=parts.hostname,
-            port=parts.port or _PORTS[parts.scheme],
+            nodes=nodes or (_node_in(parts),),
             vhost=unquote(parts.path[1:]) or "/",
             user=unquote(parts.username),
             password=password if password is not None else unquote(parts.password or ""),
             tls=tls if parts.scheme == "amqps" else None,
         )
 
-    def parameters(self, *, name: str) -> pika.ConnectionParameters:
+    def parameters(self, node: Node, *, name: str) -> pika.ConnectionParameters:
         """The same in pika's words; `name` is what the broker's operator sees."""
         return pika.ConnectionParameters(
-            host=self.host,
-            port=self.port,
+            host=node.host,
+            port=node.port,
             virtual_host=self.vhost,
             credentials=pika.PlainCredentials(self.user, self.password),
-            ssl_options=pika.SSLOptions(self.tls, self.host) if self.tls else None,
+            ssl_options=pika.SSLOptions(self.tls, node.host) if self.tls else None,
             heartbeat=self.heartbeat_s,
             # We make connections again ourselves, with jitter.
             connection_attempts=1,
@@ -84,3 +92,10 @@ class AmqpSettings:
             stack_timeout=self.answer_s,
             client_properties={"connection_name": name},
         )
+
+
+def _node_in(parts: SplitResult) -> Node:
+    try:
+        return node_of(parts.netloc.rpartition("@")[2], scheme=parts.scheme)
+    except ValueError as exc:
+        raise SettingsError(f"broker url: {exc}") from exc

@@ -82,7 +82,7 @@ class AmqpTransport:
         except TimeoutError:
             reason = self._last_reason  # before our own goodbye is the last one
             await self._disconnect()
-            where = f"{self.settings.host}:{self.settings.port}"
+            where = ", ".join(map(str, self.settings.nodes))
             raise BrokerUnreachable(
                 f"no broker at {where}: {reason}; `tasuki doctor` goes the way step by step"
             ) from None
