@@ -100,6 +100,7 @@ class Proxy:
         with self._lock:
             self._sockets |= {client, server}
         self.connections += 1
+        self._begin(client, server)
         self._run(self._pump, client, server, True)
         self._run(self._pump, server, client, False)
 
@@ -107,7 +108,7 @@ class Proxy:
         try:
             while data := source.recv(_PIECE):
                 self._flowing.wait()
-                sink.sendall(data)
+                sink.sendall(self._pass(source, data, is_client=counts))
                 if counts:
                     self._count(len(data))
         except OSError:
@@ -116,6 +117,13 @@ class Proxy:
             with self._lock:
                 self._sockets.discard(end)
             _reset(end)
+
+    def _begin(self, client: socket.socket, server: socket.socket) -> None:
+        """Two sockets are a connection from now on."""
+
+    def _pass(self, source: socket.socket, data: bytes, *, is_client: bool) -> bytes:
+        """What of these bytes the other end gets."""
+        return data
 
     def _count(self, size: int) -> None:
         self.forwarded += size

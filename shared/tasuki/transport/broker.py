@@ -10,10 +10,11 @@ import structlog
 from tasuki.ports import OnSent
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport, LinkState, StateChange
+from tasuki.transport.outages import Outages
 
 log = structlog.get_logger()
 
-_LOST = {LinkState.DOWN, LinkState.REFUSED}
+_LOST = {LinkState.DOWN, LinkState.SILENT, LinkState.REFUSED}
 _HEARS = {LinkState.UP, LinkState.UNBLOCKED}
 _DEAF = {*_LOST, LinkState.BLOCKED}
 
@@ -41,6 +42,7 @@ class BrokerConnection:
                 "everyone on this machine can read a secret: chmod it to 600", path=str(path)
             )
         self.transport = AmqpTransport(settings, on_state=self.note, on_sent=on_sent)
+        self._outages = Outages()
         self._up: dict[str, bool] = {}
         self._hearing: dict[str, float | None] = {}
 
@@ -69,10 +71,5 @@ class BrokerConnection:
             self._hearing[change.link] = asyncio.get_running_loop().time()
         elif change.state in _DEAF:
             self._hearing[change.link] = None
-        tell = log.info if change.state in {LinkState.UP, LinkState.UNBLOCKED} else log.warning
-        tell(
-            "broker connection changed",
-            link=change.link,
-            state=change.state.value,
-            reason=change.reason,
-        )
+        for line in self._outages.note(change, now=asyncio.get_running_loop().time()):
+            (log.warning if line.is_warning else log.info)(line.event, **line.facts)

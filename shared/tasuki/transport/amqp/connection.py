@@ -1,4 +1,4 @@
-"""One connection to the broker: its thread, and making it again when it breaks.
+"""One connection to the broker: its thread, and making it again when it breaks or falls silent.
 
 pika has no connection that threads may share, so one thread owns each and does nothing else:
 heartbeats flow whatever the rest of the process does. pika's `SelectConnection` rather than its
@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 import zlib
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from pika import SelectConnection
 from pika.adapters.select_connection import IOLoop
 
 from tasuki.transport.amqp import fastpath, refusals
+from tasuki.transport.amqp.answers import Answers
 from tasuki.transport.amqp.settings import AmqpSettings
-from tasuki.transport.amqp.state import LinkState
+from tasuki.transport.amqp.state import LinkState, StateChange
 
 CLOSING_S = 5.0
 """How long an orderly goodbye may take: a broker that is short of memory reads none."""
@@ -31,12 +34,12 @@ class LinkUser(Protocol):
     def on_up(self, connection: SelectConnection) -> None:
         """A new connection is open."""
 
-    def on_change(self, state: LinkState, reason: str, error: Exception | None) -> None:
-        """It went up or down, was refused (with the error to raise) or blocked."""
+    def on_change(self, change: StateChange) -> None:
+        """It went up or down, was refused or blocked, or owed an answer for too long."""
 
 
 class Link:
-    """A connection that is made again until it is stopped."""
+    """A connection that is made again until it is stopped, to one node of the broker or another."""
 
     def __init__(self, name: str, settings: AmqpSettings) -> None:
         self.name = name
@@ -45,6 +48,10 @@ class Link:
         self._inbox: deque[Callable[[], None]] = deque()
         self._ioloop: IOLoop | None = None
         self._connection: SelectConnection | None = None
+        self._answers = Answers(limit_s=settings.answer_s)
+        self._is_looking = False
+        self._is_blocked = False
+        self._gave_up = ""
         self._attempt = 0
         # Each identity begins somewhere else, and always there.
         self._node = zlib.crc32(settings.user.encode()) % len(settings.nodes)
@@ -79,12 +86,71 @@ class Link:
         connection = self._connection
         return connection if connection is not None and connection.is_open else None
 
+    @property
+    def nodes(self) -> int:
+        """How many there are to go to."""
+        return len(self._settings.nodes)
+
+    def tell(self, state: LinkState, *, what: str = "", reason: str = "") -> None:
+        """Tell the user of a change. On the link's thread only."""
+        self._user.on_change(self._change(state, what=what, reason=reason))
+
     def stop(self) -> None:
         """Disconnect once everything asked for before is done, and end the thread."""
         self.call(self._goodbye)
 
     def join(self) -> None:
         self._thread.join()
+
+    # --- answers, all on the link's thread
+
+    def expect(self, key: object, what: str, *, times: float = 1) -> None:
+        """The broker owes an answer from now on; in place of what `key` waited for so far.
+
+        A connection whose answer does not come in time is given up.
+        """
+        if self._connection is None:
+            return
+        flow = fastpath.flow(self._connection)
+        self._answers.expect(key, what, now=time.monotonic(), flow=flow, times=times)
+        if not self._is_looking:
+            self._look_later()
+
+    def came(self, key: object) -> None:
+        """The answer came, or is not waited for any more."""
+        self._answers.came(key)
+
+    def go_elsewhere(self, reason: str) -> None:
+        """This node cannot do what another may: close the connection, and make one to the next."""
+        connection = self.connection
+        if connection is not None:
+            self._gave_up = reason
+            connection.close()
+            self.expect(self, "the end of the connection")
+
+    def _look_later(self) -> None:
+        self._is_looking = True
+        look = partial(self._look, self._connection)
+        self.later(look, delay_s=self._answers.look_in_s(now=time.monotonic()))
+
+    def _look(self, connection: SelectConnection) -> None:
+        if connection is not self._connection:
+            return  # a timer of one that is gone
+        self._is_looking = False
+        if not self._answers.are_due:
+            return
+        now = time.monotonic()
+        if self._is_blocked:
+            self._answers.excuse(now=now)  # it has said that it takes nothing
+        overdue = self._answers.overdue(now=now, flow=fastpath.flow(connection))
+        if overdue is None:
+            self._look_later()
+        else:
+            self._gave_up = f"no answer: waited for {overdue}"
+            self.tell(LinkState.SILENT, reason=self._gave_up)
+            fastpath.abandon(connection)
+
+    # --- the thread
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -104,11 +170,19 @@ class Link:
             loop.close()
 
     def _drop(self, error: Exception) -> None:
-        connection, self._connection = self._connection, None
+        connection = self._forget_connection()
         if connection is not None:
             fastpath.abandon(connection, is_loop_dead=True)
-        self._user.on_change(LinkState.DOWN, repr(error), error)
+        self._user.on_change(self._change(LinkState.DOWN, reason=repr(error), error=error))
         self._attempt += 1
+
+    def _forget_connection(self) -> SelectConnection | None:
+        """It is gone, with its timers perhaps, and nothing on it is answered any more."""
+        connection, self._connection = self._connection, None
+        self._answers = Answers(limit_s=self._settings.answer_s)
+        self._is_looking = self._is_blocked = False
+        self._gave_up = ""
+        return connection
 
     def _work_off(self) -> None:
         while self._inbox:
@@ -132,7 +206,7 @@ class Link:
         self._attempt = 0
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
-        self._user.on_change(LinkState.UP, "", None)
+        self.tell(LinkState.UP)
         self._user.on_up(connection)
 
     def _on_failed(self, _: SelectConnection, error: Exception) -> None:
@@ -140,29 +214,41 @@ class Link:
         refused = refused or refusals.certificate_refusal(error)
         state = LinkState.REFUSED if refused else LinkState.DOWN
         reason = str(refused) if refused else refusals.describe(error)
-        self._user.on_change(state, reason, refused)
+        self._user.on_change(self._change(state, reason=reason, error=refused))
         self._again()
 
     def _on_closed(self, _: SelectConnection, error: Exception) -> None:
         if not self._is_stopping:
-            self._user.on_change(LinkState.DOWN, refusals.describe(error), None)
+            self.tell(LinkState.DOWN, reason=self._gave_up or refusals.describe(error))
         self._again()
 
     def _again(self) -> None:
-        self._connection = None
-        self._node = (self._node + 1) % len(self._settings.nodes)
+        self._forget_connection()
         if self._is_stopping:
             self._end()
             return
-        self.later(self._connect, delay_s=self.backoff_s(self._attempt))
+        self._node = (self._node + 1) % self.nodes
+        # Each node is tried once before the pause grows.
+        self.later(self._connect, delay_s=self.backoff_s(self._attempt // self.nodes))
         self._attempt += 1
 
     def _on_blocked(self, _: SelectConnection, frame: object) -> None:
+        self._is_blocked = True
         reason = getattr(getattr(frame, "method", None), "reason", "")
-        self._user.on_change(LinkState.BLOCKED, str(reason), None)
+        self.tell(LinkState.BLOCKED, reason=str(reason))
 
     def _on_unblocked(self, _: SelectConnection, __: object) -> None:
-        self._user.on_change(LinkState.UNBLOCKED, "", None)
+        self._is_blocked = False
+        self._answers.excuse(now=time.monotonic())
+        self.tell(LinkState.UNBLOCKED)
+
+    def _change(
+        self, state: LinkState, *, what: str = "", reason: str = "", error: Exception | None = None
+    ) -> StateChange:
+        node = str(self._settings.nodes[self._node])
+        return StateChange(
+            link=self.name, state=state, node=node, what=what, reason=reason, error=error
+        )
 
     def _goodbye(self) -> None:
         self._is_stopping = True

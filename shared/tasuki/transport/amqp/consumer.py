@@ -44,6 +44,10 @@ class Consumer:
     out: set[int] = field(default_factory=set)
     held: deque[Delivery] = field(default_factory=deque)
 
+    @property
+    def name(self) -> str:
+        return f"reading {self.queue}"
+
     def arguments(self) -> dict[str, str | int]:
         """Where to go on: nothing settled is read again, and nothing unsettled is passed over."""
         if not is_stream(self.queue):

@@ -7,6 +7,7 @@ because only closing it gives back what a cancelled consumer had not settled.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from pika import BasicProperties, SelectConnection, spec
 from pika.channel import Channel
@@ -15,13 +16,11 @@ from tasuki.ports import Delivery, Settlement
 from tasuki.transport.amqp import refusals
 from tasuki.transport.amqp.connection import Link
 from tasuki.transport.amqp.consumer import OFFSET, Consumer, Done, Tag, tag_of
-from tasuki.transport.amqp.state import Counters, LinkState
+from tasuki.transport.amqp.state import Counters, LinkState, StateChange
 
 _COUNT = "x-delivery-count"
 
-OnChange = Callable[[LinkState, str, Exception | None], None]
-
-
+OnChange = Callable[[StateChange], None]
 HandOver = Callable[[Consumer, Delivery], None]
 
 
@@ -57,11 +56,13 @@ class Consumers:
         for consumer in self._consumers:
             self._open(consumer, connection)
 
-    def on_change(self, state: LinkState, reason: str, error: Exception | None) -> None:
-        if state is LinkState.DOWN:
+    def on_change(self, change: StateChange) -> None:
+        if change.state is LinkState.SILENT:
+            self._counters.consume_unanswered += 1
+        elif change.state is LinkState.DOWN:
             for consumer in list(self._consumers):
                 self._lose_channel(consumer)
-        self._on_change(state, reason, error)
+        self._on_change(change)
 
     def _add(self, consumer: Consumer) -> None:
         self._consumers.append(consumer)
@@ -73,7 +74,7 @@ class Consumers:
         if consumer.channel is None:
             self._remove(consumer)
         else:
-            _close(consumer.channel)
+            self._close(consumer, consumer.channel)
         # Or it is being opened or closed: what happens next finds it cancelled.
 
     def _remove(self, consumer: Consumer) -> None:
@@ -91,19 +92,22 @@ class Consumers:
             on_open_callback=lambda _: self._on_open(consumer, channel)
         )
         consumer.channel = channel
+        self._link.expect(consumer, f"a channel for reading {consumer.queue}")
         channel.add_on_close_callback(lambda _, error: self._on_closed(consumer, channel, error))
-        channel.add_on_cancel_callback(lambda _: _close(channel))
+        channel.add_on_cancel_callback(lambda _: self._close(consumer, channel))
 
     def _on_open(self, consumer: Consumer, channel: Channel) -> None:
         if consumer.is_over:
-            _close(channel)
+            self._close(consumer, channel)
             return
+        self._link.expect(consumer, f"how much at a time of {consumer.queue}")
         channel.basic_qos(
             prefetch_count=consumer.prefetch, callback=lambda _: self._subscribe(consumer, channel)
         )
 
     def _subscribe(self, consumer: Consumer, channel: Channel) -> None:
         if channel.is_open:
+            self._link.expect(consumer, f"being accepted as a reader of {consumer.queue}")
             channel.basic_consume(
                 consumer.queue,
                 lambda _, method, properties, body: self._on_delivery(
@@ -114,41 +118,58 @@ class Consumers:
             )
 
     def _on_subscribed(self, consumer: Consumer) -> None:
+        self._link.came(consumer)
+        if consumer.failures:
+            self._link.tell(LinkState.SERVED, what=consumer.name)
         consumer.failures = 0
         consumer.start(None)
 
     def _on_closed(self, consumer: Consumer, channel: Channel, error: Exception) -> None:
         if consumer.channel is channel:
+            self._link.came(consumer)
             consumer.lose_channel()
-            refused = refusals.refusal(error, what=f"reading {consumer.queue}")
+            refused = refusals.refusal(error, what=consumer.name)
             if consumer.is_over:
                 self._remove(consumer)
             elif refused is not None and not consumer.has_started:
                 self._refuse(consumer, refused)
             elif self._link.connection is not None:
-                self._open_later(consumer, refusals.describe(error))
+                self._open_later(consumer, error)
 
     def _refuse(self, consumer: Consumer, error: Exception) -> None:
         consumer.is_over = True
         consumer.start(error)
         self._remove(consumer)
 
-    def _open_later(self, consumer: Consumer, reason: str) -> None:
-        self._on_change(LinkState.WAITING, f"reading {consumer.queue}: {reason}", None)
-        delay_s = self._link.backoff_s(consumer.failures)
+    def _open_later(self, consumer: Consumer, error: Exception) -> None:
+        reason = refusals.describe(error)
+        self._link.tell(LinkState.WAITING, what=consumer.name, reason=reason)
+        is_elsewhere = refusals.is_for_another_node(error)
+        # Of several nodes each is asked once before the pause grows.
+        tries = consumer.failures // self._link.nodes if is_elsewhere else consumer.failures
         consumer.failures += 1
-        self._link.later(lambda: self._open_again(consumer), delay_s=delay_s)
+        again = partial(self._open_again, consumer, reason if is_elsewhere else "")
+        self._link.later(again, delay_s=self._link.backoff_s(tries))
 
-    def _open_again(self, consumer: Consumer) -> None:
+    def _open_again(self, consumer: Consumer, elsewhere: str) -> None:
         # Meanwhile a new connection may have opened it, or its owner cancelled it.
         connection = self._link.connection
-        if connection is not None and consumer.channel is None and consumer in self._consumers:
+        if connection is None or consumer.channel is not None or consumer not in self._consumers:
+            return
+        if elsewhere:
+            self._link.go_elsewhere(elsewhere)
+        else:
             self._open(consumer, connection)
 
     def _lose_channel(self, consumer: Consumer) -> None:
         consumer.lose_channel()
         if consumer.is_over:
             self._remove(consumer)
+
+    def _close(self, consumer: Consumer, channel: Channel) -> None:
+        if channel.is_open:
+            self._link.expect(consumer, f"the end of reading {consumer.queue}")
+            channel.close()
 
     # --- deliveries
 
@@ -199,8 +220,3 @@ class Consumers:
         else:
             channel.basic_nack(tag.number, requeue=True)
         self._hand_over_held(tag.consumer)
-
-
-def _close(channel: Channel) -> None:
-    if channel.is_open:
-        channel.close()

@@ -36,17 +36,21 @@ def _open(link: Link, queue: str, answer: Answer) -> None:
         return
 
     def ask(channel: Channel) -> None:
+        link.expect(channel, f"the count of {queue}")
         channel.queue_declare(queue, passive=True, callback=lambda frame: tell(channel, frame))
 
     def tell(channel: Channel, frame: Method) -> None:
         declared = frame.method
         answer(Counts(messages=declared.message_count, readers=declared.consumer_count))
+        link.expect(channel, "the end of a channel")
         channel.close()
 
-    def refuse(_: Channel, error: Exception) -> None:
+    def refuse(channel: Channel, error: Exception) -> None:
+        link.came(channel)
         refused = refusals.refusal(error, what=f"counting {queue}")
         if refused is not None:
             answer(refused)
 
     channel: Channel = link.connection.channel(on_open_callback=ask)
+    link.expect(channel, f"a channel to count {queue}")
     channel.add_on_close_callback(refuse)

@@ -11,8 +11,11 @@ module, tried once against the pika that is installed, and not used if anything 
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import struct
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from itertools import islice
 
@@ -22,6 +25,7 @@ from pika.adapters.utils import io_services_utils
 from pika.channel import Channel
 
 from tasuki.ports import Buffer, Frames, Route
+from tasuki.transport.amqp.answers import Flow
 
 _KNOWN = ("1.3.", "1.4.")
 _RECEIVE_BYTES = 256 * 1024  # at once; pika's 4096 make a system call of each 4 KiB
@@ -51,6 +55,25 @@ def backlog(connection: SelectConnection) -> int:
     """How many bytes wait for the socket; 0 if nobody would tell when they have left."""
     transport = connection._transport
     return transport.get_write_buffer_size() if isinstance(transport, _FastTransport) else 0
+
+
+def flow(connection: SelectConnection) -> Flow:
+    """How much has moved on a connection so far."""
+    given = connection.bytes_sent
+    return Flow(given=given, left=given - _held_back(connection), arrived=connection.bytes_received)
+
+
+def _held_back(connection: SelectConnection) -> int:
+    """Bytes that wait for the socket, and those in it that the other end has not taken yet."""
+    transport = connection._transport
+    if transport is None:
+        return 0
+    waiting: int = transport.get_write_buffer_size()
+    try:
+        taken = fcntl.ioctl(transport._sock, termios.TIOCOUTQ, bytes(4))
+    except (OSError, ValueError):  # closed, or not to be known on this system
+        return waiting
+    return waiting + int.from_bytes(taken, sys.byteorder)
 
 
 def when_drained(connection: SelectConnection, action: Callable[[], None]) -> None:

@@ -15,16 +15,26 @@ Done = Callable[[Exception | None], None]
 
 @dataclass(slots=True, eq=False)
 class Publication:
-    """One call of `publish`: which bodies are sent and which are confirmed."""
+    """One call of `publish`: which bodies are sent and which are confirmed.
+
+    Attributes:
+        failures: tries that the broker refused since it last confirmed something.
+        unanswered: connections that were given up for want of a confirm since then.
+    """
 
     route: Route
     bodies: Sequence[Frames]
     done: Done
     sent: int = 0
     failures: int = 0
+    unanswered: int = 0
     sent_most: int = 0
     is_over: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        return f"publishing to {self.route.exchange} for {self.route.key!r}"
 
     def next_body(self) -> Frames | None:
         """The next body, made now; None if the publication was cancelled."""

@@ -15,19 +15,23 @@ from pika import BasicProperties, SelectConnection, spec
 from pika.frame import Method
 
 from tasuki.errors import Unroutable
-from tasuki.ports import OnSent, Route
+from tasuki.ports import OnSent
 from tasuki.transport.amqp import fastpath, refusals
 from tasuki.transport.amqp.connection import Link
 from tasuki.transport.amqp.publication import Outlet, Publication
 from tasuki.transport.amqp.settings import AmqpSettings
-from tasuki.transport.amqp.state import Counters, LinkState
+from tasuki.transport.amqp.state import Counters, LinkState, StateChange
 
 _CHANNELS = 32  # publications at a time; the others wait for a free channel
 _SPARE = 4  # idle channels kept: opening one costs two round trips
 _BURST_BYTES = 4 * 2**20  # handed to pika between two looks at the socket
 _BACKLOG_BYTES = 2 * 2**20  # handed to pika and not yet to the socket: the rest can still be mixed
 
-OnChange = Callable[[LinkState, str, Exception | None], None]
+_MOST_PATIENCE = 32
+"""Times the limit for a confirm, doubled each time that it did not come: a queue that has lost the
+majority of its nodes may keep what it does not confirm, and must not get it again all the time."""
+
+OnChange = Callable[[StateChange], None]
 
 
 class Publisher:
@@ -71,15 +75,19 @@ class Publisher:
         self._up_since = time.monotonic()
         self._assign()
 
-    def on_change(self, state: LinkState, reason: str, error: Exception | None) -> None:
-        if state is LinkState.BLOCKED:
-            self._counters.block()
-        elif state is LinkState.UNBLOCKED:
-            self._counters.unblock()
-        elif state is LinkState.DOWN:
-            self._counters.unblock()
-            self._lose_all()
-        self._on_change(state, reason, error)
+    def on_change(self, change: StateChange) -> None:
+        match change.state:
+            case LinkState.BLOCKED:
+                self._counters.block()
+            case LinkState.UNBLOCKED:
+                self._counters.unblock()
+            case LinkState.SILENT:
+                self._counters.publish_unanswered += 1
+                self._note_unanswered()
+            case LinkState.DOWN:
+                self._counters.unblock()
+                self._lose_all()
+        self._on_change(change)
 
     def _admit(self, publication: Publication) -> None:
         if not publication.is_over:
@@ -115,16 +123,19 @@ class Publisher:
         channel = connection.channel(on_open_callback=lambda _: self._on_channel_open(outlet))
         outlet: Outlet = Outlet(channel)
         self._opening.add(outlet)
+        self._link.expect(outlet, "a channel to publish on")
         channel.add_on_close_callback(lambda _, error: self._on_channel_closed(outlet, error))
         channel.add_on_return_callback(lambda _, method, __, ___: self._on_return(outlet, method))
 
     def _on_channel_open(self, outlet: Outlet) -> None:
+        self._link.expect(outlet, "a channel that confirms")
         outlet.channel.confirm_delivery(
             lambda frame: self._on_confirm(outlet, frame),
             callback=lambda _: self._on_channel_ready(outlet),
         )
 
     def _on_channel_ready(self, outlet: Outlet) -> None:
+        self._link.came(outlet)
         if outlet in self._opening:
             self._opening.remove(outlet)
             self._outlets.add(outlet)
@@ -132,6 +143,7 @@ class Publisher:
             self._assign()
 
     def _on_channel_closed(self, outlet: Outlet, error: Exception) -> None:
+        self._link.came(outlet)
         if outlet in self._opening:
             self._opening.remove(outlet)
             self._link.later(self._assign, delay_s=self._link.backoff_s(0))
@@ -143,7 +155,7 @@ class Publisher:
             self._assign()
 
     def _go_on_elsewhere(self, publication: Publication, error: Exception) -> None:
-        refused = refusals.refusal(error, what=_name(publication.route))
+        refused = refusals.refusal(error, what=publication.name)
         if refused is not None:
             publication.end(refused)
         elif self._link.connection is None:
@@ -155,6 +167,7 @@ class Publisher:
         """Close a channel; its publication, if it goes on, starts at its first unconfirmed body."""
         self._release(outlet)
         if outlet.channel.is_open:
+            self._link.expect(outlet, "the end of a channel")
             outlet.channel.close()
 
     def _release(self, outlet: Outlet) -> None:
@@ -164,6 +177,7 @@ class Publisher:
         if outlet in self._spare:
             self._spare.remove(outlet)
         self._in_flight -= sum(outlet.unconfirmed.values())
+        self._link.came(outlet)
         if outlet.publication is not None:
             outlet.publication.sent = outlet.first_unconfirmed(outlet.publication)
         outlet.unconfirmed.clear()
@@ -179,8 +193,14 @@ class Publisher:
             if outlet.publication is not None and not outlet.publication.is_over:
                 self._waiting.appendleft(outlet.publication)
 
+    def _note_unanswered(self) -> None:
+        """Whoever waits for confirms waits longer for the next."""
+        for outlet in self._outlets:
+            if outlet.unconfirmed and outlet.publication is not None:
+                outlet.publication.unanswered += 1
+
     def _retry(self, publication: Publication, reason: str) -> None:
-        self._on_change(LinkState.WAITING, f"{_name(publication.route)}: {reason}", None)
+        self._link.tell(LinkState.WAITING, what=publication.name, reason=reason)
         self._resting.add(publication)
         delay_s = self._link.backoff_s(publication.failures)
         publication.failures += 1
@@ -242,6 +262,8 @@ class Publisher:
     def _note_sent(self, outlet: Outlet, publication: Publication, size: int) -> None:
         outlet.tag += 1
         outlet.unconfirmed[outlet.tag] = size
+        if len(outlet.unconfirmed) == 1:
+            self._expect_confirm(outlet, publication)
         self._in_flight += size
         publication.sent += 1
         if publication.sent > publication.sent_most:
@@ -250,6 +272,10 @@ class Publisher:
             self._counters.resent_messages += 1
         if publication.sent < len(publication.bodies):
             self._ready.append(outlet)
+
+    def _expect_confirm(self, outlet: Outlet, publication: Publication) -> None:
+        times = min(2**publication.unanswered, _MOST_PATIENCE)
+        self._link.expect(outlet, f"the confirm of {publication.name}", times=times)
 
     def _properties(self) -> BasicProperties:
         return BasicProperties(delivery_mode=2, user_id=self._user)
@@ -267,9 +293,18 @@ class Publisher:
         else:
             sizes = outlet.confirmed(confirm.delivery_tag, multiple=confirm.multiple)
             self._count_confirmed(sizes)
-            publication.failures = 0
+            self._come_on(outlet, publication)
             self._finish_if_done(outlet, publication)
         self._pump()
+
+    def _come_on(self, outlet: Outlet, publication: Publication) -> None:
+        if publication.failures:
+            self._link.tell(LinkState.SERVED, what=publication.name)
+        publication.failures = publication.unanswered = 0
+        if outlet.unconfirmed:
+            self._expect_confirm(outlet, publication)
+        else:
+            self._link.came(outlet)
 
     def _count_confirmed(self, sizes: list[int]) -> None:
         self._in_flight -= sum(sizes)
@@ -297,9 +332,5 @@ class Publisher:
             self._retry(publication, method.reply_text)
         else:
             said = f"no queue takes it ({method.reply_text}); provision it on the broker first"
-            publication.end(Unroutable(f"{_name(publication.route)}: {said}"))
+            publication.end(Unroutable(f"{publication.name}: {said}"))
         self._assign()
-
-
-def _name(route: Route) -> str:
-    return f"publishing to {route.exchange} for {route.key!r}"

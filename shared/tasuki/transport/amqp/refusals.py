@@ -15,10 +15,14 @@ from tasuki.errors import NotPermitted, TransportError, Unroutable
 _ACCESS_REFUSED = 403
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 406
+_RESOURCE_ERROR = 506
 _NOT_ALLOWED = 530
 
 _MISSING = ("no queue", "no exchange")
 """What a 404 says of things that do not exist. Others are down, and return after a restart."""
+
+_NO_REPLICA = "replica on the local node"
+"""What a 406 says of a stream that only other nodes can be asked for."""
 
 _NOBODY_THERE = {
     errno.EADDRNOTAVAIL,
@@ -58,9 +62,22 @@ def refusal(error: BaseException | None, *, what: str) -> TransportError | None:
         return _caused(NotPermitted(f"{what}: the broker refuses it: {text}"), error)
     if code == _NOT_FOUND and any(missing in text for missing in _MISSING):
         return _caused(Unroutable(f"{what}: {text}; provision it on the broker first"), error)
+    if is_for_another_node(error):
+        return None
     if code == _PRECONDITION_FAILED and "timeout" not in text:
         return _caused(TransportError(f"{what}: the broker cannot do this: {text}"), error)
     return None
+
+
+def is_for_another_node(error: BaseException | None) -> bool:
+    """Whether this node of the broker cannot do what another may.
+
+    A node that has just come back has no running replica of its streams yet.
+    """
+    if not isinstance(error, pika_errors.ChannelClosedByBroker):
+        return False
+    is_without_replica = _NO_REPLICA in error.reply_text
+    return error.reply_code == _RESOURCE_ERROR or is_without_replica
 
 
 def login_refusal(error: BaseException, *, user: str) -> NotPermitted | None:

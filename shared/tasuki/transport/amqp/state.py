@@ -12,24 +12,39 @@ class LinkState(StrEnum):
 
     UP = "up"
     DOWN = "down"  # it is being made again
+    SILENT = "silent"  # the broker owed an answer for too long; given up, so that DOWN follows
     REFUSED = "refused"  # the broker does not take these credentials; tried again all the same
     BLOCKED = "blocked"  # the broker is short of memory or disk and takes nothing
     UNBLOCKED = "unblocked"
     WAITING = "waiting"  # a queue or an exchange is not available; tried again
+    SERVED = "served"  # it is available again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateChange:
-    """One change of one of the two connections, `publish` or `consume`."""
+    """One change of one of the two connections, `publish` or `consume`.
+
+    Attributes:
+        node: of the broker, to which it is or was to be connected.
+        what: is waited for or served; empty for the connection itself.
+        error: of a refusal, for whoever waits for the connection.
+    """
 
     link: str
     state: LinkState
+    node: str = ""
+    what: str = ""
     reason: str = ""
+    error: Exception | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class Counters:
-    """Running totals since `open`. Each field is written by one thread only."""
+    """Running totals since `open`. Each field is written by one thread only.
+
+    Attributes:
+        publish_unanswered, consume_unanswered: connections given up since an answer was overdue.
+    """
 
     publish_reconnects: int = 0
     consume_reconnects: int = 0
@@ -38,6 +53,8 @@ class Counters:
     resent_messages: int = 0
     nacked_messages: int = 0
     returned_messages: int = 0
+    publish_unanswered: int = 0
+    consume_unanswered: int = 0
     delivered_messages: int = 0
     delivered_bytes: int = 0
     ended_blocks_s: float = 0.0
@@ -46,6 +63,10 @@ class Counters:
     @property
     def reconnects(self) -> int:
         return self.publish_reconnects + self.consume_reconnects
+
+    @property
+    def unanswered(self) -> int:
+        return self.publish_unanswered + self.consume_unanswered
 
     @property
     def blocked_s(self) -> float:

@@ -59,12 +59,10 @@ class AmqpTransport:
             self._publishing,
             settings,
             self.counters,
-            partial(self._changed, self._publishing),
+            self._changed,
             on_sent,
         )
-        self._consumers = Consumers(
-            self._consuming, self.counters, partial(self._changed, self._consuming), self._deliver
-        )
+        self._consumers = Consumers(self._consuming, self.counters, self._changed, self._deliver)
         self._up: dict[str, _Result] = {}
         self._last_reason = "no answer"
         self._under_way: set[_Result] = set()
@@ -203,20 +201,21 @@ class AmqpTransport:
         if not (consumer.is_over or self._is_closed):
             consumer.handler(delivery)
 
-    def _changed(self, link: Link, state: LinkState, reason: str, error: Exception | None) -> None:
-        self._post(lambda: self._note(link.name, state, reason, error))
+    def _changed(self, change: StateChange) -> None:
+        self._post(partial(self._note, change))
 
-    def _note(self, link: str, state: LinkState, reason: str, error: Exception | None) -> None:
-        up = self._up[link]
-        if state is LinkState.UP and up.done():
-            self._count_reconnect(link)
-        if state is LinkState.UP:
+    def _note(self, change: StateChange) -> None:
+        up = self._up[change.link]
+        if change.state is LinkState.UP and up.done():
+            self._count_reconnect(change.link)
+        if change.state is LinkState.UP:
             _resolve(up, None)
-        elif state is LinkState.REFUSED:
-            _resolve(up, error)
-        self._last_reason = reason or self._last_reason
+        elif change.state is LinkState.REFUSED:
+            _resolve(up, change.error)
+        if change.reason:
+            self._last_reason = f"{change.what}: {change.reason}".removeprefix(": ")
         if self._on_state is not None and not self._is_closed:
-            self._on_state(StateChange(link=link, state=state, reason=reason))
+            self._on_state(change)
 
     def _count_reconnect(self, link: str) -> None:
         if link == self._publishing.name:
