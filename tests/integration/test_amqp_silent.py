@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from support.broker import Broker
+from support.mutations import SOME_RED, Mutation, mutated, outcome
 from support.swallowing import (
     CHANNEL,
     CHANNEL_END,
@@ -30,6 +32,7 @@ TURNS_1 = names.turns_queue("site-1")
 WEIGHTS_1 = names.weights_stream("site-1")
 ANSWER_S = 1.0
 BUSY_S = 1.5  # how much later a busy machine may notice
+WITHIN_S = 20.0  # the whole of a test
 
 
 class Told:
@@ -104,6 +107,9 @@ WAITS: dict[str, tuple[tuple[int, ...], Callable[[AmqpTransport], Awaitable[None
 }
 
 
+TEST_OF_WAITS = "test_an_answer_that_does_not_come_costs_a_connection_and_nothing_else"
+
+
 @pytest.mark.parametrize("is_fast", [True, False], ids=["fast", "stock"])
 @pytest.mark.parametrize("wait", WAITS)
 def test_an_answer_that_does_not_come_costs_a_connection_and_nothing_else(
@@ -128,7 +134,7 @@ def test_an_answer_that_does_not_come_costs_a_connection_and_nothing_else(
             assert len(told.silences) == transport.counters.unanswered
             assert len(told.silences) <= 2  # a test that reads and publishes: once for each
 
-    run(scenario())
+    run(scenario(), within_s=WITHIN_S)
 
 
 def test_a_transfer_that_is_stuck_at_half_its_chunks_goes_on_over_another_connection(
@@ -182,6 +188,24 @@ def test_what_comes_on_slowly_is_not_taken_for_silence(
             assert 0 == transport.counters.unanswered
 
     run(scenario())
+
+
+@pytest.mark.parametrize("wait", ["a confirm", "a reader of a stream"])
+def test_without_the_limit_the_tests_of_it_are_red(
+    tmp_path: Path, wait: str, rabbitmq_is_here: None
+) -> None:
+    nobody_looks = Mutation(
+        file="transport/amqp/connection.py",
+        text="        if not self._is_looking:\n            self._look_later()\n",
+        becomes="",
+        tests=f"integration/test_amqp_silent.py::{TEST_OF_WAITS}[{wait}-fast]",
+    )
+    code, output = outcome(
+        mutated(tmp_path, nobody_looks), nobody_looks.tests, within_s=WITHIN_S + 90
+    )
+
+    assert SOME_RED == code, output
+    assert "TimeoutError" in output, output
 
 
 def last_of(inbox: Inbox) -> int:

@@ -91,6 +91,12 @@ _SERVICES = (
         unit="connections",
     ),
     _both(
+        "tasuki_broker_unanswered_total",
+        "Of these, those given up while they were open: the broker owed an answer for too long.",
+        kind="counter",
+        unit="connections",
+    ),
+    _both(
         "tasuki_broker_blocked_seconds_total",
         "For how long the broker, short of memory or disk, took nothing.",
         kind="counter",

@@ -81,6 +81,7 @@ class Metrics(Collector):
         board.set("tasuki_broker_up", float(self._subject.is_up()))
         for name, value in (
             ("reconnects", counters.reconnects),
+            ("unanswered", counters.unanswered),
             ("blocked_seconds", counters.blocked_s),
             ("published_bytes", counters.published_bytes),
             ("delivered_bytes", counters.delivered_bytes),
