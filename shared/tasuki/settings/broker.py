@@ -45,7 +45,7 @@ class BrokerTable(Settings):
     ca: SettingsPath | None = None
     cert: SettingsPath | None = None
     key: SettingsPath | None = None
-    heartbeat_s: int = Field(default=30, ge=2)
+    heartbeat_s: int = Field(default=10, ge=2)
     patience_s: float = Field(default=30.0, gt=0)
     retry_s: float = Field(default=15.0, gt=0)
     answer_s: float = Field(default=15.0, ge=1)

@@ -37,7 +37,7 @@ class AmqpSettings:
     user: str
     password: str = field(repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    heartbeat_s: int = 30
+    heartbeat_s: int = 10
     window_bytes: int = 32 * 2**20
     patience_s: float = 30.0
     backoff_first_s: float = 0.2
