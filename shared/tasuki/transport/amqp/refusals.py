@@ -74,8 +74,9 @@ def is_for_another_node(error: BaseException | None) -> bool:
     A node that has just come back has no running replica of its streams yet; a moment later it
     would close the whole connection for that (506), which leads to another node anyway.
     """
-    is_refused = isinstance(error, pika_errors.ChannelClosedByBroker)
-    return is_refused and _NO_REPLICA in error.reply_text
+    if not isinstance(error, pika_errors.ChannelClosedByBroker):
+        return False
+    return _NO_REPLICA in str(error.reply_text)
 
 
 def login_refusal(error: BaseException, *, user: str) -> NotPermitted | None:
