@@ -15,7 +15,6 @@ from tasuki.errors import NotPermitted, TransportError, Unroutable
 _ACCESS_REFUSED = 403
 _NOT_FOUND = 404
 _PRECONDITION_FAILED = 406
-_RESOURCE_ERROR = 506
 _NOT_ALLOWED = 530
 
 _MISSING = ("no queue", "no exchange")
@@ -72,12 +71,12 @@ def refusal(error: BaseException | None, *, what: str) -> TransportError | None:
 def is_for_another_node(error: BaseException | None) -> bool:
     """Whether this node of the broker cannot do what another may.
 
-    A node that has just come back has no running replica of its streams yet.
+    A node that has just come back has no running replica of its streams yet; a moment later it
+    would close the whole connection for that (506), which leads to another node anyway.
     """
     if not isinstance(error, pika_errors.ChannelClosedByBroker):
         return False
-    is_without_replica = _NO_REPLICA in error.reply_text
-    return error.reply_code == _RESOURCE_ERROR or is_without_replica
+    return _NO_REPLICA in str(error.reply_text)
 
 
 def login_refusal(error: BaseException, *, user: str) -> NotPermitted | None:
