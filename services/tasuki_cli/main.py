@@ -284,6 +284,10 @@ def provision(
     management: Annotated[
         str | None, typer.Option("--management", metavar="URL", help="Other than in the file.")
     ] = None,
+    ctl: Annotated[
+        str | None,
+        typer.Option("--ctl", metavar="COMMAND", help="What leads to the broker's own commands."),
+    ] = None,
     reissue: Annotated[
         str | None,
         typer.Option("--reissue", metavar="NAME", help="New password and certificate for it."),
@@ -300,9 +304,11 @@ def provision(
     """Make each site's kit and the broker's files; add only, unless told to renew or revoke."""
     from tasuki_cli.provision import Admin, Changes, run_provision
 
-    who = Admin(user=admin, password_file=admin_password_file, url=management) if apply else None
+    who = Admin(user=admin, password_file=admin_password_file, url=management, ctl=ctl)
     changes = Changes.from_options(reissue=reissue, revoke=revoke, owner=owner)
-    code = run_provision(federation_toml, out=out, admin=who, changes=changes, as_json=as_json)
+    code = run_provision(
+        federation_toml, out=out, admin=who if apply else None, changes=changes, as_json=as_json
+    )
     raise typer.Exit(code)
 
 

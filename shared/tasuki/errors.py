@@ -25,7 +25,8 @@
     │   ├── Unroutable          nobody has that queue                                61
     │   ├── BrokerUnreachable                                                        62
     │   ├── NotPermitted                                                             63
-    │   └── AnotherController   two for one federation                               64
+    │   ├── AnotherController   two for one federation                               64
+    │   └── NotReplicated       queues without all their replicas                    65
     └── RunError                how a run ended
         ├── RunFailed                                                                70
         ├── RunStopped                                                               71
@@ -202,6 +203,12 @@ class AnotherController(TransportError):
     """Another controller serves this federation; stop that one, or do not start this one."""
 
     exit_code = 64
+
+
+class NotReplicated(TransportError):
+    """The broker lacks replicas of queues or streams; those are named, with what adds them."""
+
+    exit_code = 65
 
 
 class RunError(TasukiError):

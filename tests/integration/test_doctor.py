@@ -221,6 +221,53 @@ def test_a_turn_that_waits_is_not_touched(patient: Patient, broker: Broker) -> N
     assert (0, b"a turn", False) == (code, body, method and method.redelivered)
 
 
+def test_each_node_of_several_has_its_line(patient: Patient, broker: Broker) -> None:
+    here, gone = f"127.0.0.1:{broker.port}", f"127.0.0.1:{free_port()}"
+    patient.broker = f'hosts = ["{gone}", "nowhere.invalid:1", "{here}"]'
+
+    code, checks = patient.examine()
+
+    assert 0 == code, checks
+    names_of_nodes = [name for name in checks if name.startswith("node ")]
+    assert [f"node {gone}", "node nowhere.invalid:1", f"node {here}"] == names_of_nodes
+    assert ["warn", "warn", "ok"] == [checks[name]["status"] for name in names_of_nodes]
+    assert "TCP: nobody answers" in checks[f"node {gone}"]["found"]
+    assert gone in checks[f"node {gone}"]["advice"]
+    assert "name resolution: nowhere.invalid" in checks["node nowhere.invalid:1"]["found"]
+    assert "the broker lets site-1 in" in checks[f"node {here}"]["found"]
+    for name in ("queues", "permissions", "message size"):
+        assert "ok" == checks[name]["status"], checks[name]
+    assert "login" not in checks
+
+
+def test_no_node_that_lets_us_in_is_a_failure(patient: Patient, broker: Broker) -> None:
+    gone = f"127.0.0.1:{free_port()}"
+    patient.broker = f'hosts = ["127.0.0.1:{broker.port}", "{gone}"]'
+    (patient.folder / "password").write_text("hunter2")
+
+    code, checks = patient.examine()
+
+    assert errors.NotPermitted.exit_code == code
+    assert ["fail", "fail"] == [
+        check["status"] for name, check in checks.items() if name.startswith("node ")
+    ]
+    assert f"node 127.0.0.1:{broker.port} has to work first" in checks["queues"]["found"]
+
+
+def test_nodes_are_reached_and_not_asked_without_the_secrets(
+    patient: Patient, broker: Broker
+) -> None:
+    patient.broker = f'hosts = ["127.0.0.1:{broker.port}", "localhost:{broker.port}"]'
+    (patient.folder / "password").unlink()
+
+    patient.fails("secrets", errors.SettingsError, "password_file")
+    _, checks = patient.examine()
+
+    node = checks[f"node 127.0.0.1:{broker.port}"]
+    assert "skipped" == node["status"]
+    assert "secrets has to work first" in node["found"]
+
+
 def test_a_device_that_is_not_there(patient: Patient) -> None:
     patient.device = "cuda:99"
     patient.fails("device", errors.SettingsError, "'cuda:99' is not here")

@@ -33,7 +33,8 @@ from tasuki.wire import names
 from tasuki_cli.doctor import run_doctor
 from tasuki_cli.provision import Admin, Changes, passwords
 from tasuki_cli.provision.certificates import Authority
-from tasuki_cli.provision.command import Report, provision
+from tasuki_cli.provision.command import provision
+from tasuki_cli.provision.report import Report
 
 SITES = ["site-1", "site-2", "site-3"]
 INSTALLED = "/etc/rabbitmq"

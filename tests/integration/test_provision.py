@@ -17,17 +17,21 @@ from typer.testing import CliRunner
 
 from support.broker import Broker
 from support.transports import Inbox, numbered, opened, run
+from support.waiting import wait_until
+from support.wiretap import channel
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import BrokerUnreachable, NotPermitted, SettingsError
 from tasuki.ports import Settlement
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport
+from tasuki.transport.topology import Sizes, topology
 from tasuki.wire import names
 from tasuki_cli.main import app
-from tasuki_cli.provision import Admin, passwords
-from tasuki_cli.provision.command import Report, provision
+from tasuki_cli.provision import Admin, passwords, run_provision
+from tasuki_cli.provision.command import provision
 from tasuki_cli.provision.definitions import MOST_CONNECTIONS
+from tasuki_cli.provision.report import Report
 
 SITES = ["site-1", "site-2", "site-3"]
 VHOST = "clinics"
@@ -291,6 +295,87 @@ def test_a_changed_size_is_said_not_to_be_in_force(provisioned: Provisioned) -> 
 
     assert 4 == len(report.notes)
     assert all("x-max-length-bytes = 20000000000, not 1000000000" in n for n in report.notes)
+
+
+def test_classic_control_queues_are_replaced_and_their_readers_go_on(
+    provisioned: Provisioned,
+) -> None:
+    """As an earlier Tasuki provisioned them."""
+    provisioned.apply()
+    make_control_classic(provisioned.broker, "site-1")
+
+    async def scenario() -> None:
+        async with (
+            opened(provisioned.connect("site-1")) as site,
+            opened(provisioned.connect(CONTROLLER)) as controller,
+        ):
+            inbox = Inbox(site, Settlement.DONE)
+            await site.consume(names.control_queue("site-1"), inbox)
+
+            report = provisioned.apply()
+
+            assert ([names.control_queue("site-1")], []) == (report.replaced, report.notes)
+            for number, route in enumerate([names.to_control("site-1"), names.to_control()]):
+                await controller.publish(route, numbered(1, first=number))
+                assert [f"{number}".encode()] == await inbox.bodies(1)
+
+    run(scenario())
+    queue = provisioned.broker.list_queues(VHOST)[names.control_queue("site-1")]
+    assert "quorum" == queue["type"]
+    assert [] == provisioned.apply().replaced
+
+
+def make_control_classic(broker: Broker, site: str) -> None:
+    ask = broker.management.ask
+    queue = names.control_queue(site)
+    ask("DELETE", "queues", VHOST, queue)
+    arguments = {"x-queue-type": "classic", "x-max-length": 1000, "x-message-ttl": 300000}
+    ask("PUT", "queues", VHOST, queue, body={"durable": True, "arguments": arguments})
+    for route in (names.to_control(site), names.to_control()):
+        path = ("bindings", VHOST, "e", route.exchange, "q", queue)
+        ask("POST", *path, body={"routing_key": route.key})
+
+
+def test_control_is_bounded_and_grows_old(broker: Broker, vhost: str) -> None:
+    """A quorum queue keeps to both limits, on every RabbitMQ that we speak to."""
+    sizes = Sizes(control_messages=10, control_ttl_s=2)
+    broker.provision(vhost, topology(["site-1"], sizes=sizes))
+    with channel(broker, vhost) as sending:
+        sending.confirm_delivery()
+        for number in range(15):
+            sending.basic_publish(names.CONTROL, "all", f"{number}".encode(), mandatory=True)
+
+        queue = names.control_queue("site-1")
+        method, _, oldest = sending.basic_get(queue)
+        assert (b"5", 9) == (oldest, method and method.message_count)
+
+        def waiting() -> int:
+            return int(sending.queue_declare(queue, passive=True).method.message_count)
+
+        wait_until(lambda: waiting() == 0, what="the control has grown old")
+        sending.basic_nack(method.delivery_tag, requeue=True)
+        wait_until(lambda: waiting() == 0, what="nor does it come back")
+        assert (None, None, None) == sending.basic_get(queue)
+
+
+def test_a_broker_of_one_node_is_whole_and_said_to_be_one(
+    provisioned: Provisioned, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run_provision(provisioned.write(), out=provisioned.out, admin=provisioned.admin())
+
+    assert 0 == code
+    assert "the broker, which has one node" in capsys.readouterr().out
+    placement = provisioned.apply().placement
+    assert placement is not None
+    assert (1, [], []) == (placement.replicas, placement.missing, placement.commands)
+
+
+def test_another_number_of_replicas_is_no_difference_of_queues_that_are_there(
+    provisioned: Provisioned,
+) -> None:
+    provisioned.apply()
+
+    assert [] == provisioned.apply(more="replicas = 5\n").notes
 
 
 def test_a_wrong_administrator_is_refused(provisioned: Provisioned, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tasuki.core.model import CONTROLLER
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings
 from tasuki.transport.amqp.probe import Probe
+from tasuki.transport.nodes import Node
 from tasuki.wire import names
 from tasuki.wire.chunks import MAX_CHUNK_BYTES
 from tasuki_cli.doctor.machine import is_at_work
@@ -18,24 +19,31 @@ from tasuki_cli.doctor.report import Finding, Status, Step
 _PROVISION = "provision this federation on this broker: `tasuki provision FEDERATION.toml --apply`"
 
 
-def probe_of(table: BrokerTable) -> Probe:
+def probe_of(table: BrokerTable, node: Node) -> Probe:
     """It reads the secrets when it connects."""
     return Probe(
         lambda: AmqpSettings.from_url(
-            table.url, password=table.password(), tls=table.tls(), nodes=table.nodes
+            table.url, password=table.password(), tls=table.tls(), nodes=(node,)
         )
     )
 
 
+def login(probe: Probe, *, who: str) -> Step:
+    return Step(
+        name="login",
+        look=partial(_login, probe, who),
+        advice="compare user, vhost, password_file and cert with the kit; a revoked or renewed "
+        "site needs a new kit",
+    )
+
+
 def steps(probe: Probe, *, who: str, folder: Path) -> list[Step]:
-    """In the order in which a service needs them; `folder` is where that service works."""
+    """After `login`, in the order in which a service needs them.
+
+    Args:
+        folder: where that service works.
+    """
     return [
-        Step(
-            name="login",
-            look=partial(_login, probe, who),
-            advice="compare user, vhost, password_file and cert with the kit; a revoked or renewed "
-            "site needs a new kit",
-        ),
         Step(name="queues", look=partial(_queues, probe, _reads(who)), advice=_PROVISION),
         Step(
             name="no second copy",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -16,7 +15,7 @@ from tasuki.observe.printable import printable
 from tasuki.settings.controller import ControllerSettings, read_controller
 from tasuki.settings.site import SiteSettings, read_site
 from tasuki.settings.toml import top_level
-from tasuki_cli.doctor import broker, machine, network, trainers
+from tasuki_cli.doctor import broker, machine, nodes, trainers
 from tasuki_cli.doctor.report import Check, Report, Status, examine, in_order
 from tasuki_cli.records import print_json
 
@@ -61,16 +60,13 @@ def _read(config: Path, *, role: str) -> SiteSettings | ControllerSettings:
 
 def _examine(settings: SiteSettings | ControllerSettings) -> Report:
     who = settings.name if isinstance(settings, SiteSettings) else CONTROLLER
-    table = settings.broker
-    # A missing file is told also where the broker cannot be reached, and the other way round.
-    way = (*in_order(network.steps(table)), *in_order(network.proofs(table)))
-    with closing(broker.probe_of(table)) as probe:
-        asked = [*network.handshake(table), *broker.steps(probe, who=who, folder=settings.folder)]
-        way += in_order(asked, after=way)
+    with nodes.way(settings.broker, who=who) as way:
+        asked = broker.steps(way.probe, who=who, folder=settings.folder)
+        checks = (*way.checks, *in_order(asked, after=way.checks))
     beside = machine.steps(settings.folder)
     if isinstance(settings, SiteSettings):
         beside += [*machine.data(settings.data.path), *trainers.steps(settings)]
-    return Report(checks=(*way, *(examine(step) for step in beside)))
+    return Report(checks=(*checks, *(examine(step) for step in beside)))
 
 
 def _show(report: Report, config: Path) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from tasuki.errors import BrokerUnreachable, NotPermitted
 from tasuki.observe.certificate import DAY_S, WARN_DAYS, certificate_validity
 from tasuki.settings.broker import BrokerTable
+from tasuki.transport.nodes import Node
 from tasuki_cli.doctor.report import Finding, Status, Step
 
 ANSWER_S = 5.0
@@ -27,20 +28,20 @@ _WRONG = {
 """What OpenSSL's verification codes mean to an operator."""
 
 
-def steps(table: BrokerTable) -> list[Step]:
+def steps(node: Node) -> list[Step]:
     """In the order in which a connection needs them; no file of ours is needed for these."""
-    host, port = _address(table)
+    host, port = node.host, node.port
     return [
         Step(
             name="name resolution",
             look=partial(_resolve, host, port),
-            advice="check the host in [broker] url, and this machine's DNS or /etc/hosts",
+            advice="check the host in [broker], and this machine's DNS or /etc/hosts",
         ),
         Step(
             name="TCP",
             look=partial(_connect, host, port),
-            advice=f"let this machine open connections to {host}:{port}, and see that the broker "
-            "listens there; it is the only port that a site needs",
+            advice=f"let this machine open connections to {node}, and see that the broker listens "
+            "there; its nodes are all that a site connects to",
         ),
     ]
 
@@ -65,24 +66,18 @@ def proofs(table: BrokerTable) -> list[Step]:
     return found
 
 
-def handshake(table: BrokerTable) -> list[Step]:
+def handshake(table: BrokerTable, node: Node) -> list[Step]:
     """Who the broker proves to be, where it has to."""
     if urlsplit(table.url).scheme != "amqps":
         return []
-    host, port = _address(table)
     return [
         Step(
             name="TLS",
-            look=partial(_shake_hands, table, host, port),
+            look=partial(_shake_hands, table, node.host, node.port),
             advice="compare [broker] url and ca with the kit; the federation's operator renews "
             "the broker's certificate with `tasuki provision --reissue broker`",
         )
     ]
-
-
-def _address(table: BrokerTable) -> tuple[str, int]:
-    node = table.nodes[0]
-    return node.host, node.port
 
 
 def _resolve(host: str, port: int) -> Finding:

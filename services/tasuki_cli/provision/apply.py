@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tasuki.errors import SettingsError
+from tasuki.transport.topology import PLACING
 from tasuki.wire import names
 from tasuki_cli.provision.definitions import Document
 from tasuki_cli.provision.management import Management
 from tasuki_cli.provision.passwords import HASHING, is_hash_of
 
 View = Mapping[str, Any]  # Any: JSON
+_TYPE = "x-queue-type"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """What came of it.
+
+    Attributes:
+        differences: what the broker keeps otherwise than wanted, in words.
+        unlisted: sites that have queues there and are in no list.
+        replaced: control queues of an earlier kind that were made again, of today's.
+    """
+
+    differences: list[str]
+    unlisted: list[str]
+    replaced: list[str]
 
 
 def apply(
@@ -21,8 +39,8 @@ def apply(
     *,
     reissued: str | None = None,
     shut_out: Collection[str] = (),
-) -> tuple[list[str], list[str]]:
-    """Create on the broker what it lacks; notes on what differs there, and unlisted sites.
+) -> Applied:
+    """Create on the broker what it lacks.
 
     Args:
         reissued: whose password is meant to be another one than there.
@@ -37,13 +55,37 @@ def apply(
     for user in sorted(set(shut_out) & {user["name"] for user in users}):
         management.ask("DELETE", "users", user)
         _disconnect(user, management)
+    vhost = document["vhosts"][0]["name"]
+    replaced = _delete_old_control(document, management, vhost)
     # One request for all of it: existing objects and their messages are left alone.
     management.ask("POST", "definitions", body=document)
     if reissued is not None:
         _disconnect(reissued, management)  # who came in with the old password
-    vhost = document["vhosts"][0]["name"]
     queues = management.ask("GET", "queues", vhost)
-    return _differences(document, queues), _unlisted(document, queues)
+    return Applied(
+        differences=_differences(document, queues),
+        unlisted=_unlisted(document, queues),
+        replaced=sorted({*replaced} - {q["name"] for q in queues if _is_old_control(q)}),
+    )
+
+
+def _delete_old_control(document: Document, management: Management, vhost: str) -> list[str]:
+    """Make room for control queues of today's type: what is in one is harmless to lose.
+
+    Whoever reads one goes on by itself with the new one.
+    """
+    there = management.ask("GET", "queues", vhost, missing_ok=True) or ()
+    listed = {queue["name"] for queue in document["queues"]}
+    old = [queue["name"] for queue in there if _is_old_control(queue) and queue["name"] in listed]
+    for name in old:
+        # One whose only node is away cannot be deleted; then it is told that it has no replicas.
+        management.ask("DELETE", "queues", vhost, name, missing_ok=True)
+    return old
+
+
+def _is_old_control(queue: View) -> bool:
+    name: str = queue["name"]
+    return name.startswith(names.control_queue("")) and queue["arguments"].get(_TYPE) != "quorum"
 
 
 def _refuse_strangers(users: Iterable[View], passwords: Mapping[str, str]) -> None:
@@ -73,13 +115,14 @@ def _disconnect(user: str, management: Management) -> None:
 
 def _differences(document: Document, queues: Iterable[View]) -> list[str]:
     """Arguments of a queue are for life; whoever changed a size has to be told."""
-    there = {queue["name"]: queue["arguments"] for queue in queues}
+    there = {queue["name"]: queue["arguments"] for queue in queues if not _is_old_control(queue)}
     return [
         f"the broker keeps {queue['name']} with {key} = {there[queue['name']].get(key)}, "
         f"not {wanted}; to have it made again, delete it there while no run is on"
         for queue in document["queues"]
         for key, wanted in queue["arguments"].items()
-        if queue["name"] in there and there[queue["name"]].get(key) != wanted
+        if queue["name"] in there and key not in PLACING
+        if there[queue["name"]].get(key) != wanted
     ]
 
 

@@ -109,7 +109,7 @@ class Registry:
 
     def _issue(self, user: str) -> None:
         if user == BROKER:
-            pair = self._authority.for_server(self._federation.broker.hosts)
+            pair = self._authority.for_server(self._federation.broker.certified)
         else:
             pair = self._authority.for_client(user)
         self._write(pair, user, pair_of(user))
@@ -135,7 +135,7 @@ class Registry:
         if left < certificates.WARN_DAYS:
             wrong.append(f"ends in {left} days" if left >= 0 else "has ended")
         known = certificates.hosts_of(certificate)
-        hosts = self._federation.broker.hosts if user == BROKER else []
+        hosts = self._federation.broker.certified if user == BROKER else []
         if missing := [host for host in hosts if host.strip("[]") not in known]:
             wrong.append(f"is not good for {', '.join(missing)}")
         return wrong

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from tasuki.core.model import CONTROLLER
-from tasuki.errors import SettingsError
+from tasuki.errors import NotReplicated, SettingsError
 from tasuki.settings.broker import read_secret
 from tasuki.settings.federation import BROKER, FederationFile, check_management
 from tasuki.settings.toml import read
@@ -22,6 +20,8 @@ from tasuki_cli.provision.definitions import write_definitions
 from tasuki_cli.provision.kits import write_kits
 from tasuki_cli.provision.layout import AUTHORITY, CA
 from tasuki_cli.provision.management import Management
+from tasuki_cli.provision.placement import place
+from tasuki_cli.provision.report import Report, show
 from tasuki_cli.provision.revocation import Revocations, check_reissue, check_revoke, without
 
 if TYPE_CHECKING:
@@ -30,35 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
-    """Who may create users and queues on the broker; `url` wins over federation.toml's."""
+    """Who may create users and queues on the broker.
+
+    Attributes:
+        url: of the management API; wins over federation.toml's.
+        ctl: what the broker's own commands are run through; None for those of this machine.
+    """
 
     user: str
     password_file: Path | None
     url: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What was done; nothing secret.
-
-    Attributes:
-        created: files that were not there, seen from `out`.
-        changed: files of the broker that are new or other than before.
-        removed: sites that are no longer listed but still have a kit or queues.
-        revoked: sites that are shut out.
-        notes: what does not fit federation.toml and was left as it is.
-        applied: whether a running broker has it all.
-    """
-
-    federation: str
-    sites: list[str]
-    out: str
-    created: list[str]
-    changed: list[str]
-    removed: list[str]
-    revoked: list[str]
-    notes: list[str]
-    applied: bool
+    ctl: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +94,8 @@ def run_provision(
     if as_json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
     else:
-        _show(report)
-    return 0
+        show(report)
+    return 0 if report.is_whole else NotReplicated.exit_code
 
 
 def provision(
@@ -163,15 +145,19 @@ def provision(
     _note_listed(listed, report)
     _note_renewed(changes, report)
     if admin is not None and password is not None:
-        differences, unlisted = apply(
+        management = _management(listed, admin, password, out)
+        done = apply(
             document,
             kits.passwords,
-            _management(listed, admin, password, out),
+            management,
             reissued=changes.reissue,
             shut_out=revocations.shut_out,
         )
-        report.notes.extend(differences)
-        report.removed[:] = sorted({*report.removed, *unlisted} - {*report.revoked})
+        report.notes.extend(done.differences)
+        report.removed[:] = sorted({*report.removed, *done.unlisted} - {*report.revoked})
+        count = listed.broker.replicas
+        placement = place(document, management, count=count, prefix=admin.ctl)
+        return replace(report, replaced=done.replaced, placement=placement)
     return report
 
 
@@ -233,24 +219,3 @@ def _management(federation: FederationFile, admin: Admin, password: str, out: Pa
     ca = out / AUTHORITY / CA if federation.has_own_authority else broker.ca
     url = admin.url or federation.management_url
     return Management(url, user=admin.user, password=password, ca=ca)
-
-
-def _show(report: Report) -> None:
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    for name in [*report.created, *report.changed]:
-        console.print(f"wrote {report.out}/{name}")
-    for site in report.removed:
-        console.print(
-            f"{site} is no longer listed, but its kit and its queues stay; to shut it out: "
-            f"--revoke {site}",
-            style="yellow",
-        )
-    for site in report.revoked:
-        done = "" if report.applied else f"; on a running broker: rabbitmqctl delete_user {site}"
-        console.print(f"{site} is shut out{done}", style="yellow")
-    for note in report.notes:
-        console.print(f"note: {note}", style="yellow")
-    what = "nothing new" if not (report.created or report.changed) else "done"
-    where = f"kits in {report.out}" + (" and on the broker" if report.applied else "")
-    sites = ", ".join(report.sites)
-    console.print(f"{report.federation}: {what}; {sites}: {where}")

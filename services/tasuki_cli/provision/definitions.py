@@ -15,7 +15,7 @@ from tasuki.transport import topology
 from tasuki.transport.topology import Permissions
 from tasuki.wire import names
 from tasuki.wire.spool import disk_errors
-from tasuki_cli.provision import files
+from tasuki_cli.provision import files, nodes
 from tasuki_cli.provision.passwords import HASHING, is_hash_of, password_hash
 from tasuki_cli.provision.texts import render
 
@@ -135,4 +135,4 @@ def _configuration(federation: FederationFile) -> str:
         tls = {True: "rabbitmq-mutual.conf", False: "rabbitmq-tls.conf"}
         port = federation.broker.port_number
         text += render(tls[federation.has_own_authority], {"port": port})
-    return text
+    return text + nodes.configuration(federation.broker, federation=federation.name)

@@ -6,10 +6,12 @@ left alone, and what no longer fits federation.toml is said, not changed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tasuki.core.model import CONTROLLER
 from tasuki.settings.broker import BrokerTable, read_secret
@@ -17,8 +19,17 @@ from tasuki.settings.controller import read_controller
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
 from tasuki.settings.site import read_site
 from tasuki.wire.spool import disk_errors
-from tasuki_cli.provision import files
-from tasuki_cli.provision.layout import CA, CLIENT, CONTROLLER_SETTINGS, PASSWORD, SITE, TOKEN
+from tasuki_cli.provision import files, nodes
+from tasuki_cli.provision.layout import (
+    CA,
+    CLIENT,
+    COMPOSE,
+    CONTROLLER_SETTINGS,
+    COOKIE,
+    PASSWORD,
+    SITE,
+    TOKEN,
+)
 from tasuki_cli.provision.passwords import new_password
 from tasuki_cli.provision.texts import Gaps, render
 
@@ -109,15 +120,20 @@ class _Writer:
             self._kits.notes.append(f"{OPERATOR}/{TOKEN} is not {CONTROLLER}/{TOKEN}; both kept")
 
     def write_broker(self) -> None:
+        """One folder for every machine that it runs on."""
         files.make_folder(self._out / BROKER, mode=0o755)
         if self._registry is not None:
             self._add(BROKER, CA, self._registry.ca, mode=files.PUBLIC)
             self._registry.certify(BROKER)
         self._add_text(BROKER, "enabled_plugins", "enabled_plugins")
-        self._add_text(BROKER, ".env", "dotenv")
-        self._add_text(BROKER, "compose.yaml", "broker.compose.yaml")
-        self._add_text(BROKER, "README.md", "broker.md")
         self._make_folders(BROKER, ("state",))
+        has_nodes = bool(nodes.node_names(self._federation.broker))
+        if has_nodes:
+            self._add(BROKER, COOKIE, new_password() + "\n", mode=files.PRIVATE)
+        self._add_text(BROKER, ".env", "node.dotenv" if has_nodes else "dotenv")
+        self._add_text(BROKER, COMPOSE, f"{'node' if has_nodes else 'broker'}.compose.yaml")
+        self._add_text(BROKER, "README.md", "broker.md")
+        self._compare_nodes(has_nodes=has_nodes)
 
     def _write_secrets(self, user: str) -> None:
         # First: settings that name a password that is not there help nobody.
@@ -135,7 +151,7 @@ class _Writer:
 
     def _add_service(self, user: str, kind: str, *, folders: Iterable[str]) -> None:
         self._add_text(user, ".env", "dotenv")
-        self._add_text(user, "compose.yaml", f"{kind}.compose.yaml")
+        self._add_text(user, COMPOSE, f"{kind}.compose.yaml")
         self._add_text(user, f"tasuki-{kind}.service", f"{kind}.service")
         self._add_text(user, "README.md", f"{kind}.md")
         self._make_folders(user, folders)
@@ -160,7 +176,11 @@ class _Writer:
         return {
             "name": user,
             "federation": federation.name,
-            "host": broker.host,
+            "one_connection": "TCP connections" if broker.nodes else "one TCP connection",
+            "outgoing": "Outgoing TCP connections"
+            if broker.nodes
+            else "One outgoing TCP connection",
+            "where": nodes.addresses(broker),
             "port": broker.port_number,
             "management_port": federation.management_port,
             "how": " (TLS, verified both ways)" if is_mutual else encrypted,
@@ -168,30 +188,63 @@ class _Writer:
             "stream_bytes": federation.streams.max_bytes,
             "broker_table": self._broker_table(user),
             "certificates": render(certificates, {}) if broker.scheme == "amqps" else "",
+            "nodes": nodes.page(broker),
+            "names": ", ".join(node.host for node in broker.nodes),
+            "has_full_names": str(nodes.has_full_names(broker)).lower(),
             "uid": self._owner.uid,
             "gid": self._owner.gid,
         }
 
     def _broker_table(self, user: str) -> str:
-        lines = {"url": self._federation.url(user), "password_file": PASSWORD}
+        lines: dict[str, str | list[str]] = {"url": self._federation.url(user)}
+        if self._federation.broker.nodes:
+            lines["hosts"] = [str(node) for node in self._federation.broker.nodes]
+        lines["password_file"] = PASSWORD
         if self._ca is not None:
             lines["ca"] = CA
         if self._registry is not None:
             lines |= {"cert": CLIENT.certificate, "key": CLIENT.key}
-        return "[broker]\n" + "".join(f'{key} = "{value}"\n' for key, value in lines.items())
+        return "[broker]\n" + "".join(f"{key} = {json.dumps(lines[key])}\n" for key in lines)
+
+    def _compare_nodes(self, *, has_nodes: bool) -> None:
+        broker = self._federation.broker
+        if len(broker.nodes) > 1 and not has_nodes:
+            self._kits.notes.append(
+                f"{BROKER}/ is for one node, and you have to join the others yourself: [broker] "
+                "hosts are no machines of one node each, or have both short names and full ones"
+            )
+        is_for_nodes = "TASUKI_NODE" in (self._out / BROKER / COMPOSE).read_text(encoding="utf-8")
+        if has_nodes != is_for_nodes:
+            self._kits.notes.append(
+                f"{BROKER}/{COMPOSE} is for {'several nodes' if is_for_nodes else 'one node'}; it "
+                f"is kept, and with {BROKER}/.env and README.md made again if you move it away"
+            )
 
     def _compare(self, user: str, table: BrokerTable) -> None:
         url = self._federation.url(user)
-        if table.url != url:
+        wanted = [str(node) for node in self._federation.broker.nodes]
+        if _way(table.url, has_nodes=bool(wanted)) != _way(url, has_nodes=bool(wanted)):
             self._kits.notes.append(
                 f"{user}'s settings have the broker at {table.url}, not {url}; "
                 "they are kept as they are"
+            )
+        there = [str(node) for node in table.nodes] if table.hosts else []
+        if sorted(there) != sorted(wanted):
+            self._kits.notes.append(
+                f"{user}'s settings have [broker] hosts = {json.dumps(there)}, not "
+                f"{json.dumps(wanted)}; they are kept as they are"
             )
         if self._registry is not None and table.cert is None:
             self._kits.notes.append(
                 f'{user}\'s settings have no cert = "{CLIENT.certificate}" and '
                 f'key = "{CLIENT.key}" in [broker], which this broker asks for'
             )
+
+
+def _way(url: str, *, has_nodes: bool) -> tuple[str | None, ...]:
+    """What has to be the same in two urls; a list of nodes stands in place of the host."""
+    parts = urlsplit(url)
+    return (parts.scheme, parts.username, parts.path, "" if has_nodes else parts.netloc)
 
 
 def _authority_of(federation: FederationFile, registry: Registry | None) -> bytes | None:

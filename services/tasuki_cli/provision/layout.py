@@ -18,6 +18,9 @@ BROKER_LISTS = "crl"
 """Where the broker looks for lists of revoked certificates, each time someone connects."""
 SITE = "site.toml"
 CONTROLLER_SETTINGS = "controller.toml"
+COMPOSE = "compose.yaml"
+COOKIE = "state/.erlang.cookie"
+"""What the nodes of a broker know each other by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

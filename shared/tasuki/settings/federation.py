@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings.toml import Settings, SettingsPath
-from tasuki.transport.nodes import PORTS
+from tasuki.transport.nodes import PORTS, Node, node_of
 from tasuki.transport.topology import Sizes
 
 OPERATOR = "operator"
@@ -32,13 +32,17 @@ def check_management(url: str) -> None:
 class FederationBrokerTable(Settings):
     """Where sites find the broker, and where its management API is for `--apply`.
 
-    `names`: further host names of the broker that its certificate holds. `ca`: certificates that
-    sites trust instead of the system's, where the broker's certificate comes from an authority of
-    your own; without it, and with amqps, the federation has its own authority and everyone a
-    certificate. `management` of a broker from these files: https://localhost:15671.
+    `hosts`: the nodes of a broker that has several, each `host[:port]`; kits list them all, and
+    `host` need not be given. `replicas`: on how many nodes each queue and stream is kept. `names`:
+    further host names of the broker that its certificate holds. `ca`: certificates that sites trust
+    instead of the system's, where the broker's certificate comes from an authority of your own;
+    without it, and with amqps, the federation has its own authority and everyone a certificate.
+    `management` of a broker from these files: https://localhost:15671.
     """
 
     host: str = Field(default="localhost", pattern=_HOST)
+    hosts: list[str] = Field(default_factory=list)
+    replicas: int = Field(default=Sizes().replicas, ge=1)
     names: list[Annotated[str, Field(pattern=_HOST)]] = Field(default_factory=list)
     port: int | None = Field(default=None, ge=1, le=65535)
     scheme: Literal["amqp", "amqps"] = "amqp"
@@ -58,18 +62,40 @@ class FederationBrokerTable(Settings):
             raise ValueError('a ca without scheme = "amqps" would protect nothing')
         return self
 
+    @model_validator(mode="after")
+    def _hosts_are_nodes(self) -> FederationBrokerTable:
+        nodes = self.nodes
+        if twice := [str(node) for node in nodes if nodes.count(node) > 1]:
+            raise ValueError(f"hosts names {twice[0]} twice")
+        return self
+
     @property
     def port_number(self) -> int:
         return self.port or PORTS[self.scheme]
 
     @property
-    def hosts(self) -> list[str]:
+    def nodes(self) -> tuple[Node, ...]:
+        """Those that are listed, as their clients reach them; none of a broker with one name."""
+        return tuple(node_of(self._with_port(host), scheme=self.scheme) for host in self.hosts)
+
+    @property
+    def address(self) -> str:
+        """The host and port in everyone's url; whoever has a list of nodes does not use it."""
+        is_given = "host" in self.model_fields_set or not self.nodes
+        return f"{self.host}:{self.port_number}" if is_given else str(self.nodes[0])
+
+    @property
+    def certified(self) -> list[str]:
         """What the broker's certificate is good for; its own machine always."""
-        return list(dict.fromkeys([self.host, *self.names, "localhost", "127.0.0.1"]))
+        hosts = [address.rpartition(":")[0] for address in (self.address, *map(str, self.nodes))]
+        return list(dict.fromkeys([*hosts, *self.names, "localhost", "127.0.0.1"]))
 
     def url(self, user: str, *, vhost: str) -> str:
         """How one user reaches the vhost; without a password."""
-        return f"{self.scheme}://{user}@{self.host}:{self.port_number}/{vhost}"
+        return f"{self.scheme}://{user}@{self.address}/{vhost}"
+
+    def _with_port(self, host: str) -> str:
+        return host if ":" in host.rpartition("]")[2] else f"{host}:{self.port_number}"
 
 
 class StreamsTable(Settings):
@@ -134,7 +160,11 @@ class FederationFile(Settings):
         return sites
 
     def sizes(self) -> Sizes:
-        return Sizes(stream_bytes=self.streams.max_bytes, segment_bytes=self.streams.segment_bytes)
+        return Sizes(
+            stream_bytes=self.streams.max_bytes,
+            segment_bytes=self.streams.segment_bytes,
+            replicas=self.broker.replicas,
+        )
 
     def url(self, user: str) -> str:
         return self.broker.url(user, vhost=self.name)

@@ -18,6 +18,11 @@ Arguments = Mapping[str, str | int | bool]
 
 NOTHING = "^$"
 
+PLACING = frozenset(
+    {"x-quorum-initial-group-size", "x-initial-cluster-size", "x-queue-leader-locator"}
+)
+"""Arguments that say where a queue begins. Where its replicas are may change without them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
@@ -46,19 +51,21 @@ class Permissions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much the broker keeps.
+    """How much the broker keeps, and on how many of its nodes.
 
     Attributes:
         stream_bytes: retained per weights stream; at least three transfers of the largest run.
         segment_bytes: what a stream drops at a time when it has too much.
         control_messages: retained per control queue; older ones give way.
         control_ttl_s: control older than this is about a world that is gone.
+        replicas: how many nodes have each queue and stream; all of a broker with fewer.
     """
 
     stream_bytes: int = 20 * 10**9
     segment_bytes: int = 100 * 10**6
     control_messages: int = 1000
     control_ttl_s: int = 300
+    replicas: int = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +89,8 @@ def topology(sites: Iterable[str], *, sizes: Sizes | None = None) -> Topology:
     return Topology(
         exchanges=_EXCHANGES,
         queues=(
-            _quorum(names.REPORTS, names.to_controller()),
-            Queue(name=names.DEAD, arguments={"x-queue-type": "quorum"}, routes=(_DEAD_LETTERS,)),
+            _turns_or_reports(names.REPORTS, names.to_controller(), sizes),
+            Queue(name=names.DEAD, arguments=_quorum(sizes), routes=(_DEAD_LETTERS,)),
             _stream(CONTROLLER, sizes),
             *(queue for site in sites for queue in _site_queues(site, sizes)),
         ),
@@ -142,19 +149,29 @@ _EXCHANGES = (
     Exchange(name=names.DEAD),
 )
 _DEAD_LETTERS = Route(exchange=names.DEAD, key=names.DEAD)
+# Else all leaders begin on the node that was asked to declare them, and fall with it together.
+_SPREAD: Arguments = {"x-queue-leader-locator": "balanced"}
 
 
 def _site_queues(site: str, sizes: Sizes) -> tuple[Queue, ...]:
     return (
-        _quorum(names.turns_queue(site), names.to_turns(site)),
+        _turns_or_reports(names.turns_queue(site), names.to_turns(site), sizes),
         _stream(site, sizes),
         _control(site, sizes),
     )
 
 
-def _quorum(name: str, route: Route) -> Queue:
-    arguments: Arguments = {
+def _quorum(sizes: Sizes) -> Arguments:
+    return {
         "x-queue-type": "quorum",
+        "x-quorum-initial-group-size": sizes.replicas,
+        **_SPREAD,
+    }
+
+
+def _turns_or_reports(name: str, route: Route, sizes: Sizes) -> Queue:
+    arguments: Arguments = {
+        **_quorum(sizes),
         "x-single-active-consumer": True,
         "x-dead-letter-exchange": _DEAD_LETTERS.exchange,
         "x-dead-letter-routing-key": _DEAD_LETTERS.key,
@@ -168,14 +185,17 @@ def _stream(reader: str, sizes: Sizes) -> Queue:
         "x-max-length-bytes": sizes.stream_bytes,
         # Only whole segments are dropped: without this a stream keeps up to 500 MB too much.
         "x-stream-max-segment-size-bytes": sizes.segment_bytes,
+        "x-initial-cluster-size": sizes.replicas,
+        **_SPREAD,
     }
     name = names.weights_stream(reader)
     return Queue(name=name, arguments=arguments, routes=(names.to_weights(reader),))
 
 
 def _control(site: str, sizes: Sizes) -> Queue:
+    # Not classic: that lives on one node, and a fence has to arrive without it.
     arguments: Arguments = {
-        "x-queue-type": "classic",
+        **_quorum(sizes),
         "x-max-length": sizes.control_messages,
         "x-message-ttl": sizes.control_ttl_s * 1000,
     }

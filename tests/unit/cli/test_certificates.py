@@ -21,7 +21,8 @@ from tasuki.errors import SettingsError
 from tasuki.settings.site import read_site
 from tasuki_cli.provision import certificates
 from tasuki_cli.provision.certificates import Authority
-from tasuki_cli.provision.command import Changes, Report, provision
+from tasuki_cli.provision.command import Changes, provision
+from tasuki_cli.provision.report import Report
 
 Provision = Callable[..., Report]
 HOST = "mq.example"

@@ -22,7 +22,8 @@ from tasuki.transport.nodes import Node
 from tasuki.transport.topology import Sizes, definitions, topology
 from tasuki_cli.main import app
 from tasuki_cli.provision import passwords
-from tasuki_cli.provision.command import Report, provision
+from tasuki_cli.provision.command import provision
+from tasuki_cli.provision.report import Report
 
 SITES = ["site-1", "site-2", "site-3"]
 SECRETS = {"password", "token"}

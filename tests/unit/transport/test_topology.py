@@ -49,6 +49,25 @@ def test_a_stream_keeps_what_it_was_given_room_for() -> None:
         assert stream.arguments["x-stream-max-segment-size-bytes"] == 10**8
 
 
+def test_everything_is_kept_on_several_nodes_and_led_by_different_ones() -> None:
+    for queue in topology(SITES, sizes=Sizes(replicas=5)).queues:
+        key = "x-initial-cluster-size" if is_stream(queue.name) else "x-quorum-initial-group-size"
+        assert queue.arguments[key] == 5
+        assert queue.arguments["x-queue-leader-locator"] == "balanced"
+
+
+def test_control_survives_a_node_and_neither_piles_up_nor_grows_old() -> None:
+    sizes = Sizes(control_messages=10, control_ttl_s=3)
+    built = {queue.name: queue.arguments for queue in topology(SITES, sizes=sizes).queues}
+
+    for site in SITES:
+        control = built[names.control_queue(site)]
+        assert control["x-queue-type"] == "quorum"
+        assert (control["x-max-length"], control["x-message-ttl"]) == (10, 3000)
+        # What gave way or grew old is nobody's concern.
+        assert "x-dead-letter-exchange" not in control
+
+
 @pytest.mark.parametrize("site", SITES)
 def test_a_site_may_read_its_own_queues_and_nothing_else(site: str) -> None:
     own = {names.turns_queue(site), names.weights_stream(site), names.control_queue(site)}

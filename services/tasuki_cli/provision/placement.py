@@ -1,0 +1,190 @@
+"""See to it that every queue and stream has its replicas on a running broker, and tell what lacks.
+
+What is to be done is decided in `replicas`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tasuki.errors import SettingsError, TransportError
+from tasuki_cli.provision import ctl as commands
+from tasuki_cli.provision import replicas
+from tasuki_cli.provision.ctl import Ctl
+from tasuki_cli.provision.definitions import Document
+from tasuki_cli.provision.management import Management
+from tasuki_cli.provision.replicas import Change, Nodes, Placed, Wanted
+
+_ROUNDS = 3
+_SETTLES_S = 30.0
+_LOOKS_EACH_S = 1.0
+
+
+@dataclass(slots=True)
+class Placement:
+    """How it is in the end.
+
+    Attributes:
+        nodes: of the broker, by name.
+        replicas: of each queue and stream, as many as can be.
+        done: what was changed for it.
+        missing: what is not as it should be; nothing, and the federation is whole.
+        commands: what a person has to run where we could not.
+        notes: what is no fault, and worth knowing.
+    """
+
+    nodes: list[str] = field(default_factory=list)
+    replicas: int = 0
+    done: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def place(
+    document: Document, management: Management, *, count: int, prefix: str | None
+) -> Placement:
+    """Bring what was declared to its replicas.
+
+    Args:
+        count: how many replicas are wanted.
+        prefix: what the broker's own commands are run through; None for those of this machine.
+
+    Raises:
+        SettingsError: the prefix does not lead to this broker.
+        TransportError: the broker cannot be reached or refuses.
+    """
+    wanted = Wanted(queues=tuple(q["name"] for q in document["queues"]), replicas=count)
+    return _Placing(management, document["vhosts"][0]["name"], wanted).run(prefix)
+
+
+class _Placing:
+    def __init__(self, management: Management, vhost: str, wanted: Wanted) -> None:
+        self._management = management
+        self._vhost = vhost
+        self._wanted = wanted
+        self._ctl: Ctl | None = None
+        self._found = Placement()
+
+    def run(self, prefix: str | None) -> Placement:
+        nodes = self._nodes()
+        is_one = len(nodes.all) == 1
+        if not is_one or replicas.changes(self._placed(), nodes, self._wanted):
+            self._ctl = self._reached(prefix, nodes)
+        for _ in range(_ROUNDS):
+            todo = self._todo()
+            if self._ctl is None or not todo:
+                break
+            self._do(todo, self._ctl)
+            self._await(lambda: not self._missing())
+        self._await(lambda: not self._missing())
+        self._spread()
+        return self._told()
+
+    def _reached(self, prefix: str | None, nodes: Nodes) -> Ctl | None:
+        """The broker's commands, if they are those of this broker."""
+        ctl = commands.found(prefix)
+        try:
+            known = frozenset() if ctl is None else ctl.nodes()
+        except TransportError as exc:
+            if prefix is not None:
+                raise SettingsError(f"--ctl: {exc}") from exc
+            return None  # this machine has RabbitMQ's commands, and no broker for them
+        if prefix is not None and not known & nodes.all:
+            raise SettingsError(
+                f"--ctl {prefix} leads to {', '.join(sorted(known))}, and the management API is of "
+                f"{', '.join(sorted(nodes.all))}: name one of the same broker"
+            )
+        return ctl if known & nodes.all else None
+
+    # --- what is there
+
+    def _nodes(self) -> Nodes:
+        listed = self._management.ask("GET", "nodes")
+        running = [node["name"] for node in listed if node["running"]]
+        away = [node["name"] for node in listed if not node["running"]]
+        return Nodes(running=tuple(sorted(running)), away=tuple(sorted(away)))
+
+    def _placed(self) -> list[Placed]:
+        if self._ctl is not None:
+            return self._ctl.placed(self._vhost)
+        rows = self._management.ask("GET", "queues", self._vhost)
+        return [
+            commands.placed(row, leader=row.get("leader") or row.get("node", "")) for row in rows
+        ]
+
+    def _todo(self) -> list[Change]:
+        return replicas.changes(self._placed(), self._nodes(), self._wanted)
+
+    def _missing(self) -> list[str]:
+        return replicas.missing(self._placed(), self._nodes(), self._wanted)
+
+    def _version(self) -> tuple[int, int]:
+        major, minor, *_ = self._management.ask("GET", "overview")["rabbitmq_version"].split(".")
+        return int(major), int(minor)
+
+    # --- what is done about it
+
+    def _do(self, todo: list[Change], ctl: Ctl) -> None:
+        version = self._version()
+        self._found.notes.clear()
+        for change in todo:
+            try:
+                ctl.run(*commands.command_for(change, vhost=self._vhost, version=version))
+            except TransportError as exc:
+                self._found.notes.append(str(exc))
+            else:
+                self._found.done.append(_told(change))
+
+    def _spread(self) -> None:
+        """Let no node lead nearly nothing, as after restarts of the others."""
+        uneven = replicas.uneven(self._placed(), self._nodes())
+        if "quorum" in uneven and self._ctl is not None:
+            self._ctl.run(*commands.rebalance(self._vhost))
+            self._found.done.append("spread the leaders of quorum queues over the nodes")
+            self._await(lambda: "quorum" not in replicas.uneven(self._placed(), self._nodes()))
+            uneven = replicas.uneven(self._placed(), self._nodes())
+        for kind, leads in uneven.items():
+            self._found.notes.append(_UNEVEN[kind].format(leads=replicas.spread(leads)))
+
+    def _await(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + _SETTLES_S
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(_LOOKS_EACH_S)
+
+    # --- what is told
+
+    def _told(self) -> Placement:
+        placed, nodes = self._placed(), self._nodes()
+        todo = replicas.changes(placed, nodes, self._wanted)
+        version = self._version() if todo else (0, 0)
+        found = self._found
+        found.nodes = sorted(nodes.all)
+        found.replicas = self._wanted.on(nodes)
+        found.missing = [
+            *replicas.away(placed, nodes),
+            *replicas.missing(placed, nodes, self._wanted),
+        ]
+        found.commands = [
+            shlex.join(commands.command_for(change, vhost=self._vhost, version=version))
+            for change in todo
+        ]
+        return found
+
+
+_UNEVEN = {
+    "quorum": "the leaders of quorum queues are spread badly ({leads}): "
+    "rabbitmq-queues rebalance quorum",
+    "stream": "the leaders of streams are spread badly ({leads}); one moves when the node that it "
+    "is on is restarted",
+}
+
+
+def _told(change: Change) -> str:
+    done = (
+        f"added a replica of {change.queue} on" if change.adds else f"removed {change.queue} from"
+    )
+    return f"{done} {change.node}"
