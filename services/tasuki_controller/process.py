@@ -31,6 +31,7 @@ from tasuki_controller.dead_letters import counted
 from tasuki_controller.desk import Desk
 from tasuki_controller.service import ControllerService
 from tasuki_controller.serving import Door, opened
+from tasuki_controller.stream_replicas import tried
 from tasuki_controller.uploads import Uploads
 
 log = structlog.get_logger()
@@ -113,6 +114,7 @@ async def _run(
             opened(door, settings.http),
             watched(settings.broker.cert),
             counted(connection.transport, metrics.dead_letters, started),
+            tried(settings.broker, desk.streams, metrics.stream_replicas),
         ):
             return await live(service.run(started=started), drain=drain)
     finally:

@@ -233,6 +233,13 @@ _RUNS = (
         labels="status",
     ),
     _run("tasuki_dead_letters", "Messages in the dead-letter queue.", unit="messages", labels=""),
+    _run(
+        "tasuki_stream_replicas",
+        "Nodes of the broker at which a stream can be read. Absent for a broker of one node, and "
+        "while a node does not answer.",
+        unit="nodes",
+        labels="queue",
+    ),
 )
 CATALOGUE: Mapping[str, Series] = {each.name: each for each in (*_SERVICES, *_SITES, *_RUNS)}
 
