@@ -218,7 +218,9 @@ class Cluster(Vhosts):
         )
         if joins is not None:
             peers = {1: joins, 2: node}
-            listed = {f"cluster_formation.classic_config.nodes.{n}": p.name for n, p in peers.items()}
+            listed = {
+                f"cluster_formation.classic_config.nodes.{n}": p.name for n, p in peers.items()
+            }
             node.settings |= _JOINING | listed
         self._board.add(directory, node.name, node.dist_port)
         self._fronts[node.name] = Proxy(node.port)

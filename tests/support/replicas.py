@@ -35,7 +35,7 @@ _LEAD_QUEUE = f"begin {_LOOKED_UP}, rabbit_quorum_queue:transfer_leadership(Q, '
 _UPSET_STREAM = f"""begin {_LOOKED_UP},
   {{ok, Ms}} = rabbit_stream_coordinator:members(maps:get(name, amqqueue:get_type_state(Q))),
   [exit(P, kill) || {{_, {{P, writer}}}} <- maps:to_list(Ms), is_pid(P)] end"""
-_GROW_QUEUES = "rabbit_quorum_queue:grow('%s', <<\".*\">>, <<\".*\">>, all)"
+_GROW_QUEUES = 'rabbit_quorum_queue:grow(\'%s\', <<".*">>, <<".*">>, all)'
 _GROW_STREAM = 'rabbit_stream_queue:add_replica(<<"%s">>, <<"%s">>, \'%s\')'
 
 
