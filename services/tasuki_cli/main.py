@@ -62,6 +62,15 @@ Ca = Annotated[
     Path | None,
     typer.Option("--ca", envvar="TASUKI_CA", help="Trust these for an https:// controller."),
 ]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        "--proxy",
+        metavar="URL",
+        envvar="TASUKI_PROXY",
+        help="Ask by way of it; http_proxy and the like are not heeded.",
+    ),
+]
 FAULTS = "TASUKI_FAULTS"  # `tasuki.testing.faults`: for tests, never in production
 
 
@@ -143,12 +152,13 @@ def submit(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a run on a running controller."""
     from tasuki_cli import operate
 
-    client = _client(url, token_file, ca)
+    client = _client(url, token_file, ca, proxy)
     raise typer.Exit(operate.submit(run_toml, client, wait=wait, as_json=as_json))
 
 
@@ -158,12 +168,13 @@ def watch(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run until it is over; the exit code says how it ended."""
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.watch(run, _client(url, token_file, ca), as_json=as_json))
+    raise typer.Exit(operate.watch(run, _client(url, token_file, ca, proxy), as_json=as_json))
 
 
 @app.command(epilog="Example: tasuki pause cifar10")
@@ -172,10 +183,11 @@ def pause(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Pause a run when its round ends."""
-    _steer(run, "pause", url, token_file, ca, as_json=as_json)
+    _steer(run, "pause", url, token_file, ca, proxy, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki resume cifar10")
@@ -184,10 +196,11 @@ def resume(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a paused run."""
-    _steer(run, "resume", url, token_file, ca, as_json=as_json)
+    _steer(run, "resume", url, token_file, ca, proxy, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki stop cifar10")
@@ -196,10 +209,11 @@ def stop(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """End a run now; its checkpoints stay."""
-    _steer(run, "stop", url, token_file, ca, as_json=as_json)
+    _steer(run, "stop", url, token_file, ca, proxy, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki add cifar10 site-4")
@@ -209,12 +223,15 @@ def add(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Let one more site take part in a run, from its next round on."""
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.add_site(run, site, _client(url, token_file, ca), as_json=as_json))
+    raise typer.Exit(
+        operate.add_site(run, site, _client(url, token_file, ca, proxy), as_json=as_json)
+    )
 
 
 @app.command(epilog="Example: tasuki runs --data .tasuki")
@@ -223,12 +240,13 @@ def runs(
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """List the runs of a data folder, or of a running controller."""
     from tasuki_cli import records
 
-    records.show_runs(_archive(data, url, token_file, ca), as_json=as_json)
+    records.show_runs(_archive(data, url, token_file, ca, proxy), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki ledger cifar10 --verify")
@@ -241,13 +259,14 @@ def ledger(
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what happened in a run, or prove that its record is whole."""
     from tasuki_cli import records
 
     show = records.verify if verify else records.show_ledger
-    show(run, _archive(data, url, token_file, ca), as_json=as_json)
+    show(run, _archive(data, url, token_file, ca, proxy), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki export cifar10 -o model.safetensors")
@@ -258,12 +277,13 @@ def export(
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy a run's best checkpoint, or its latest, to a file of yours."""
     from tasuki_cli import records
 
-    records.export(run, output, _archive(data, url, token_file, ca), as_json=as_json)
+    records.export(run, output, _archive(data, url, token_file, ca, proxy), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki provision federation.toml --out kits")
@@ -322,26 +342,35 @@ def doctor(
     raise typer.Exit(run_doctor(config, role=role, as_json=as_json))
 
 
-def _client(url: str, token_file: Path, ca: Path | None) -> ControllerClient:
+def _client(url: str, token_file: Path, ca: Path | None, proxy: str | None) -> ControllerClient:
     from tasuki_cli.client import ControllerClient
 
-    return ControllerClient(url, token_file, ca=ca)
+    return ControllerClient(url, token_file, ca=ca, proxy=proxy)
 
 
-def _archive(data: Path | None, url: str | None, token_file: Path, ca: Path | None) -> Archive:
+def _archive(
+    data: Path | None, url: str | None, token_file: Path, ca: Path | None, proxy: str | None
+) -> Archive:
     from tasuki_cli.records import LocalArchive
 
     if data is None and url is not None:
-        return _client(url, token_file, ca)
+        return _client(url, token_file, ca, proxy)
     return LocalArchive(DATA if data is None else data)
 
 
 def _steer(
-    run: str, what: str, url: str, token_file: Path, ca: Path | None, *, as_json: bool
+    run: str,
+    what: str,
+    url: str,
+    token_file: Path,
+    ca: Path | None,
+    proxy: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.steer(run, what, _client(url, token_file, ca), as_json=as_json))
+    raise typer.Exit(operate.steer(run, what, _client(url, token_file, ca, proxy), as_json=as_json))
 
 
 def main() -> None:

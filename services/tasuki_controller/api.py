@@ -281,7 +281,7 @@ async def _text(request: Request) -> str:
         if len(content) > MAX_RUN_FILE_BYTES:
             raise SettingsError(f"a run file has no more than {MAX_RUN_FILE_BYTES} bytes")
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise SettingsError(f"the run file is not UTF-8: {exc}") from exc
 

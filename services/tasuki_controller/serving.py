@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tasuki.errors import SettingsError
+from tasuki.installed import command_for
 from tasuki.settings.controller import ControllerHttpTable
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
@@ -75,7 +76,7 @@ def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
         from tasuki_controller.api import make_app
     except ImportError as exc:
         raise SettingsError(
-            f"the controller's door needs {exc.name}: pip install 'tasuki[controller]'"
+            f"the controller's door needs {exc.name}: {command_for('controller')}"
         ) from exc
 
     class Server(uvicorn.Server):
