@@ -288,6 +288,8 @@ class SiteService:
             turning.let_go(self._site, turn, record)
 
     def _fail(self, id: TurnId, error: TasukiError) -> None:
+        if isinstance(error, self._site.ends_by):
+            raise error
         name, detail = type(error).__name__, str(error)
         self._step(machine.TrainingFailed(id=id, error=name, detail=detail))
 

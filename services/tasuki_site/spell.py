@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from tasuki.core.model import Budget, Kind, Turn, TurnId
-from tasuki.errors import TasukiError, TrainerError, TrainerRaised
+from tasuki.errors import DiskFull, TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
-from tasuki.wire.spool import disk_errors
+from tasuki.wire.spool import disk_errors, is_disk_full
 from tasuki.wire.weights import read_manifest
 from tasuki_site import tensors
 
@@ -158,5 +158,6 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     """What to tell the operator: the class of error, and a text with the last frames."""
     if isinstance(exc, TasukiError):
         return type(exc).__name__, str(exc)
+    kind = DiskFull if is_disk_full(exc) else TrainerRaised  # its own files fill a disk as well
     frames = traceback.format_exception(exc, limit=-4)
-    return TrainerRaised.__name__, "".join(frames).strip()[-4000:]
+    return kind.__name__, "".join(frames).strip()[-4000:]
