@@ -45,9 +45,8 @@ def disk_errors(what: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         if is_disk_full(exc):
-            raise DiskFull(
-                f"the disk is full at {what}; free space and start again, a simulation with --resume"
-            ) from exc
+            advice = "free space and start again, a simulation with --resume"
+            raise DiskFull(f"the disk is full at {what}; {advice}") from exc
         advice = ""
         if isinstance(exc, PermissionError):
             advice = f"; let user {os.getuid()}, who runs this, own it"
