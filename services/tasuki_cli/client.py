@@ -14,8 +14,10 @@ from tasuki.core.run import OVER
 from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
 from tasuki.wire.spool import disk_errors
+from tasuki.wire.weights import verify_digest
 from tasuki_cli import door
 from tasuki_controller import views
+from tasuki_controller.checkpoints import Kept
 from tasuki_controller.controller import Update
 
 if TYPE_CHECKING:
@@ -73,16 +75,18 @@ class ControllerClient:
         found = self._ask("GET", f"/runs/{run}/ledger?verify=true")
         return found["rows"], found["checkpoints"]
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        path = folder / "best.safetensors"
-        with self._reaching(), self._http.stream("GET", f"/runs/{run}/weights") as answer:
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        path, query = folder / "weights.safetensors", {} if round is None else {"round": round}
+        asked = self._http.stream("GET", f"/runs/{run}/weights", params=query)
+        with self._reaching(), asked as answer:
             if answer.is_error:
                 answer.read()
             self._check(answer)
             with disk_errors(path), path.open("wb") as file:
                 for piece in answer.iter_bytes(PIECE_BYTES):
                     file.write(piece)
-        return path
+            number, name = int(answer.headers["Tasuki-Round"]), answer.headers["Tasuki-Name"]
+        return Kept(path=path, round=number, digest=verify_digest(path), name=name)
 
     def follow(self, run: str) -> Iterator[Update]:
         """The run as it is and whatever happens to it, until it is over.

@@ -18,6 +18,7 @@ from tasuki_controller.controller import Update
 
 RECEIVED = "received_"
 MOST_SITES = 12
+MOST_METRICS = 6
 
 
 class RunDisplay:
@@ -44,8 +45,10 @@ class RunDisplay:
         match update.what:
             case TurnProgressed(values=values):
                 self._values = values
-            case TurnFinished() if not update.outcome:
+            case TurnFinished(record=record) if not update.outcome:
                 self._values = {}
+                if not self._console.is_terminal:  # there is no ring in which it would show
+                    self.print(record.site, _turn_line(record, self._state))
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
                 self.print(site, printable(f"{error}: {detail}"))
 
@@ -114,6 +117,16 @@ def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
 def _skip_row(skip: Skip) -> tuple[str | Text, ...]:
     reason = Text(printable(skip.reason))  # the site's own words, not markup
     return (str(skip.round + 1), skip.site, "skipped", reason, "-")
+
+
+def _turn_line(record: TurnRecord, state: RunState | None) -> str:
+    """A turn that is over, for a log in which nothing moves."""
+    of = f" of {state.plan.task.rounds}" if state else ""
+    metrics = sorted(record.metrics.items())[:MOST_METRICS]
+    shown = ", ".join(f"{printable(name)} {value:.4g}" for name, value in metrics)
+    more = ", ..." if len(record.metrics) > MOST_METRICS else ""
+    said = f"round {record.id.round + 1}{of} done in {record.seconds:.1f} s"
+    return f"{said}: {shown}{more}" if shown else said
 
 
 def _standing(state: RunState) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +15,7 @@ import typer
 
 from tasuki import __version__
 from tasuki.errors import TasukiError
+from tasuki.observe.outlet import let_go
 from tasuki.observe.printable import printable
 
 if TYPE_CHECKING:
@@ -273,6 +276,10 @@ def ledger(
 def export(
     run: RunName,
     output: Annotated[Path, typer.Option("-o", "--output", help=".safetensors or .pt")],
+    round: Annotated[
+        int | None,
+        typer.Option("--round", min=0, help="The end of this round, from 1, if it is kept."),
+    ] = None,
     data: OtherData = None,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
@@ -280,10 +287,11 @@ def export(
     proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a run's best checkpoint, or its latest, to a file of yours."""
+    """Copy a run's best checkpoint, its latest if none was chosen, or a round's, to a file."""
     from tasuki_cli import records
 
-    records.export(run, output, _archive(data, url, token_file, ca, proxy), as_json=as_json)
+    archive = _archive(data, url, token_file, ca, proxy)
+    records.export(run, output, archive, round=round, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki provision federation.toml --out kits")
@@ -375,18 +383,35 @@ def _steer(
 
 def main() -> None:
     """Run the command; an error of ours is one message and its own exit code."""
+    _show_whatever_can_be_shown()
     try:
         app()
     except TasukiError as exc:
         if "--json" in sys.argv:
             print(json.dumps({"error": type(exc).__name__, "message": str(exc)}))  # noqa: T201
-        typer.secho(printable(f"{type(exc).__name__}: {exc}"), fg=typer.colors.RED, err=True)
+        _complain(printable(f"{type(exc).__name__}: {exc}"), fg=typer.colors.RED)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         is_simulation = sys.argv[1:2] == ["simulate"]
         what = "go on with --resume" if is_simulation else "a run on a controller goes on"
-        typer.secho(f"interrupted; {what}", err=True)
+        _complain(f"interrupted; {what}")
         sys.exit(130)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            let_go(stream)
+
+
+def _complain(text: str, *, fg: str | None = None) -> None:
+    """On stderr; if nobody can read that, the exit code says it alone."""
+    with suppress(OSError):
+        typer.secho(text, fg=fg, err=True)
+
+
+def _show_whatever_can_be_shown() -> None:
+    """A terminal that lacks a letter gets it spelled out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

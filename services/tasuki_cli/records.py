@@ -16,6 +16,7 @@ from tasuki.observe.printable import printable
 from tasuki.wire.weights import verify_digest
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
+from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 
 View = Mapping[str, Any]  # Any: JSON
@@ -33,8 +34,11 @@ class Archive(Protocol):
     def verify(self, run: str) -> tuple[int, int]:
         """How many rows and checkpoints hold. Raises LedgerBroken."""
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        """A file with the weights to use, perhaps in `folder`. Raises UnknownRun."""
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        """A file with the weights to use, perhaps in `folder`; `round`: those of its end.
+
+        Raises UnknownRun.
+        """
 
 
 class LocalArchive:
@@ -52,8 +56,8 @@ class LocalArchive:
     def verify(self, run: str) -> tuple[int, int]:
         return self._data.verify(run)
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        return self._data.best(run)
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        return self._data.checkpoint(run) if round is None else self._data.checkpoint_of(run, round)
 
 
 def show_runs(archive: Archive, *, as_json: bool) -> None:
@@ -98,18 +102,27 @@ def verify(run: str, archive: Archive, *, as_json: bool) -> None:
         Console().print(f"{run}: {rows} rows and {files} checkpoints are as they were recorded")
 
 
-def export(run: str, output: Path, archive: Archive, *, as_json: bool) -> None:
-    """Copy the best checkpoint."""
+def export(
+    run: str, output: Path, archive: Archive, *, round: int | None = None, as_json: bool
+) -> None:
+    """Copy the best checkpoint, or that of a round."""
     from tasuki_site.model_files import export as write
 
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
-        source = archive.copy_best(run, Path(folder))
-        write(source, output)
-        digest = verify_digest(source)
+        kept = archive.copy_weights(run, Path(folder), round=round)
+        write(kept.path, output)
+        digest = verify_digest(kept.path)
     if as_json:
-        print_json({"run": run, "path": str(output), "digest": digest})
+        print_json({"run": run, "path": str(output), "digest": digest, "round": kept.round})
     else:
-        Console().print(f"{output}: {source.stem} of {run}, {digest}", soft_wrap=True)
+        Console().print(f"{output}: {in_words(kept)} of {run}, {digest}", soft_wrap=True)
+
+
+def in_words(kept: Kept) -> str:
+    """Which of a run's weights these are."""
+    where = f"the end of round {kept.round}" if kept.round else "what it began with, round 0"
+    said = {BEST: "the best, ", LATEST: "the last, "}.get(kept.name, "")
+    return f"{said}{where}"
 
 
 def print_json(content: View) -> None:

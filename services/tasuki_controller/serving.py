@@ -36,6 +36,7 @@ class Door:
     folder: DataFolder
     token: str = field(repr=False)
     is_ready: Callable[[], bool]
+    lacks: Callable[[], str] = lambda: ""
 
 
 @asynccontextmanager
@@ -91,7 +92,13 @@ def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
                 transport.close()
 
     config = uvicorn.Config(
-        make_app(door.desk, door.folder, token=door.token, is_ready=door.is_ready),
+        make_app(
+            door.desk,
+            door.folder,
+            token=door.token,
+            is_ready=door.is_ready,
+            lacks=door.lacks,
+        ),
         http=Connection,
         log_config=None,
         access_log=False,

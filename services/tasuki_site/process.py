@@ -14,8 +14,9 @@ from tasuki.lifetime import live
 from tasuki.moments import Moments
 from tasuki.observe import logs
 from tasuki.observe.certificate import watched
-from tasuki.observe.http import Pages, served
+from tasuki.observe.http import Pages, lacking, served
 from tasuki.observe.metrics import Subject
+from tasuki.observe.outlet import Outlet
 from tasuki.observe.site import SiteMetrics
 from tasuki.settings.site import SiteSettings
 from tasuki.testing.faults import listening
@@ -39,12 +40,12 @@ def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
     Raises:
         TasukiError: why it could not start or go on.
     """
-    logs.configure(settings.log)
+    outlet = logs.configure(settings.log)
     trainers = _Trainers(settings)
     trainers.check()
     with locked(settings.folder):
         moments = listening(faults, actor=settings.name)
-        return asyncio.run(_run(settings, trainers, moments))
+        return asyncio.run(_run(settings, trainers, moments, outlet))
 
 
 class _Trainers:
@@ -72,7 +73,9 @@ class _Trainers:
         return ChildTrainer(self._sources[name], lambda line: log.info("trainer said", line=line))
 
 
-async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) -> int:
+async def _run(
+    settings: SiteSettings, trainers: _Trainers, moments: Moments, outlet: Outlet
+) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     database = open_journal(settings.folder / "journal.sqlite")
     metrics = SiteMetrics(
@@ -82,6 +85,7 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             is_up=lambda: connection.is_up,
             folder=settings.folder,
             certificate=settings.broker.cert,
+            lines_lost=lambda: outlet.lost,
         ),
         has_turn=lambda: service.has_turn,
     )
@@ -101,7 +105,10 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             moments=moments,
         )
     )
-    pages = Pages(metrics, is_ready=lambda: service.is_ready and connection.is_up)
+    pages = Pages(
+        metrics,
+        lacks=lambda: lacking(is_started=service.is_ready, is_up=connection.is_up),
+    )
 
     def drain() -> bool:
         if service.is_ready:

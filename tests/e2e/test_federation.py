@@ -86,6 +86,9 @@ def test_the_record_can_be_read_verified_and_exported_over_http(
     exported = federation.ask("export", name, "-o", tmp_path / "model.safetensors")
     assert exported.last["digest"] == digest
     assert load_file(tmp_path / "model.safetensors")["n"] == 3
+    start = federation.ask("export", name, "--round", "0", "-o", tmp_path / "start.safetensors")
+    assert (start.last["round"], load_file(tmp_path / "start.safetensors")["n"]) == (0, 0)
+    assert federation.get(f"/runs/{name}/weights?which=latest").headers["Tasuki-Name"] == "latest"
 
 
 def test_what_an_operator_gets_wrong_is_answered_with_the_error_of_its_kind(

@@ -18,6 +18,7 @@ from tasuki.errors import SettingsError
 from tasuki_cli import main, records
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_controller import views
+from tasuki_controller.checkpoints import Kept
 from tasuki_controller.controller import Update
 
 HOSTILE = "\x1b[2J\x9b31m\u202e[/red][link=file:///]"
@@ -38,8 +39,8 @@ class Archive:
     def verify(self, run: str) -> tuple[int, int]:
         raise NotImplementedError(run)
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        raise NotImplementedError(run, folder)
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        raise NotImplementedError(run, folder, round)
 
 
 def is_spelled(shown: str, *, times: int = 1) -> bool:
