@@ -13,7 +13,7 @@ from rich.text import Text
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import headline, printable
 from tasuki_controller.controller import Update
 
 RECEIVED = "received_"
@@ -28,6 +28,7 @@ class RunDisplay:
         self._console = console
         self._state: RunState | None = None
         self._values: Mapping[str, float] = {}
+        self._told: set[str] = set()
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)
 
     def __enter__(self) -> RunDisplay:
@@ -50,11 +51,18 @@ class RunDisplay:
                 if not self._console.is_terminal:  # there is no ring in which it would show
                     self.print(record.site, _turn_line(record, self._state))
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
-                self.print(site, printable(f"{error}: {detail}"))
+                self.print(site, printable(f"{error}: {self._once(detail)}"))
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
         self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+
+    def _once(self, detail: str) -> str:
+        """All of it the first time; an attempt that fails as the last one is a line."""
+        if detail in self._told:
+            return f"{headline(detail)} (as before)"
+        self._told.add(detail)
+        return detail
 
     def _note(self, before: RunState | None, state: RunState) -> None:
         """What an operator must not miss stays above the display, where it does not scroll by."""
@@ -76,7 +84,7 @@ class RunDisplay:
             (f"{state.plan.run} ", "bold"), f"{state.status}  {done}  {state.turns} turns accepted"
         )
         if state.reason:
-            head.append(f"  {printable(state.reason)}", style="yellow")
+            head.append(f"  {printable(headline(state.reason))}", style="yellow")
         return Group(head, self._ring(state), Text(_shown(self._values), style="green"))
 
     def _ring(self, state: RunState) -> Text:
@@ -130,7 +138,8 @@ def _turn_line(record: TurnRecord, state: RunState | None) -> str:
 
 
 def _standing(state: RunState) -> str:
-    return state.reason if state.status is Status.RELAYING else f"{state.status}: {state.reason}"
+    reason = headline(state.reason)
+    return reason if state.status is Status.RELAYING else f"{state.status}: {reason}"
 
 
 def _shown(values: Mapping[str, float]) -> str:

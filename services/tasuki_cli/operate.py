@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tasuki import errors
 from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read, read_text
 from tasuki_cli.client import ControllerClient
@@ -111,6 +111,6 @@ def _show(standing: View, *, as_json: bool) -> None:
     skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
     console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns{skipped}")
     if standing["reason"] and standing["status"] != "finished":
-        reason = printable(standing["reason"])
+        reason = printable(headline(standing["reason"]))
         console.print(f"reason: {reason}", style="red", markup=False)
     console.print(f"digest {standing['digest']}")

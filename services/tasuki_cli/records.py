@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import headline, printable
 from tasuki.wire.weights import verify_digest
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
@@ -73,7 +73,7 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
         table.add_row(
             *(str(row[key]) for key in ("run", "status", "rounds", "turns", "skipped")),
             str(row["digest"])[:23],
-            Text(printable(str(row["reason"]))),
+            Text(printable(headline(str(row["reason"])))),
         )
     Console().print(table)
 
@@ -84,13 +84,26 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
     if as_json:
         print_json({"run": run, "rows": list(rows)})
         return
-    table = Table("row", "at (UTC)", "what", "led to", "hash", box=None)
+    table = Table("row", Column("at (UTC)", no_wrap=True), "what", "led to", "hash", box=None)
     for row in rows:
         # What a site called its error is text of the site's, not markup.
-        what, led_to = str(row["what"]), "; ".join(row["led_to"]) or str(row["outcome"])
-        said = (Text(printable(text)) for text in (what, led_to))
-        table.add_row(str(row["seq"]), str(row["at"]), *said, str(row["hash"])[7:23])
-    Console().print(table)
+        what, led_to = str(row["what"]), "; ".join(map(headline, row["led_to"]))
+        said = (Text(printable(text)) for text in (what, led_to or str(row["outcome"])))
+        table.add_row(str(row["seq"]), str(row["at"])[:19], *said, str(row["hash"])[7:15])
+    console = Console()
+    console.print(table)
+    for text, numbers in _details(rows).items():
+        console.print(f"\nrow {', '.join(numbers)}:", highlight=False)
+        console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _details(rows: Sequence[View]) -> Mapping[str, list[str]]:
+    """What sites said of their failures, each text once, with the rows in which they said it."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("detail"):
+            found.setdefault(str(row["detail"]), []).append(str(row["seq"]))
+    return found
 
 
 def verify(run: str, archive: Archive, *, as_json: bool) -> None:

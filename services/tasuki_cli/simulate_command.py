@@ -15,6 +15,7 @@ from tasuki.core.model import TurnRecord
 from tasuki.core.run import Status
 from tasuki.errors import RunFailed, RunPaused, RunStopped, TasukiError
 from tasuki.observe.outlet import Outlet
+from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki_cli.display import RunDisplay, turns_table
@@ -79,7 +80,8 @@ def _show(
     skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
     console.print(f"{line}{skipped}", highlight=False)
     if state.status is not Status.FINISHED:
-        console.print(f"reason: {state.reason}", style="red", markup=False, soft_wrap=True)
+        reason = printable(headline(state.reason))
+        console.print(f"reason: {reason}", style="red", markup=False, soft_wrap=True)
     kept = simulation.data.checkpoint(state.plan.run)
     console.print(f"these are {in_words(kept)}:", highlight=False)
     console.print(f"weights {kept.path}", highlight=False, soft_wrap=True)

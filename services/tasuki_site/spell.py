@@ -6,6 +6,7 @@ import random
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,11 @@ from tasuki.wire.spool import disk_errors, is_disk_full
 from tasuki.wire.weights import read_manifest
 from tasuki_site import tensors
 
+MOST_HEADLINE = 300
+MOST_FRAMES = 1650
+"""With the headline no more than what a report carries, `MOST_DETAIL`."""
+
+_OURS = str(Path(__file__).parent)
 Log = Callable[[Mapping[str, float]], None]
 
 
@@ -159,5 +165,20 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     if isinstance(exc, TasukiError):
         return type(exc).__name__, str(exc)
     kind = DiskFull if is_disk_full(exc) else TrainerRaised  # its own files fill a disk as well
-    frames = traceback.format_exception(exc, limit=-4)
-    return kind.__name__, "".join(frames).strip()[-4000:]
+    said = traceback.TracebackException.from_exception(exc)
+    first = "".join(said.format_exception_only()).strip().partition("\n")[0][:MOST_HEADLINE]
+    return kind.__name__, f"{first}\n{_frames(said)[-MOST_FRAMES:]}"
+
+
+def _frames(said: traceback.TracebackException) -> str:
+    """The last frames before it happened, without those of ours that led to the site's code."""
+    link: traceback.TracebackException | None = said
+    while link is not None:
+        theirs = list(dropwhile(_leads_there, link.stack))
+        link.stack = traceback.StackSummary.from_list((theirs or list(link.stack))[-4:])
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "".join(said.format()).strip()
+
+
+def _leads_there(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith((_OURS, "<frozen ")) or "/concurrent/" in frame.filename
