@@ -9,9 +9,10 @@ import sys
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from tasuki import __version__
 from tasuki.errors import TasukiError
@@ -22,10 +23,32 @@ if TYPE_CHECKING:
     from tasuki_cli.client import ControllerClient
     from tasuki_cli.records import Archive
 
+
+class Commands(TyperGroup):
+    """All of them. Flags are shown as flags: `--json`, not `--json <bool>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # Any: typer brings a click of its own, or not
+        return _plain(super().get_params(ctx))
+
+
+class Command(TyperCommand):
+    """One of them, likewise."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # Any: typer brings a click of its own, or not
+        return _plain(super().get_params(ctx))
+
+
+def _plain(params: list[Any]) -> list[Any]:  # Any: likewise
+    for param in params:
+        if isinstance(param, TyperOption) and param.is_flag:
+            param.metavar = ""
+    return params
+
+
 app = typer.Typer(
     name="tasuki",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Cyclic weight transfer: sites train one model together, one at a time.",
     epilog=(
@@ -348,6 +371,10 @@ def doctor(
     from tasuki_cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor(config, role=role, as_json=as_json))
+
+
+for _each in app.registered_commands:
+    _each.cls = Command
 
 
 def _client(url: str, token_file: Path, ca: Path | None, proxy: str | None) -> ControllerClient:
