@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from tasuki import __version__
-from tasuki.errors import TasukiError
+from tasuki.errors import SettingsError, TasukiError
 from tasuki.observe.outlet import let_go
 from tasuki.observe.printable import printable
 
@@ -412,6 +412,7 @@ def main() -> None:
     """Run the command; an error of ours is one message and its own exit code."""
     _show_whatever_can_be_shown()
     try:
+        _refuse_foreign_systems(sys.platform)
         app()
     except TasukiError as exc:
         if "--json" in sys.argv:
@@ -426,6 +427,15 @@ def main() -> None:
     finally:
         for stream in (sys.stdout, sys.stderr):
             let_go(stream)
+
+
+def _refuse_foreign_systems(platform: str) -> None:
+    """Processes that are ended with all that they started are had where POSIX is."""
+    if platform in {"win32", "cygwin"}:
+        raise SettingsError(
+            "Tasuki does not run on Windows itself: use WSL2 or a container, which is Linux, for a "
+            "site too; docs/deploy.md has more"
+        )
 
 
 def _complain(text: str, *, fg: str | None = None) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -29,9 +32,13 @@ from tasuki_site.journal import Journal, open_journal
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
+from tasuki_site.trainers import Trainer, TrainerPool
+from tasuki_site.voices import NamedTrainer
 
 log = structlog.get_logger()
+
+REFUSED_S = 5.0
+"""A site that is to end and whose broker does not let it in for so long hands nothing over."""
 
 
 def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
@@ -70,7 +77,11 @@ class _Trainers:
                 f"site {self._site} has no trainer {name!r}; its settings have {known}: "
                 f"add [trainers.{name}]"
             )
-        return ChildTrainer(self._sources[name], lambda line: log.info("trainer said", line=line))
+        return NamedTrainer(self._sources[name])
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._sources)
 
 
 async def _run(
@@ -115,15 +126,35 @@ async def _run(
             service.drain()
         return service.is_ready
 
-    log.info("site starts", site=settings.name, broker=settings.broker.url)
+    log.info(
+        "site starts",
+        site=settings.name,
+        broker=settings.broker.url,
+        trainers=", ".join(trainers.names) or "none",
+    )
+    warn_of_data(settings.data.path)
     try:
         async with (
             served(pages, settings.http.host, settings.http.port),
             watched(settings.broker.cert),
         ):
-            return await live(service.run(), drain=drain)
+            return await live(
+                service.run(), drain=drain, in_vain=partial(connection.refuses, for_s=REFUSED_S)
+            )
     finally:
         database.close()
+
+
+def warn_of_data(path: Path | None) -> None:
+    """A turn would tell as well, but only when it comes; the site takes turns all the same."""
+    if path is None:
+        return
+    if not path.exists():
+        log.warning("[data] path is not there: mount it, or name where it is", path=str(path))
+    elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        log.warning("[data] path cannot be read by this user", path=str(path), user=os.getuid())
+    elif path.is_dir() and not any(path.iterdir()):
+        log.warning("[data] path is empty", path=str(path))
 
 
 def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:

@@ -92,3 +92,23 @@ def test_a_shell_can_complete_commands() -> None:
         check=False,
     )
     assert "simulate\n" == done.stdout, done.stderr
+
+
+WINDOWS = """
+import sys
+for name in ("fcntl", "termios", "pwd", "grp", "resource"):
+    sys.modules[name] = None  # there are none
+from tasuki_cli.main import main
+sys.platform = "win32"
+sys.argv = ["tasuki", "simulate", "run.toml"]
+main()
+"""
+
+
+def test_on_windows_one_line_says_what_to_do() -> None:
+    """Bug: it was a traceback about a module that is missing."""
+    done = subprocess.run(
+        [sys.executable, "-c", WINDOWS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (2, 1) == (done.returncode, len(done.stderr.strip().splitlines())), done.stderr
+    assert "WSL2" in done.stderr
