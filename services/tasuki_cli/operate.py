@@ -11,9 +11,9 @@ from rich.console import Console
 
 from tasuki import errors
 from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
-from tasuki.settings.toml import read
+from tasuki.settings.toml import read, read_text
 from tasuki_cli.client import ControllerClient
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_cli.records import print_json
@@ -39,7 +39,7 @@ def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: boo
             folder=run_toml.resolve().parent,
             seed=run_file.seed,
         )
-        submitted = client.submit(run_toml.read_text(encoding="utf-8"), weights, path)
+        submitted = client.submit(read_text(run_toml), weights, path)
     if wait:
         return watch(run_file.name, client, as_json=as_json)
     _show(submitted, as_json=as_json)
@@ -111,6 +111,6 @@ def _show(standing: View, *, as_json: bool) -> None:
     skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
     console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns{skipped}")
     if standing["reason"] and standing["status"] != "finished":
-        reason = printable(standing["reason"])
+        reason = printable(headline(standing["reason"]))
         console.print(f"reason: {reason}", style="red", markup=False)
     console.print(f"digest {standing['digest']}")

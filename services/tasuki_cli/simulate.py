@@ -14,7 +14,7 @@ from tasuki.clock import SystemClock
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER
 from tasuki.core.run import RunState, Status
-from tasuki.errors import RunExists, SettingsError, TasukiError
+from tasuki.errors import DiskFull, RunExists, SettingsError, TasukiError
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
@@ -203,6 +203,7 @@ class _Federation:
                 clock=SystemClock(),
                 data=None if data is None else str(data),
                 idle_beat_s=None,
+                ends_by=(DiskFull,),
             )
         )
 

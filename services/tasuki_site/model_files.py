@@ -87,6 +87,18 @@ def _read_pt(source: Path) -> Mapping[str, Any]:  # Any: tensors
     return loaded
 
 
+def _parents(name: str) -> list[str]:
+    """`a.b.c` cannot be imported without `a` and `a.b`."""
+    parts = name.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _no_module(name: str, folder: Path) -> str:
+    near = difflib.get_close_matches(name, [path.stem for path in folder.glob("*.py")], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ", and none is installed"
+    return f"[weights] initial: there is no module {name!r} in {folder}{hint}"
+
+
 def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
     name, colon, factory = initial.partition(":")
     if not (colon and name and factory):
@@ -99,6 +111,8 @@ def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
         make = getattr(module, factory, None)
         made: Any = None if make is None else make()  # Any: what the operator's code makes
     except Exception as exc:
+        if isinstance(exc, ModuleNotFoundError) and exc.name in _parents(name):
+            raise SettingsError(_no_module(exc.name or name, folder)) from exc
         detail = failure_of(exc)[1]
         raise SettingsError(f"[weights] initial = {initial!r} failed:\n{detail}") from exc
     finally:

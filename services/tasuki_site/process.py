@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -14,8 +17,9 @@ from tasuki.lifetime import live
 from tasuki.moments import Moments
 from tasuki.observe import logs
 from tasuki.observe.certificate import watched
-from tasuki.observe.http import Pages, served
+from tasuki.observe.http import Pages, lacking, served
 from tasuki.observe.metrics import Subject
+from tasuki.observe.outlet import Outlet
 from tasuki.observe.site import SiteMetrics
 from tasuki.settings.site import SiteSettings
 from tasuki.testing.faults import listening
@@ -28,9 +32,13 @@ from tasuki_site.journal import Journal, open_journal
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
+from tasuki_site.trainers import Trainer, TrainerPool
+from tasuki_site.voices import NamedTrainer
 
 log = structlog.get_logger()
+
+REFUSED_S = 5.0
+"""A site that is to end and whose broker does not let it in for so long hands nothing over."""
 
 
 def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
@@ -39,12 +47,12 @@ def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
     Raises:
         TasukiError: why it could not start or go on.
     """
-    logs.configure(settings.log)
+    outlet = logs.configure(settings.log)
     trainers = _Trainers(settings)
     trainers.check()
     with locked(settings.folder):
         moments = listening(faults, actor=settings.name)
-        return asyncio.run(_run(settings, trainers, moments))
+        return asyncio.run(_run(settings, trainers, moments, outlet))
 
 
 class _Trainers:
@@ -69,10 +77,16 @@ class _Trainers:
                 f"site {self._site} has no trainer {name!r}; its settings have {known}: "
                 f"add [trainers.{name}]"
             )
-        return ChildTrainer(self._sources[name], lambda line: log.info("trainer said", line=line))
+        return NamedTrainer(self._sources[name])
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._sources)
 
 
-async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) -> int:
+async def _run(
+    settings: SiteSettings, trainers: _Trainers, moments: Moments, outlet: Outlet
+) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     database = open_journal(settings.folder / "journal.sqlite")
     metrics = SiteMetrics(
@@ -82,6 +96,7 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             is_up=lambda: connection.is_up,
             folder=settings.folder,
             certificate=settings.broker.cert,
+            lines_lost=lambda: outlet.lost,
         ),
         has_turn=lambda: service.has_turn,
     )
@@ -101,22 +116,45 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             moments=moments,
         )
     )
-    pages = Pages(metrics, is_ready=lambda: service.is_ready and connection.is_up)
+    pages = Pages(
+        metrics,
+        lacks=lambda: lacking(is_started=service.is_ready, is_up=connection.is_up),
+    )
 
     def drain() -> bool:
         if service.is_ready:
             service.drain()
         return service.is_ready
 
-    log.info("site starts", site=settings.name, broker=settings.broker.url)
+    log.info(
+        "site starts",
+        site=settings.name,
+        broker=settings.broker.url,
+        trainers=", ".join(trainers.names) or "none",
+    )
+    warn_of_data(settings.data.path)
     try:
         async with (
             served(pages, settings.http.host, settings.http.port),
             watched(settings.broker.cert),
         ):
-            return await live(service.run(), drain=drain)
+            return await live(
+                service.run(), drain=drain, in_vain=partial(connection.refuses, for_s=REFUSED_S)
+            )
     finally:
         database.close()
+
+
+def warn_of_data(path: Path | None) -> None:
+    """A turn would tell as well, but only when it comes; the site takes turns all the same."""
+    if path is None:
+        return
+    if not path.exists():
+        log.warning("[data] path is not there: mount it, or name where it is", path=str(path))
+    elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        log.warning("[data] path cannot be read by this user", path=str(path), user=os.getuid())
+    elif path.is_dir() and not any(path.iterdir()):
+        log.warning("[data] path is empty", path=str(path))
 
 
 def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:

@@ -6,19 +6,25 @@ import random
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tasuki.core.model import Budget, Kind, Turn, TurnId
-from tasuki.errors import TasukiError, TrainerError, TrainerRaised
+from tasuki.errors import DiskFull, TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
-from tasuki.wire.spool import disk_errors
+from tasuki.wire.spool import disk_errors, is_disk_full
 from tasuki.wire.weights import read_manifest
 from tasuki_site import tensors
 
+MOST_HEADLINE = 300
+MOST_FRAMES = 1650
+"""With the headline no more than what a report carries, `MOST_DETAIL`."""
+
+_OURS = str(Path(__file__).parent)
 Log = Callable[[Mapping[str, float]], None]
 
 
@@ -158,5 +164,21 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     """What to tell the operator: the class of error, and a text with the last frames."""
     if isinstance(exc, TasukiError):
         return type(exc).__name__, str(exc)
-    frames = traceback.format_exception(exc, limit=-4)
-    return TrainerRaised.__name__, "".join(frames).strip()[-4000:]
+    kind = DiskFull if is_disk_full(exc) else TrainerRaised  # its own files fill a disk as well
+    said = traceback.TracebackException.from_exception(exc)
+    first = "".join(said.format_exception_only()).strip().partition("\n")[0][:MOST_HEADLINE]
+    return kind.__name__, f"{first}\n{_frames(said)[-MOST_FRAMES:]}"
+
+
+def _frames(said: traceback.TracebackException) -> str:
+    """The last frames before it happened, without those of ours that led to the site's code."""
+    link: traceback.TracebackException | None = said
+    while link is not None:
+        theirs = list(dropwhile(_leads_there, link.stack))
+        link.stack = traceback.StackSummary.from_list((theirs or list(link.stack))[-4:])
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "".join(said.format()).strip()
+
+
+def _leads_there(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith((_OURS, "<frozen ")) or "/concurrent/" in frame.filename

@@ -165,3 +165,19 @@ def test_a_full_disk_says_so_and_the_run_goes_on_once_there_is_room(tmp_path: Pa
     assert limited.returncode == errors.DiskFull.exit_code, limited.stderr
     ended = simulate(run, "--in-process", "--resume")
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("trainer", ["full_disk_once", "own_file_fills_the_disk_once"])
+def test_a_run_whose_disk_was_full_in_a_turn_goes_on_where_it_was(
+    tmp_path: Path, trainer: str
+) -> None:
+    """Bug: the run had failed after three attempts, and --resume only showed how it had ended."""
+    (tmp_path / "calm").mkdir()
+    undisturbed = simulate(write_run(tmp_path / "calm"), "--in-process")
+    run = write_run(tmp_path, trainer=trainer, attempts=3)
+    full = simulate(run, "--processes")
+    assert full.code == errors.DiskFull.exit_code, full.err
+    assert full.last["error"] == "DiskFull"
+    resumed = simulate(run, "--processes", "--resume")
+    assert (resumed.code, resumed.last["turns"]) == (0, 9), resumed.err
+    assert resumed.last["digest"] == undisturbed.last["digest"]

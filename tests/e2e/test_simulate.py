@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from support.plain import plain_loop, plain_torch_loop
 from support.simulation import command, environment, simulate, tasuki, write_run
+from tasuki import errors
+from tasuki.wire.weights import verify_digest
 
 FIXED = '["site-2", "site-1", "site-3"]'
 
@@ -133,3 +136,70 @@ def test_a_run_is_exported_to_safetensors_and_to_pt(tmp_path: Path) -> None:
         done = tasuki("export", "walk", "-o", tmp_path / name, "--data", tmp_path / "data")
         assert done.code == 0, done.err
         assert (tmp_path / name).stat().st_size > 8000
+
+
+def test_without_a_terminal_each_turn_that_is_over_is_a_line(tmp_path: Path) -> None:
+    """Bug: there was nothing before the final table."""
+    ended = tasuki("simulate", write_run(tmp_path), "--data", tmp_path / "d", "--in-process")
+    lines = [line for line in ended.out.splitlines() if "done in" in line]
+    assert 9 == len(lines)
+    assert "round 1 of 3 done in" in lines[0]
+    assert "accuracy 1" in lines[0]
+
+
+def test_it_ends_with_one_file_its_digest_and_what_it_is(tmp_path: Path) -> None:
+    """Bug: the digest was the last weights', and the path below it the best ones'."""
+    run = write_run(tmp_path, order=FIXED)
+    run.write_text(
+        run.read_text().replace('best = "accuracy"', 'best = "accuracy"\nbest_mode = "min"')
+    )
+    ended = tasuki("simulate", run, "--data", tmp_path / "data", "--in-process")
+    *_, which, weights, digest = ended.out.splitlines()
+    assert "these are the best, the end of round 1:" == which
+    assert verify_digest(Path(weights.removeprefix("weights "))) == digest.removeprefix("digest ")
+
+
+def test_a_simulation_goes_on_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
+    """Bug: `tasuki simulate | grep -m1 ...` ended the run with a traceback."""
+    run = write_run(tmp_path, order=FIXED)
+    words = command("simulate", run, "--data", tmp_path / "data", "--in-process")
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "done in" in process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (0, "") == (process.returncode, said)
+    (row,) = tasuki("runs", "--json", "--data", tmp_path / "data").last["runs"]
+    assert row["digest"] == plain_loop([["site-2", "site-1", "site-3"]] * 3)
+
+
+def test_the_weights_of_each_round_that_is_kept_can_be_exported(tmp_path: Path) -> None:
+    run, data, out = write_run(tmp_path, order=FIXED), tmp_path / "data", tmp_path / "m.safetensors"
+    simulate(run, "--in-process")
+    for rounds in (1, 2, 3):
+        ended = tasuki(
+            "export", "walk", "--round", str(rounds), "-o", out, "--data", data, "--json"
+        )
+        expected = plain_loop([["site-2", "site-1", "site-3"]] * rounds)
+        assert expected == ended.last["digest"] == verify_digest(out)
+    ended = tasuki("export", "walk", "--round", "4", "-o", out, "--data", data)
+    assert errors.UnknownRun.exit_code == ended.code
+    assert "keeps no weights of round 4, only of 0, 1, 2, 3" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [["export", "walk", "-o", "m.pt"], ["ledger", "walk", "--verify"]]
+)
+def test_checkpoints_that_were_deleted_are_said_to_be_gone(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: there were none yet, said export, and verify was content with none."""
+    simulate(write_run(tmp_path), "--in-process")
+    shutil.rmtree(tmp_path / "data/runs/walk")
+    monkeypatch.chdir(tmp_path)
+    ended = tasuki(*words, "--data", tmp_path / "data")
+    assert errors.LedgerBroken.exit_code == ended.code
+    assert "are gone from" in ended.err

@@ -28,6 +28,7 @@ KNOWN = {
     "tasuki_site/trainers.py _heard_out": "only after a trainer died or was ended",
     "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
+    "transport/broker.py refuses": "only of a site that is asked to end",
     "amqp/transport.py open": "how long to try to connect",
     "amqp/transport.py close": "how long a service that ends waits for the broker",
     "amqp/transport.py _counts": "how long the broker may take to answer",
