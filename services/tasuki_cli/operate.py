@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,22 +30,30 @@ _NOT_ADDED = {
 
 def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
     """Make the first weights here and start the run there; returns the exit code."""
-    from tasuki_site.model_files import write_initial
+    from tasuki_site.first_weights import first_weights
 
     run_file = read(run_toml, RunFile)
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
         path = Path(folder) / "initial.safetensors"
-        weights = write_initial(
-            run_file.weights.initial,
-            path,
-            folder=run_toml.resolve().parent,
-            seed=run_file.seed,
+        weights = asyncio.run(
+            first_weights(
+                run_file.weights.initial,
+                path,
+                folder=run_toml.resolve().parent,
+                seed=run_file.seed,
+                show=lambda line: _note(f"initial {line}"),
+            )
         )
         submitted = client.submit(run_toml.read_text(encoding="utf-8"), weights, path)
     if wait:
         return watch(run_file.name, client, as_json=as_json)
     _show(submitted, as_json=as_json)
     return 0
+
+
+def _note(line: str) -> None:
+    """What is not the command's answer goes beside it."""
+    sys.stderr.write(f"{line}\n")
 
 
 def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:

@@ -25,15 +25,13 @@ from tasuki_controller import history
 from tasuki_controller.controller import Controller, Update
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.service import ControllerService
+from tasuki_site.first_weights import first_weights
 from tasuki_site.journal import Journal
-from tasuki_site.model_files import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import ChildTrainer, InProcessTrainer, Trainer, TrainerPool
-
-MANY_SITES = 8
-"""From here on trainers share one process unless the operator says otherwise."""
+from tasuki_site.spell import Spell
+from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +40,9 @@ class Simulation:
 
     Attributes:
         folder: where the run file is; its trainer and factory are found from here.
-        in_process: train in this process; None: only where sites are many.
-        output: gets (site, line) for every line that a trainer's process prints.
+        one_process: one trainer's process for all sites, one after the other; None: unless it is
+            a script, which goes on from turn to turn at its own site.
+        output: gets (who, line) for every line that a site's own code prints.
     """
 
     run_file: RunFile
@@ -51,7 +50,7 @@ class Simulation:
     data: DataFolder
     sites: tuple[str, ...]
     resume: bool = False
-    in_process: bool | None = None
+    one_process: bool | None = None
     watcher: Callable[[Update], None] = lambda _: None
     output: Callable[[str, str], None] = lambda *_: None
 
@@ -62,10 +61,9 @@ class Simulation:
         )
 
     @property
-    def trains_here(self) -> bool:
-        if self.source.is_script:
-            return False
-        return len(self.sites) >= MANY_SITES if self.in_process is None else self.in_process
+    def shares_a_process(self) -> bool:
+        """Whatever the number of sites: what a trainer sees must not depend on it."""
+        return not self.source.is_script and self.one_process is not False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +82,10 @@ def simulate(simulation: Simulation) -> Ended:
         SettingsError, TrainerNotFound: before anything was started.
         TasukiError: something broke on the way; `resume` goes on.
     """
-    if simulation.source.is_script and simulation.in_process:
-        raise SettingsError("a script needs a process of its own: leave --in-process out")
+    if simulation.source.is_script and simulation.one_process:
+        raise SettingsError(
+            "a script needs a process of its own at each site: leave --one-process out"
+        )
     simulation.source.check()
     with simulation.data.locked():
         return asyncio.run(_Federation(simulation).run())
@@ -103,6 +103,7 @@ class _Federation:
         self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
+        self._shared = self._child_trainer() if simulation.shares_a_process else None
         self._failed: str | None = None
         self._pause = asyncio.Event()
 
@@ -160,11 +161,12 @@ class _Federation:
         run = self._plan.run
         if is_new:
             first = self._spool.part("initial")
-            weights = write_initial(
+            weights = await first_weights(
                 self._s.run_file.weights.initial,
                 first,
                 folder=self._s.folder,
                 seed=self._plan.task.seed,
+                show=lambda line: self._s.output("initial", line),
             )
             controller.submit(self._plan, first, weights)
             first.unlink(missing_ok=True)
@@ -199,17 +201,21 @@ class _Federation:
                 transport=self._queues.connect(name),
                 journal=journal,
                 spool=Spool(self._spool.folder),
-                trainers=TrainerPool(lambda _: self._trainer(name), limit=1),
+                trainers=TrainerPool(lambda _: self._trainer(), limit=1),
                 clock=SystemClock(),
                 data=None if data is None else str(data),
                 idle_beat_s=None,
             )
         )
 
-    def _trainer(self, site: str) -> Trainer:
-        if self._s.trains_here:
-            return InProcessTrainer(self._s.source)
-        return ChildTrainer(self._s.source, lambda line: self._s.output(site, line))
+    def _trainer(self) -> Trainer:
+        return self._shared or self._child_trainer()
+
+    def _child_trainer(self) -> ChildTrainer:
+        def show(spell: Spell, line: str) -> None:
+            self._s.output(spell.site, line)
+
+        return ChildTrainer(self._s.source, show)
 
     def _watch(self, update: Update) -> None:
         if isinstance(update.what, machine.TurnFailed):

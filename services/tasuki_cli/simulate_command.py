@@ -34,7 +34,7 @@ def run_simulation(
     data: Path,
     sites: int | None,
     resume: bool,
-    in_process: bool | None,
+    one_process: bool | None,
     as_json: bool,
 ) -> int:
     """Simulate and report; returns the exit code."""
@@ -48,7 +48,7 @@ def run_simulation(
         data=DataFolder(data),
         sites=run_file.simulated_sites(sites),
         resume=resume,
-        in_process=in_process,
+        one_process=one_process,
         watcher=display.watch,
         output=display.print,
     )

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from typing import Any
 from tasuki.errors import TrainerError
 from tasuki.flare.session import ScriptTurn, Session, install
 from tasuki.moments import UNWATCHED, Moment, Moments
-from tasuki.trainer import Result, Turn
+from tasuki.trainer import Turn
 from tasuki_site import channel
 from tasuki_site.source import Source, load_function
 from tasuki_site.spell import Spell, failure_of, seed_everything, write_result
+from tasuki_site.stage import Stage
 
 FAULTS_VARIABLE = "TASUKI_FAULTS"
 
@@ -96,13 +97,14 @@ class Service:
 
 def run_function(service: Service, source: Source) -> None:
     """The function form: call it once a turn; what it raises fails that turn only."""
-    function: Callable[[Turn], Result] | None = None
+    stage = Stage(source)
     while (spell := service.next_spell()) is not None:
         try:
-            function = function or load_function(source)
+            stage.enter(spell.site, folder=spell.folder)
+            function = load_function(source)  # a look-up, but for the first of a site
             seed_everything(spell.seed)
             service.finish(spell, function(service.open(spell)))
-        except Exception as exc:  # noqa: BLE001 - the trainer's code may raise anything
+        except BaseException as exc:  # noqa: BLE001 - the trainer's code may raise anything
             service.fail(exc)
 
 
@@ -138,7 +140,7 @@ def _next_turn(service: Service, *, timeout_s: float | None) -> ScriptTurn | Non
 def _run_to_its_end(source: Source) -> BaseException | None:
     """Run a script as `python path` does, and say what it raised."""
     path = source.script
-    sys.argv = [str(path), *source.arguments]
+    sys.argv = source.argv
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     try:
@@ -179,8 +181,7 @@ def _moments(script: str | None) -> Moments:
 def main() -> None:
     # Ctrl-C reaches every process of a terminal; when a trainer ends is for its service to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = socket.socket(fileno=int(os.environ.pop(channel.FD_VARIABLE)))
-    service = Service(connection, _moments(os.environ.get(FAULTS_VARIABLE)))
+    service = Service(channel.connect(), _moments(os.environ.get(FAULTS_VARIABLE)))
     source = Source(run=sys.argv[1], folder=Path(sys.argv[2]))
     sys.path.insert(0, str(source.folder))
     if source.is_script:

@@ -98,7 +98,7 @@ def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
         module = importlib.import_module(name)
         make = getattr(module, factory, None)
         made: Any = None if make is None else make()  # Any: what the operator's code makes
-    except Exception as exc:
+    except BaseException as exc:  # SystemExit, where a module reads arguments as it is imported
         detail = failure_of(exc)[1]
         raise SettingsError(f"[weights] initial = {initial!r} failed:\n{detail}") from exc
     finally:

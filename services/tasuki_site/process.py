@@ -28,6 +28,7 @@ from tasuki_site.journal import Journal, open_journal
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
+from tasuki_site.spell import Spell
 from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
 
 log = structlog.get_logger()
@@ -69,7 +70,11 @@ class _Trainers:
                 f"site {self._site} has no trainer {name!r}; its settings have {known}: "
                 f"add [trainers.{name}]"
             )
-        return ChildTrainer(self._sources[name], lambda line: log.info("trainer said", line=line))
+        return ChildTrainer(self._sources[name], _said)
+
+
+def _said(spell: Spell, line: str) -> None:
+    log.info("trainer said", turn=str(spell.id), line=line)
 
 
 async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) -> int:

@@ -38,6 +38,14 @@ class Source:
         """What the script finds in `sys.argv` after its own path."""
         return self._words[1:]
 
+    @property
+    def argv(self) -> list[str]:
+        """What the code finds in `sys.argv`: its own file, and the arguments of a script."""
+        if self.is_script:
+            return [str(self.script), *self.arguments]
+        path = self.folder.joinpath(*self.run.partition(":")[0].split("."))
+        return [str(path.with_suffix(".py"))]
+
     def check(self) -> None:
         """Say early what would fail later, without running any of the trainer's code.
 
@@ -86,7 +94,7 @@ def load_function(source: Source) -> Callable[..., Any]:
         sys.path.insert(0, str(source.folder))
     try:
         module = importlib.import_module(name)
-    except Exception as exc:
+    except BaseException as exc:  # SystemExit, where a module reads arguments as it is imported
         detail = failure_of(exc)[1]
         raise TrainerNotFound(f"trainer {source.run} cannot be imported:\n{detail}") from exc
     function = getattr(module, attribute, None)

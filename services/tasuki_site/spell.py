@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tasuki import errors
 from tasuki.core.model import Budget, Kind, Turn, TurnId
 from tasuki.errors import TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
@@ -29,6 +30,7 @@ class Spell:
     Attributes:
         received: the file of the received weights.
         result: the file to write.
+        folder: where the trainer works; None: where its code is.
     """
 
     run: str
@@ -46,6 +48,7 @@ class Spell:
     device: str | None = None
     received: str
     result: str
+    folder: str | None = None
 
     @classmethod
     def of(
@@ -158,5 +161,13 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     """What to tell the operator: the class of error, and a text with the last frames."""
     if isinstance(exc, TasukiError):
         return type(exc).__name__, str(exc)
-    frames = traceback.format_exception(exc, limit=-4)
-    return TrainerRaised.__name__, "".join(frames).strip()[-4000:]
+    frames = "".join(traceback.format_exception(exc, limit=-4)).strip()[-4000:]
+    if isinstance(exc, SystemExit):
+        frames = f"{frames}\nIt called sys.exit, which ends nothing here: return a result instead"
+    return TrainerRaised.__name__, frames
+
+
+def told_error(name: str, detail: str) -> TasukiError:
+    """The error that a process of the site's code told of, by the name of its class."""
+    kind = getattr(errors, name, TrainerError)
+    return kind(detail)

@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from support.in_process import InProcessTrainer
 from support.simulation import TRAINERS
 from support.waiting import until
 from tasuki.errors import TrainerDied
 from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell
-from tasuki_site.trainers import ChildTrainer, InProcessTrainer, TrainerPool
+from tasuki_site.trainers import ChildTrainer, TrainerPool
 
 HELD = """
 import threading
@@ -108,7 +109,7 @@ def test_a_trainer_that_dies_is_missed_whatever_it_leaves_behind(tmp_path: Path,
     spell = a_spell(params={"pid": str(tmp_path / "pid")})
 
     async def train() -> None:
-        trainer = ChildTrainer(Source(run=f"orphaned:{kind}", folder=tmp_path), lambda _: None)
+        trainer = ChildTrainer(Source(run=f"orphaned:{kind}", folder=tmp_path), lambda *_: None)
         async with asyncio.timeout(20):
             with pytest.raises(TrainerDied, match=r"SIGKILL(.|\n)*so long"):
                 await trainer.train(spell, lambda _: None)
@@ -133,7 +134,9 @@ def test_a_turn_that_begins_before_the_one_it_replaces_is_gone_gets_a_trainer_of
         return a_spell(received=str(received), result=str(result), round=round)
 
     async def replace() -> None:
-        trainer = ChildTrainer(Source(run="waits:train", folder=tmp_path), lines.append)
+        trainer = ChildTrainer(
+            Source(run="waits:train", folder=tmp_path), lambda _, line: lines.append(line)
+        )
         void = asyncio.create_task(trainer.train(spell(0), lambda _: None))
         await until(lambda: "waits" in lines, what="the first turn is under way")
         valid = asyncio.create_task(trainer.train(spell(1), lambda _: None))

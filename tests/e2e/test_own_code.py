@@ -1,0 +1,108 @@
+"""What a site's own code does is its own doing, in a process of its own, however many sites."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.simulation import simulate, write_run
+
+OWN = """
+import argparse, json, os, signal, sys
+import numpy as np
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.5)
+args = parser.parse_args()
+trained_here = []
+
+
+def make():
+    return {"w": np.zeros(3, np.float32)}
+
+
+def make_nothing():
+    sys.exit()
+
+
+def make_and_die():
+    print("so long")
+    os._exit(0)
+
+
+def train(turn):
+    trained_here.append(turn.site)
+    assert set(trained_here) == {turn.site}, trained_here
+    assert sys.argv == [__file__], sys.argv
+    signal.signal(signal.SIGUSR2, signal.SIG_DFL)  # only the main thread may
+    with open("labels.json") as file:
+        step = json.load(file)["step"]
+    os.chdir("/")
+    return turn.result({"w": turn.weights("numpy")["w"] + step}, metrics={"accuracy": args.lr})
+
+
+def leave(turn):
+    sys.exit(0)
+
+
+def interrupt(turn):
+    raise KeyboardInterrupt
+"""
+
+
+def a_run(folder: Path, *, trainer: str = "train", initial: str = "make", sites: int = 9) -> Path:
+    run = write_run(folder, rounds=2, initial=f"own:{initial}", sites=sites)
+    run.write_text(run.read_text().replace("walk:train", f"own:{trainer}"))
+    (folder / "own.py").write_text(OWN)
+    (folder / "labels.json").write_text('{"step": 1}')
+    return run
+
+
+@pytest.mark.parametrize("how", ["--one-process", "--processes"])
+def test_code_finds_the_same_around_it_whatever_the_number_of_sites(
+    tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: from eight sites on it ran in a thread of tasuki's own process, in its folder."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    ended = simulate(a_run(tmp_path, sites=9 if how == "--one-process" else 2), how)
+    assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"), [("leave", "SystemExit: 0"), ("interrupt", "KeyboardInterrupt")]
+)
+def test_a_trainer_that_ends_itself_is_a_trainer_that_failed(
+    tmp_path: Path, trainer: str, said: str
+) -> None:
+    """Bug: with nine sites, sys.exit(0) ended tasuki with exit code 0 and nothing trained."""
+    ended = simulate(a_run(tmp_path, trainer=trainer))
+    assert ended.code == 22
+    assert said in ended.err
+    assert "own.py" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("factory", "said"),
+    [("make_nothing", "SystemExit"), ("make_and_die", "exit code 0 before there were any weights")],
+)
+def test_a_factory_that_ends_itself_is_a_factory_that_failed(
+    tmp_path: Path, factory: str, said: str
+) -> None:
+    ended = simulate(a_run(tmp_path, initial=factory))
+    assert ended.code == 2
+    assert f"own:{factory}" in ended.err
+    assert said in ended.err
+
+
+def test_no_process_of_a_simulation_is_left(tmp_path: Path) -> None:
+    assert simulate(a_run(tmp_path)).code == 0
+    assert [] == [p for p in Path("/proc").iterdir() if _is_at_work_in(tmp_path, p)]
+
+
+def _is_at_work_in(folder: Path, process: Path) -> bool:
+    try:
+        return str(folder) in (process / "cmdline").read_text()
+    except OSError:
+        return False
