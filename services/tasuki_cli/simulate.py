@@ -104,6 +104,7 @@ class _Federation:
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
         self._shared = self._child_trainer() if simulation.shares_a_process else None
+        self._pools: list[TrainerPool] = []
         self._failed: str | None = None
         self._pause = asyncio.Event()
 
@@ -122,6 +123,8 @@ class _Federation:
                     tasks.create_task(site.run())
                 await started.wait()
                 state = await self._relay(controller, is_new=known is None)
+                if state.status in machine.OVER:
+                    await self._say_farewell()
                 for site in sites:
                     site.drain()
                 controller.stop()
@@ -195,18 +198,25 @@ class _Federation:
         journal = Journal(self._journals, name)
         journal.introduce()  # new as it is, the controller has given nothing out yet
         data = self._s.run_file.simulate.data
+        self._pools.append(TrainerPool(lambda _: self._trainer(), limit=1))
         return SiteService(
             Site(
                 name=name,
                 transport=self._queues.connect(name),
                 journal=journal,
                 spool=Spool(self._spool.folder),
-                trainers=TrainerPool(lambda _: self._trainer(), limit=1),
+                trainers=self._pools[-1],
                 clock=SystemClock(),
                 data=None if data is None else str(data),
                 idle_beat_s=None,
             )
         )
+
+    async def _say_farewell(self) -> None:
+        """A script may work on after its last turn, which was that of the whole run."""
+        for pool in self._pools:
+            await pool.end(self._plan.run)
+        await asyncio.gather(*(pool.all_gone() for pool in self._pools))
 
     def _trainer(self) -> Trainer:
         return self._shared or self._child_trainer()
@@ -215,7 +225,7 @@ class _Federation:
         def show(spell: Spell, line: str) -> None:
             self._s.output(spell.site, line)
 
-        return ChildTrainer(self._s.source, show)
+        return ChildTrainer(self._s.source, show, self._s.run_file.simulate.farewell_s)
 
     def _watch(self, update: Update) -> None:
         if isinstance(update.what, machine.TurnFailed):

@@ -79,6 +79,10 @@ class Service:
         error, detail = failure_of(exc)
         self._send({"error": error, "detail": detail})
 
+    def say_ended(self) -> None:
+        """This process takes no more turns; one that was given to it meanwhile was not begun."""
+        self._send({"ended": True})
+
     def _reach(self, moment: Moment, spell: Spell) -> None:
         self._moments.reach(moment, spell.id)
 
@@ -111,11 +115,15 @@ def run_function(service: Service, source: Source) -> None:
 def run_script(service: Service, source: Source) -> None:
     """The script form: run it once; it asks for turns and ends by itself.
 
-    A turn that it leaves without a result fails: the one it has, or else the next one.
+    One that ends well after a result has no loop: it is started again for the next turn. Else a
+    turn that it leaves without a result fails: the one it has, or the next one.
     """
     session = Session(partial(_next_turn, service))
     install(session)
     raised = _run_to_its_end(source)
+    if raised is None and session.has_sent and session.current is None:
+        service.say_ended()
+        return
     had_turn, had_received = session.current is not None, session.has_received
     # Told only when somebody waits for a result: the service reads one answer for each turn.
     turn = session.await_turn()

@@ -73,6 +73,10 @@ class ChildProcess:
         """What it says next, or None when it is gone."""
         return await channel.receive_async(self._reader)
 
+    @property
+    def has_ended_well(self) -> bool:
+        return self._process.returncode == 0
+
     async def ended_within(self, timeout_s: float) -> bool:
         """Whether it ends by itself in this time."""
         with suppress(TimeoutError):

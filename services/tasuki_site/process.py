@@ -53,6 +53,7 @@ class _Trainers:
 
     def __init__(self, settings: SiteSettings) -> None:
         self._site = settings.name
+        self._farewell_s = {name: t.farewell_s for name, t in settings.trainers.items()}
         self._sources = {
             name: Source(run=table.run, folder=table.folder)
             for name, table in settings.trainers.items()
@@ -70,7 +71,7 @@ class _Trainers:
                 f"site {self._site} has no trainer {name!r}; its settings have {known}: "
                 f"add [trainers.{name}]"
             )
-        return ChildTrainer(self._sources[name], _said)
+        return ChildTrainer(self._sources[name], _said, self._farewell_s[name])
 
 
 def _said(spell: Spell, line: str) -> None:

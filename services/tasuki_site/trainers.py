@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +18,11 @@ from tasuki_site.childprocess import ChildProcess
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell, told_error
 
-FAREWELL_S = 5.0
+PARTING_S = 5.0
+"""How long a trainer may take to end when its service ends, or when another run needs its place."""
+
+FAREWELL_S = 600.0
+"""How long a trainer may work on after its last turn, unless the settings say otherwise."""
 
 Output = Callable[[Spell, str], None]
 """Takes one line that a trainer printed in this turn, or after it and before the next."""
@@ -37,8 +40,11 @@ class Trainer(Protocol):
             TasukiError: why there is no result.
         """
 
+    async def farewell(self) -> None:
+        """There are no more turns: let it do what it does after its last one, then end it."""
+
     async def close(self) -> None:
-        """End it; it can be used again."""
+        """End it soon; it can be used again."""
 
 
 @dataclass(slots=True)
@@ -50,6 +56,7 @@ class ChildTrainer:
 
     source: Source
     output: Output
+    farewell_s: float = FAREWELL_S
     _child: ChildProcess | None = None
     _spell: Spell | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -57,21 +64,35 @@ class ChildTrainer:
     async def train(self, spell: Spell, log: Log) -> Outcome:
         async with self._one_at_a_time:  # a turn may begin before the one that it replaces is gone
             try:
-                child = await self._ready(spell)
-                return await self._exchange(child, spell, log)
+                while True:
+                    child = await self._ready(spell)
+                    if (outcome := await self._exchange(child, spell, log)) is not None:
+                        return outcome
+                    await child.ended_within(self.farewell_s)
+                    await self._kill()
             except BaseException:
                 # Cancelled, dead or confused: the next turn gets a new process.
                 await self._kill()
                 raise
 
+    async def farewell(self) -> None:
+        if not await self._part(self.farewell_s) and self._spell is not None:
+            said = f"ended, because it still worked farewell_s = {self.farewell_s:g} s after its"
+            self.output(self._spell, f"{said} last turn")
+
     async def close(self) -> None:
-        """Tell the trainer that there are no more turns, and give it a moment to end by itself."""
+        await self._part(PARTING_S)
+
+    async def _part(self, timeout_s: float) -> bool:
+        """Tell the trainer that there are no more turns; whether it then ended by itself."""
         async with self._one_at_a_time:
-            if self._child is not None:
-                with suppress(ConnectionError):
-                    self._child.say({"spell": None})
-                    await self._child.ended_within(FAREWELL_S)
-            await self._kill()
+            try:
+                if self._child is None:
+                    return True
+                self._child.say({"spell": None})
+                return await self._child.ended_within(timeout_s)
+            finally:
+                await self._kill()
 
     async def _kill(self) -> None:
         child, self._child = self._child, None
@@ -80,6 +101,8 @@ class ChildTrainer:
 
     async def _ready(self, spell: Spell) -> ChildProcess:
         self._spell = spell
+        if self._child is not None and self._child.has_ended_well:
+            await self._kill()  # a script without a loop
         if self._child is None:
             words = (self.source.run, str(self.source.folder))
             folder = spell.folder or self.source.folder
@@ -92,13 +115,16 @@ class ChildTrainer:
         assert self._spell is not None  # noqa: S101 - the process was started for it
         self.output(self._spell, line)
 
-    async def _exchange(self, child: ChildProcess, spell: Spell, log: Log) -> Outcome:
+    async def _exchange(self, child: ChildProcess, spell: Spell, log: Log) -> Outcome | None:
+        """The turn's outcome; None: the script had ended well before it took this turn."""
         child.say({"spell": spell.to_map()})
         while (message := await child.hear()) is not None:
             if "log" in message:
                 log(message["log"])
             elif "error" in message:
                 raise told_error(message["error"], message["detail"])
+            elif "ended" in message:
+                return None
             else:
                 return Outcome(**message)
         how = f"the trainer's process {await child.end()} before it had a result"
@@ -112,6 +138,7 @@ class TrainerPool:
         self._make = make
         self._limit = limit
         self._trainers: OrderedDict[str, Trainer] = OrderedDict()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._busy: Counter[str] = Counter()  # two turns of a run, while one replaces the other
 
     async def train(self, trainer: str, spell: Spell, log: Log) -> Outcome:
@@ -134,12 +161,25 @@ class TrainerPool:
     async def _make_room(self) -> None:
         idle = [run for run in self._trainers if run not in self._busy]
         for run in idle[: max(0, len(self._trainers) - self._limit)]:
-            await self.end(run)
+            await self._trainers.pop(run).close()
 
     async def end(self, run: str) -> None:
-        """This run needs no trainer any more."""
+        """This run needs no trainer any more; it may take its time to say farewell."""
         if trainer := self._trainers.pop(run, None):
-            await trainer.close()
+            task = asyncio.create_task(trainer.farewell())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def all_gone(self) -> None:
+        """Returns once every trainer whose run is over has ended."""
+        await asyncio.gather(*self._leaving)
 
     async def close(self) -> None:
-        await asyncio.gather(*(self.end(run) for run in list(self._trainers)))
+        """End all of them soon."""
+        await asyncio.gather(*(trainer.close() for trainer in self._trainers.values()))
+        self._trainers.clear()
+        if leaving := list(self._leaving):
+            await asyncio.wait(leaving, timeout=PARTING_S)
+            for task in leaving:
+                task.cancel()
+            await asyncio.wait(leaving)

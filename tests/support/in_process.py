@@ -33,6 +33,9 @@ class InProcessTrainer:
             abandoned.set()
             raise
 
+    async def farewell(self) -> None:
+        """Nothing runs between turns."""
+
     async def close(self) -> None:
         """Nothing runs between turns."""
 

@@ -58,6 +58,7 @@ class SimulateTable(Settings):
     sites: int | list[str] = 3
     trainer: str | None = None
     data: SettingsPath | None = None
+    farewell_s: float = Field(default=600.0, ge=0)
 
     @field_validator("sites")
     @classmethod

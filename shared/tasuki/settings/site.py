@@ -23,10 +23,14 @@ ENVIRONMENT: dict[str, Keys] = {
 
 
 class TrainerTable(Settings):
-    """`run` is a script (train.py --epochs 2) or a function (train:train), seen from `folder`."""
+    """`run` is a script (train.py --epochs 2) or a function (train:train), seen from `folder`.
+
+    `farewell_s`: how long a script may work on after its last turn.
+    """
 
     run: str
     folder: SettingsPath = Field(default=Path(), validate_default=True)
+    farewell_s: float = Field(default=600.0, ge=0)
 
 
 class DataTable(Settings):

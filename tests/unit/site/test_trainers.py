@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from support.in_process import InProcessTrainer
@@ -19,6 +20,7 @@ from tasuki.errors import TrainerDied
 from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell
+from tasuki_site.tensors import save_state
 from tasuki_site.trainers import ChildTrainer, TrainerPool
 
 HELD = """
@@ -159,6 +161,9 @@ class Gated:
         await self.go_on.wait()
         return Outcome(digest=f"blake3:{spell.run}", size=0, metrics={}, samples=0)
 
+    async def farewell(self) -> None:
+        self.ended = True
+
     async def close(self) -> None:
         self.ended = True
 
@@ -187,3 +192,75 @@ def test_only_a_trainer_without_a_turn_makes_room_for_another_run() -> None:
         assert "blake3:first" == (await first).digest
 
     asyncio.run(train())
+
+
+LOOPLESS = """
+import sys
+sys.modules["torch"] = None  # as on a site that has none; importing it takes seconds
+import os
+import tasuki.flare as flare
+
+flare.init()
+w = flare.receive().params["w"]
+flare.send(flare.FLModel(params={"w": w + 1}))
+print(f"process {os.getpid()}")
+"""
+
+BUSY_AFTERWARDS = """
+import sys
+sys.modules["torch"] = None
+import time
+from pathlib import Path
+import tasuki.flare as flare
+
+flare.init()
+while flare.is_running():
+    flare.send(flare.FLModel(params=flare.receive().params))
+time.sleep(float(sys.argv[1]))
+Path(__file__).with_name("done").touch()
+"""
+
+
+def a_script(folder: Path, script: str) -> Spell:
+    """A spell for it, with weights of one tensor."""
+    (folder / "client.py").write_text(script)
+    save_state(folder / "received", {"w": np.zeros(2, np.float32)})
+    return a_spell(received=str(folder / "received"), result=str(folder / "result"), rounds=3)
+
+
+def test_a_script_without_a_loop_is_started_again_for_each_turn(tmp_path: Path) -> None:
+    """Bug: every turn but the first failed once, and was tried again."""
+    spell = a_script(tmp_path, LOOPLESS)
+    lines: list[str] = []
+
+    async def train() -> None:
+        source = Source(run="client.py", folder=tmp_path)
+        trainer = ChildTrainer(source, lambda _, line: lines.append(line))
+        for _ in range(3):
+            assert (await trainer.train(spell, lambda _: None)).digest
+        await trainer.farewell()
+
+    asyncio.run(train())
+    assert 3 == len(set(lines))
+
+
+@pytest.mark.parametrize(("works_s", "is_done"), [("0.2", True), ("600", False)])
+def test_a_script_may_work_on_after_its_last_turn_for_a_while(
+    tmp_path: Path, works_s: str, is_done: bool
+) -> None:
+    spell = a_script(tmp_path, BUSY_AFTERWARDS)
+    lines: list[str] = []
+
+    async def train() -> None:
+        source = Source(run=f"client.py {works_s}", folder=tmp_path)
+        farewell_s = 60 if is_done else 0.2
+        trainer = ChildTrainer(source, lambda _, line: lines.append(line), farewell_s)
+        pool = TrainerPool(lambda _: trainer)
+        await pool.train("t", spell, lambda _: None)
+        await pool.end("r")
+        await pool.all_gone()
+
+    asyncio.run(train())
+    said = "ended, because it still worked farewell_s = 0.2 s after its last turn"
+    assert ([] if is_done else [said]) == lines
+    assert is_done == (tmp_path / "done").exists()
