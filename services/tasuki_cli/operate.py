@@ -14,6 +14,7 @@ from rich.console import Console
 from tasuki import errors
 from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
 from tasuki.observe.printable import printable
+from tasuki.observe.steady import steady
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki_cli.client import ControllerClient
@@ -58,7 +59,7 @@ def _note(line: str) -> None:
 
 def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
     """Show a run until it is over; returns the exit code that fits how it ended."""
-    console = Console(stderr=as_json)
+    console = Console(file=steady(sys.stderr if as_json else sys.stdout))
     display = RunDisplay(console)
     if console.is_terminal:
         with display:

@@ -13,6 +13,7 @@ from rich.console import Console
 from tasuki.core.model import TurnRecord
 from tasuki.core.run import Status
 from tasuki.errors import RunFailed, RunPaused, RunStopped, TasukiError
+from tasuki.observe.steady import steady
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki_cli.display import RunDisplay, turns_table
@@ -40,7 +41,7 @@ def run_simulation(
     """Simulate and report; returns the exit code."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     run_file = read(run_toml, RunFile)
-    console = Console(stderr=as_json)
+    console = Console(file=steady(sys.stderr if as_json else sys.stdout))
     display = RunDisplay(console)
     simulation = Simulation(
         run_file=run_file,

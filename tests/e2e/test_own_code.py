@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from support.simulation import simulate, write_run
+from support.simulation import command, environment, simulate, tasuki, write_run
 
 OWN = """
 import argparse, json, os, signal, sys
@@ -40,6 +42,17 @@ def train(turn):
         step = json.load(file)["step"]
     os.chdir("/")
     return turn.result({"w": turn.weights("numpy")["w"] + step}, metrics={"accuracy": args.lr})
+
+
+def loud(turn):
+    print("\u2588" * 3, flush=True)
+    print("x" * 3_000_000)
+    return train(turn)
+
+
+def fall(turn):
+    print("what it said last", end="")
+    os.kill(os.getpid(), signal.SIGSEGV)
 
 
 def leave(turn):
@@ -106,3 +119,30 @@ def _is_at_work_in(folder: Path, process: Path) -> bool:
         return str(folder) in (process / "cmdline").read_text()
     except OSError:
         return False
+
+
+def test_what_a_trainer_prints_before_it_crashes_is_told(tmp_path: Path) -> None:
+    ended = simulate(a_run(tmp_path, trainer="fall"))
+    assert ended.code == 23
+    assert "SIGSEGV before it had a result:\nwhat it said last" in ended.err
+
+
+def test_a_run_goes_on_when_nobody_reads_what_it_shows(tmp_path: Path) -> None:
+    """Bug: `tasuki simulate | head -1` ended the run with a traceback."""
+    run = a_run(tmp_path, trainer="loud", sites=2)
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = command("simulate", run, "--data", tmp_path / "data")
+    plain = {**environment(), "PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    done = subprocess.run(
+        words,
+        env=plain,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    os.close(writing)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert '"turns": 4' in tasuki("runs", "--json", "--data", tmp_path / "data").out

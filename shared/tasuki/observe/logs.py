@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from tasuki.observe.printable import printable
+from tasuki.observe.steady import steady
 
 Form = Literal["console", "json"]
 
@@ -25,7 +26,7 @@ def configure(form: Form = "console", *, level: int = logging.INFO) -> None:
             *(_for_machines() if form == "json" else _for_people()),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(steady(sys.stderr)),
         cache_logger_on_first_use=False,
     )
 
