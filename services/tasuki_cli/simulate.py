@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasuki import errors
@@ -20,7 +20,7 @@ from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
 from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
-from tasuki.wire.spool import Spool
+from tasuki.wire.spool import Spool, disk_errors
 from tasuki_controller import history
 from tasuki_controller.controller import Controller, Update
 from tasuki_controller.data_folder import DataFolder
@@ -30,8 +30,9 @@ from tasuki_site.journal import Journal
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.spell import Spell
-from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
+from tasuki_site.spell import Log, Outcome, Spell
+from tasuki_site.trainers import ChildTrainer, Output, Trainer, TrainerPool
+from tasuki_site.workplace import Workplaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +105,11 @@ class _Federation:
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
         self._shared = self._child_trainer() if simulation.shares_a_process else None
+        self._workplaces = Workplaces(
+            beside=simulation.folder,
+            folder=self._folder / "sites",
+            apart=simulation.data.path,
+        )
         self._pools: list[TrainerPool] = []
         self._failed: str | None = None
         self._pause = asyncio.Event()
@@ -219,13 +225,13 @@ class _Federation:
         await asyncio.gather(*(pool.all_gone() for pool in self._pools))
 
     def _trainer(self) -> Trainer:
-        return self._shared or self._child_trainer()
+        return _Placed(self._shared or self._child_trainer(), self._workplaces, self._show)
 
     def _child_trainer(self) -> ChildTrainer:
-        def show(spell: Spell, line: str) -> None:
-            self._s.output(spell.site, line)
+        return ChildTrainer(self._s.source, self._show, self._s.run_file.simulate.farewell_s)
 
-        return ChildTrainer(self._s.source, show, self._s.run_file.simulate.farewell_s)
+    def _show(self, spell: Spell, line: str) -> None:
+        self._s.output(spell.site, line)
 
     def _watch(self, update: Update) -> None:
         if isinstance(update.what, machine.TurnFailed):
@@ -234,3 +240,29 @@ class _Federation:
             # Nobody will come: all sites of a simulation are here.
             self._pause.set()
         self._s.watcher(update)
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A trainer that works in the folder of whichever site the turn is for."""
+
+    trainer: Trainer
+    workplaces: Workplaces
+    output: Output
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        place = self.workplaces.ready(spell.site)
+        if place is None:
+            with disk_errors(Path(spell.result)):
+                place = await asyncio.to_thread(self.workplaces.prepare, spell.site)
+        try:
+            return await self.trainer.train(replace(spell, folder=str(place)), log)
+        finally:
+            for name in self.workplaces.written_to():
+                self.output(spell, f"{name} beside the trainer was changed, which all sites share")
+
+    async def farewell(self) -> None:
+        await self.trainer.farewell()
+
+    async def close(self) -> None:
+        await self.trainer.close()

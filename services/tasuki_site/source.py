@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasuki.core.model import SITE
 from tasuki.errors import TrainerNotFound
 from tasuki_site.spell import failure_of
 
@@ -19,7 +20,7 @@ from tasuki_site.spell import failure_of
 class Source:
     """`run` is "train.py" (script form) or "train:train" (function form), seen from `folder`.
 
-    A script may have arguments: "train.py --epochs 2".
+    A script may have arguments: "train.py --data data/{site}", where the site's name is put in.
     """
 
     run: str
@@ -37,6 +38,10 @@ class Source:
     def arguments(self) -> list[str]:
         """What the script finds in `sys.argv` after its own path."""
         return self._words[1:]
+
+    def at(self, site: str) -> str:
+        """`run` as this site runs it."""
+        return self.run.replace(SITE, site)
 
     @property
     def argv(self) -> list[str]:

@@ -65,7 +65,7 @@ class Spell:
             site=turn.site,
             seed=turn_seed(seed=task.seed, round=id.round, hop=id.hop, site=turn.site),
             kind=turn.kind.value,
-            params=task.params,
+            params=task.params_of(turn.site),
             budget=asdict(task.budget),
             data=data,
             device=device,

@@ -104,7 +104,7 @@ class ChildTrainer:
         if self._child is not None and self._child.has_ended_well:
             await self._kill()  # a script without a loop
         if self._child is None:
-            words = (self.source.run, str(self.source.folder))
+            words = (self.source.at(spell.site), str(self.source.folder))
             folder = spell.folder or self.source.folder
             self._child = await ChildProcess.start(
                 "tasuki_site.child", words, folder=Path(folder), show=self._show

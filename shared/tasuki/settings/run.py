@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
@@ -79,6 +79,7 @@ class RunFile(Settings):
     sites: list[str] | None = None
     weights: Weights
     params: dict[str, Any] = Field(default_factory=dict)  # Any: the trainer's own keys
+    params_at: dict[str, dict[str, Any]] = Field(default_factory=dict)  # Any: as above
     budget: BudgetTable = BudgetTable()
     failure: FailureTable = FailureTable()
     checkpoint: CheckpointTable = CheckpointTable()
@@ -107,9 +108,9 @@ class RunFile(Settings):
 
     @model_validator(mode="after")
     def _plain_params(self) -> RunFile:
-        for key in self.params:
+        for key in (*self.params, *(key for own in self.params_at.values() for key in own)):
             if not isinstance(key, str):
-                raise ValueError("[params] has a key that is no text")  # noqa: TRY004 - pydantic's
+                raise ValueError("[params] or [params_at] has a key that is no text")  # noqa: TRY004 - pydantic's
         return self
 
     def simulated_sites(self, number: int | None = None) -> tuple[str, ...]:
@@ -127,7 +128,8 @@ class RunFile(Settings):
             SettingsError: one of the sites cannot be one.
         """
         if not isinstance(self.order, str):
-            _refuse_unknown(self.order, sites)
+            _refuse_unknown(self.order, sites, what="the order")
+        _refuse_unknown(self.params_at, sites, what="[params_at]")
         if not sites:
             raise TooFewSites("there is no site; a relay needs at least two")
         if len(sites) < self.failure.min_sites:
@@ -150,6 +152,7 @@ class RunFile(Settings):
             task=Task(
                 trainer=self.trainer,
                 params=self.params,
+                params_at=self.params_at,
                 budget=Budget(**self.budget.model_dump()),
                 seed=self.seed,
                 rounds=self.rounds,
@@ -162,9 +165,9 @@ class RunFile(Settings):
         )
 
 
-def _refuse_unknown(order: Sequence[str], sites: Sequence[str]) -> None:
-    for site in order:
+def _refuse_unknown(named: Iterable[str], sites: Sequence[str], *, what: str) -> None:
+    for site in named:
         if site not in sites:
             near = difflib.get_close_matches(site, sites, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sites[:10])}"
-            raise UnknownSite(f"the order names {site!r}, which is no site of this run; {hint}")
+            raise UnknownSite(f"{what} names {site!r}, which is no site of this run; {hint}")

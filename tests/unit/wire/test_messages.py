@@ -72,6 +72,7 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
         "task": {
             "trainer": "t",
             "params": {},
+            "params_at": {},
             "budget": {"epochs": None, "steps": None, "seconds": None},
             "seed": 0,
             "rounds": 1,
