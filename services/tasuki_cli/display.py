@@ -18,6 +18,7 @@ from tasuki_controller.controller import Update
 
 RECEIVED = "received_"
 MOST_SITES = 12
+UNCHANGED = "trained nothing: it handed on exactly what it received"
 
 
 class RunDisplay:
@@ -44,8 +45,10 @@ class RunDisplay:
         match update.what:
             case TurnProgressed(values=values):
                 self._values = values
-            case TurnFinished() if not update.outcome:
+            case TurnFinished(record=record) if not update.outcome:
                 self._values = {}
+                if record.is_unchanged:
+                    self.print(record.site, f"{UNCHANGED} in round {record.id.round + 1}")
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
                 self.print(site, printable(f"{error}: {detail}"))
 
@@ -108,7 +111,8 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
 def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
     received, trained = record.metrics.get(RECEIVED + metric), record.metrics.get(metric)
     shown = (_number(received), _number(trained), f"{record.seconds:.1f}")
-    return (str(record.id.round + 1), record.site, *shown)
+    site = f"{record.site} (unchanged)" if record.is_unchanged else record.site
+    return (str(record.id.round + 1), site, *shown)
 
 
 def _skip_row(skip: Skip) -> tuple[str | Text, ...]:

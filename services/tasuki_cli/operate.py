@@ -120,7 +120,9 @@ def _show(standing: View, *, as_json: bool) -> None:
         return
     console = Console(soft_wrap=True, highlight=False)
     skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
-    console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns{skipped}")
+    unchanged = f", {standing['unchanged']} handed on unchanged" if standing["unchanged"] else ""
+    line = f"{standing['run']} {standing['status']}: {standing['turns']} turns"
+    console.print(f"{line}{skipped}{unchanged}")
     if standing["reason"] and standing["status"] != "finished":
         reason = printable(standing["reason"])
         console.print(f"reason: {reason}", style="red", markup=False)

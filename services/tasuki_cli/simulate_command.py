@@ -74,7 +74,9 @@ def _show(
     console.print(turns_table(records, state.skipped, metric))
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
     skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
-    console.print(f"{line}{skipped}", highlight=False)
+    idle = sum(record.is_unchanged for record in records)
+    unchanged = f", {idle} handed on unchanged" if idle else ""
+    console.print(f"{line}{skipped}{unchanged}", highlight=False)
     if state.status is not Status.FINISHED:
         console.print(f"reason: {state.reason}", style="red", markup=False, soft_wrap=True)
     path = simulation.data.best(state.plan.run)

@@ -117,7 +117,8 @@ def _turn(event: object, site: str | None) -> View | None:
 def _described(event: object, site: str | None) -> str:
     match event:
         case machine.TurnFinished(record=record):
-            return f"{record.id}: {site} {record.received[:15]} -> {record.sent.digest[:15]}"
+            moved = f"{record.received[:15]} -> {record.sent.digest[:15]}"
+            return f"{record.id}: {site} {moved}{', unchanged' if record.is_unchanged else ''}"
         case machine.TurnFailed(id=id, error=error):
             return f"{id}: {site} failed with {error}"
         case machine.TurnReturned(id=id):

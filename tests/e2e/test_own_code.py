@@ -6,7 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from support.simulation import command, environment, simulate, tasuki, write_run
 
@@ -48,6 +50,10 @@ def loud(turn):
     print("\u2588" * 3, flush=True)
     print("x" * 3_000_000)
     return train(turn)
+
+
+def idle(turn):
+    return turn.result(turn.weights("numpy"), metrics={"accuracy": 0})
 
 
 def fall(turn):
@@ -146,3 +152,28 @@ def test_a_run_goes_on_when_nobody_reads_what_it_shows(tmp_path: Path) -> None:
     os.close(writing)
     assert (0, "") == (done.returncode, done.stderr)
     assert '"turns": 4' in tasuki("runs", "--json", "--data", tmp_path / "data").out
+
+
+def test_a_turn_that_trains_nothing_is_accepted_and_said_so(tmp_path: Path) -> None:
+    first = {"w": np.zeros(3, np.float32)}
+    # As others write it: what the first turn hands on is another form of the same values.
+    save_file(first, tmp_path / "first.safetensors", metadata={"format": "np"})
+    run = a_run(tmp_path, trainer="idle", sites=2)
+    run.write_text(run.read_text().replace("own:make", "first.safetensors"))
+    ended = simulate(run)
+    assert ended.code == 0, ended.err
+    assert 4 == ended.err.count("trained nothing: it handed on exactly what it received")
+    assert (4, 4) == (ended.last["turns"], ended.last["unchanged"])
+    rows = tasuki("ledger", "walk", "--json", "--data", tmp_path / "data").last["rows"]
+    assert 4 == sum(row["what"].endswith(", unchanged") for row in rows)
+    shown = tasuki("simulate", run, "--data", tmp_path / "data", "--resume").out
+    assert 4 == shown.count("(unchanged)")
+    assert "4 handed on unchanged" in shown
+
+
+def test_a_run_may_refuse_a_turn_that_trains_nothing(tmp_path: Path) -> None:
+    run = a_run(tmp_path, trainer="idle", sites=2)
+    run.write_text(run.read_text() + '\n[gate]\nunchanged = "refuse"\n')
+    ended = simulate(run)
+    assert ended.code == 35
+    assert "[gate] unchanged" in ended.err

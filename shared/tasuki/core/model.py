@@ -130,6 +130,7 @@ class Task:
     beat_s: float = 5.0
     requires: tuple[str, ...] = ()  # metrics that a result must have
     max_norm: float | None = None  # L2 norm that a turn may move the weights by
+    refuses_unchanged: bool = False  # a result that is exactly what was received
 
     def params_of(self, site: str) -> dict[str, object]:
         """What this site's trainer gets: its own values in place of those for all."""
@@ -180,6 +181,11 @@ class TurnRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     samples: int = 0
     seconds: float = 0.0
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the turn handed on exactly what it received: it trained nothing."""
+        return self.received == self.sent.digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -50,6 +50,7 @@ class GateTable(Settings):
     """What a turn's result must keep to, beyond finite values of the right shape."""
 
     max_norm: float | None = Field(default=None, gt=0)
+    unchanged: Literal["accept", "refuse"] = "accept"
 
 
 class SimulateTable(Settings):
@@ -159,6 +160,7 @@ class RunFile(Settings):
                 beat_s=min(5.0, failure.lease_s / 4),
                 requires=(self.checkpoint.best,) if self.checkpoint.best else (),
                 max_norm=self.gate.max_norm,
+                refuses_unchanged=self.gate.unchanged == "refuse",
             ),
             failure=Failure(**failure.model_dump()),
             checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),

@@ -79,6 +79,7 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
             "beat_s": 5.0,
             "requires": [],
             "max_norm": None,
+            "refuses_unchanged": False,
         },
         "kind": "train",
         "history": [b"\x01"],
