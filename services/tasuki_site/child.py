@@ -6,6 +6,7 @@ service does, so that no trainer of a dead service goes on.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
 import runpy
@@ -24,8 +25,9 @@ from tasuki.flare.session import ScriptTurn, Session, install
 from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.trainer import Turn
 from tasuki_site import channel
+from tasuki_site.seeding import seed_everything
 from tasuki_site.source import Source, load_function
-from tasuki_site.spell import Spell, failure_of, seed_everything, write_result
+from tasuki_site.spell import Spell, failure_of, write_result
 from tasuki_site.stage import Stage
 
 FAULTS_VARIABLE = "TASUKI_FAULTS"
@@ -189,6 +191,7 @@ def _moments(script: str | None) -> Moments:
 def main() -> None:
     # Ctrl-C reaches every process of a terminal; when a trainer ends is for its service to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()  # says where it was when it crashes, or is ended because it hangs
     service = Service(channel.connect(), _moments(os.environ.get(FAULTS_VARIABLE)))
     source = Source(run=sys.argv[1], folder=Path(sys.argv[2]))
     sys.path.insert(0, str(source.folder))

@@ -94,6 +94,15 @@ class ChildProcess:
             how += " (is there enough memory?)"
         return how
 
+    async def stacks(self) -> str:
+        """Where each of its threads is, from `faulthandler`; that ends the process."""
+        self.printing.copy = []
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGABRT)
+        await self.ended_within(LAST_WORDS_S)
+        await self.kill()
+        return "\n".join(self.printing.copy)
+
     def with_last_lines(self, sentence: str) -> str:
         printed = self.printing.last_lines
         return sentence + (f":\n{printed}" if printed else "")

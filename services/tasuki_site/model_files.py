@@ -16,7 +16,8 @@ from tasuki.trainer import turn_seed
 from tasuki.wire.spool import disk_errors
 from tasuki.wire.weights import read_manifest, verify_digest
 from tasuki_site import tensors
-from tasuki_site.spell import failure_of, seed_everything
+from tasuki_site.seeding import seed_everything
+from tasuki_site.spell import failure_of
 
 
 def write_initial(initial: str, path: Path, *, folder: Path, seed: int) -> WeightsRef:

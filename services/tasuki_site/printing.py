@@ -20,7 +20,7 @@ Show = Callable[[str], None]
 
 
 class Printing:
-    """Reads until nobody can print any more. `printed` grows with every byte that comes."""
+    """Reads until nobody can print any more. `printed_at`: the loop's time of the newest piece."""
 
     def __init__(self, descriptor: int, show: Show) -> None:
         self._show = show
@@ -28,7 +28,8 @@ class Printing:
         self._shown = ""
         self._tail: deque[str] = deque(maxlen=MOST_LINES)
         self._redraw: asyncio.TimerHandle | None = None
-        self.printed = 0
+        self.printed_at = 0.0
+        self.copy: list[str] | None = None  # of every line from here on, if there is one
         self._task = asyncio.create_task(self._read(descriptor))
 
     @property
@@ -48,7 +49,7 @@ class Printing:
         )
         try:
             while data := await reader.read(2**16):
-                self.printed += len(data)
+                self.printed_at = asyncio.get_running_loop().time()
                 for line in self._screen.feed(data):
                     self._say(line)
                 self._redraw_later()
@@ -61,6 +62,8 @@ class Printing:
 
     def _say(self, line: str) -> None:
         self._tail.append(line)
+        if self.copy is not None:
+            self.copy.append(line)
         if line != self._shown or not self._shown:
             self._show(line)
         self._shown = ""

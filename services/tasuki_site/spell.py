@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tasuki import errors
 from tasuki.core.model import Budget, Kind, Turn, TurnId
@@ -31,6 +28,7 @@ class Spell:
         received: the file of the received weights.
         result: the file to write.
         folder: where the trainer works; None: where its code is.
+        turn_s, progress_s: how long it may take, and how long it may show no progress.
     """
 
     run: str
@@ -49,6 +47,8 @@ class Spell:
     received: str
     result: str
     folder: str | None = None
+    turn_s: float | None = None
+    progress_s: float | None = None
 
     @classmethod
     def of(
@@ -72,6 +72,8 @@ class Spell:
             # The trainer's process has a working folder of its own.
             received=str(received.absolute()),
             result=str(result.absolute()),
+            turn_s=task.turn_s,
+            progress_s=task.progress_s,
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -98,7 +100,7 @@ class Spell:
             rounds=self.rounds,
             site=self.site,
             seed=self.seed,
-            device=self.device or tensors.best_device(),
+            find_device=lambda: self.device or tensors.best_device(),
             kind=Kind(self.kind),
             params=self.params,
             budget=Budget(**self.budget),
@@ -116,13 +118,6 @@ class Outcome:
     size: int
     metrics: Mapping[str, float]
     samples: int
-
-
-def seed_everything(seed: int) -> None:
-    """Every generator that a trainer may draw from starts at the turn's seed."""
-    random.seed(seed)
-    np.random.seed(seed)
-    tensors.seed_torch(seed)
 
 
 def write_result(spell: Spell, result: object) -> Outcome:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from tasuki.errors import TrainerDied
 from tasuki_site.childprocess import ChildProcess
+from tasuki_site.patience import Patience
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell, told_error
 
@@ -118,7 +119,8 @@ class ChildTrainer:
     async def _exchange(self, child: ChildProcess, spell: Spell, log: Log) -> Outcome | None:
         """The turn's outcome; None: the script had ended well before it took this turn."""
         child.say({"spell": spell.to_map()})
-        while (message := await child.hear()) is not None:
+        patience = Patience(spell, child)
+        while (message := await patience.hear()) is not None:
             if "log" in message:
                 log(message["log"])
             elif "error" in message:

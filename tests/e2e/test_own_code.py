@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from support.simulation import command, environment, simulate, tasuki, write_run
 
 OWN = """
-import argparse, json, os, signal, sys
+import argparse, json, os, signal, sys, time
 import numpy as np
 
 parser = argparse.ArgumentParser()
@@ -54,6 +54,12 @@ def loud(turn):
 
 def idle(turn):
     return turn.result(turn.weights("numpy"), metrics={"accuracy": 0})
+
+
+def hang(turn):
+    if turn.site == "site-2":
+        time.sleep(600)
+    return train(turn)
 
 
 def fall(turn):
@@ -177,3 +183,19 @@ def test_a_run_may_refuse_a_turn_that_trains_nothing(tmp_path: Path) -> None:
     ended = simulate(run)
     assert ended.code == 35
     assert "[gate] unchanged" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("on_silent", "code", "skipped"), [("skip", 0, 2), ("retry", 24, 0), ("fail", 24, 0)]
+)
+@pytest.mark.parametrize("limit", ["turn_s", "progress_s"])
+def test_a_trainer_that_hangs_is_overdue_and_the_run_decides(
+    tmp_path: Path, on_silent: str, code: int, skipped: int, limit: str
+) -> None:
+    run = a_run(tmp_path, trainer="hang", sites=3)
+    limits = f'[failure]\n{limit} = 3\non_silent = "{on_silent}"\n'
+    run.write_text(run.read_text().replace("[failure]\n", limits))
+    ended = simulate(run)
+    assert code == ended.code, ended.err
+    assert limit in ended.err
+    assert skipped == ended.last["skipped"]

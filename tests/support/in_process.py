@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasuki_site.seeding import seed_everything
 from tasuki_site.source import Source, load_function
 from tasuki_site.spell import Log, Outcome, Spell, failure_of, told_error, write_result
-from tasuki_site.spell import seed_everything as seed
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class InProcessTrainer:
     def _train(self, spell: Spell, log: Log, abandoned: threading.Event) -> Outcome:
         try:
             function = load_function(self.source)
-            seed(spell.seed)
+            seed_everything(spell.seed)
             return write_result(spell, function(spell.open(log)))
         except Exception as exc:
             raise told_error(*failure_of(exc)) from exc

@@ -131,6 +131,8 @@ class Task:
     requires: tuple[str, ...] = ()  # metrics that a result must have
     max_norm: float | None = None  # L2 norm that a turn may move the weights by
     refuses_unchanged: bool = False  # a result that is exactly what was received
+    turn_s: float | None = None  # how long a turn may train
+    progress_s: float | None = None  # how long it may show no progress
 
     def params_of(self, site: str) -> dict[str, object]:
         """What this site's trainer gets: its own values in place of those for all."""

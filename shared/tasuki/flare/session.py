@@ -72,7 +72,7 @@ class Session:
             TimeoutError: there is none yet.
         """
         if self._current is None and not self._is_over:
-            # Before the turn is opened, since that imports torch where it is installed.
+            # What a script has imported by then says what it works with.
             self.framework = self.framework or framework_in_use()
             self._current = self._next_turn(timeout_s=timeout_s)
             self._is_over = self._current is None

@@ -35,6 +35,8 @@ class FailureTable(Settings):
     on_silent: OnSilent = OnSilent.RETRY
     max_attempts: int = Field(default=3, ge=1)
     min_sites: int = Field(default=2, ge=1)
+    turn_s: float | None = Field(default=None, gt=0)
+    progress_s: float | None = Field(default=None, gt=0)
 
 
 class CheckpointTable(Settings):
@@ -160,9 +162,11 @@ class RunFile(Settings):
                 beat_s=min(5.0, failure.lease_s / 4),
                 requires=(self.checkpoint.best,) if self.checkpoint.best else (),
                 max_norm=self.gate.max_norm,
+                turn_s=failure.turn_s,
+                progress_s=failure.progress_s,
                 refuses_unchanged=self.gate.unchanged == "refuse",
             ),
-            failure=Failure(**failure.model_dump()),
+            failure=Failure(**failure.model_dump(exclude={"turn_s", "progress_s"})),
             checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),
         )
 

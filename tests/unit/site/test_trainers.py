@@ -16,7 +16,7 @@ import pytest
 from support.in_process import InProcessTrainer
 from support.simulation import TRAINERS
 from support.waiting import until
-from tasuki.errors import TrainerDied
+from tasuki.errors import TrainerDied, TrainerOverdue
 from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell
@@ -264,3 +264,128 @@ def test_a_script_may_work_on_after_its_last_turn_for_a_while(
     said = "ended, because it still worked farewell_s = 0.2 s after its last turn"
     assert ([] if is_done else [said]) == lines
     assert is_done == (tmp_path / "done").exists()
+
+
+HANGS = """
+import time
+
+
+def stuck_in_this_function(turn):
+    print("batch 7 of 9")
+    time.sleep(600)
+
+
+def talks(turn):
+    for step in range(12):
+        time.sleep(0.25)
+        turn.log(step=step)
+    return turn.result(turn.weights("numpy"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"turn_s": 2.0}, r"longer than \[failure\] turn_s = 2 s"),
+        ({"progress_s": 2.0}, r"printed nothing for \[failure\] progress_s = 2 s"),
+    ],
+)
+def test_a_trainer_that_hangs_is_ended_with_its_last_lines_and_where_it_was(
+    tmp_path: Path, limit: dict[str, float], said: str
+) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    spell = a_spell(**limit)
+
+    async def train() -> None:
+        source = Source(run="hangs:stuck_in_this_function", folder=tmp_path)
+        trainer = ChildTrainer(source, lambda *_: None)
+        async with asyncio.timeout(30):
+            with pytest.raises(TrainerOverdue, match=said) as raised:
+                await trainer.train(spell, lambda _: None)
+        assert "batch 7 of 9" in str(raised.value)
+        assert "in stuck_in_this_function" in str(raised.value)
+
+    asyncio.run(train())
+
+
+def test_a_trainer_that_shows_progress_may_take_its_time(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    save_state(tmp_path / "received", {"w": np.zeros(2, np.float32)})
+    spell = a_spell(
+        received=str(tmp_path / "received"), result=str(tmp_path / "result"), progress_s=2.5
+    )
+
+    async def train() -> None:
+        trainer = ChildTrainer(Source(run="hangs:talks", folder=tmp_path), lambda *_: None)
+        assert (await trainer.train(spell, lambda _: None)).digest
+        await trainer.close()
+
+    asyncio.run(train())
+
+
+SEEDED = """
+import random, sys
+import numpy as np
+
+
+def lean(turn):
+    w = turn.weights("numpy")["w"] + 1
+    assert not [name for name in ("torch", "tensorflow") if name in sys.modules]
+    return turn.result({"w": w})
+
+
+def late(turn):
+    import torch
+    assert torch.__spec__.loader.get_filename("torch") == torch.__file__
+    return turn.result(turn.weights(), metrics={"drawn": torch.rand(1).item()})
+
+
+def both(turn):
+    import tensorflow
+    return turn.result(turn.weights("numpy"), metrics={"drawn": tensorflow.drawn})
+"""
+
+TENSORFLOW = """
+from types import SimpleNamespace
+
+drawn = 0
+
+
+def set_seed(seed):
+    global drawn
+    drawn = seed
+
+
+random = SimpleNamespace(set_seed=set_seed)
+"""
+
+
+def drawn_by(folder: Path, function: str, *seeds: int) -> list[float]:
+    """What a function of `SEEDED` drew in turns with these seeds, one after the other."""
+    (folder / "seeded.py").write_text(SEEDED)
+    save_state(folder / "received", {"w": np.zeros(2, np.float32)})
+    files = {"received": str(folder / "received"), "result": str(folder / "result")}
+
+    async def train() -> list[float]:
+        trainer = ChildTrainer(Source(run=f"seeded:{function}", folder=folder), lambda *_: None)
+        turns = [a_spell(seed=seed, **files) for seed in seeds]
+        outcomes = [await trainer.train(spell, lambda _: None) for spell in turns]
+        await trainer.close()
+        return [outcome.metrics.get("drawn", 0.0) for outcome in outcomes]
+
+    return asyncio.run(train())
+
+
+def test_a_trainer_that_never_touches_torch_does_not_wait_for_its_import(tmp_path: Path) -> None:
+    assert [0.0] == drawn_by(tmp_path, "lean", 1)
+
+
+def test_torch_is_seeded_for_a_trainer_that_imports_it_late(tmp_path: Path) -> None:
+    first, again, other = drawn_by(tmp_path, "late", 1, 1, 2)
+    assert first == again != other
+
+
+def test_tensorflow_is_seeded_with_the_rest(tmp_path: Path) -> None:
+    """With a stand-in of that name: what counts is when it is told, and what."""
+    (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
+    assert [5, 7] == drawn_by(tmp_path, "both", 5, 7)

@@ -80,6 +80,8 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
             "requires": [],
             "max_norm": None,
             "refuses_unchanged": False,
+            "turn_s": None,
+            "progress_s": None,
         },
         "kind": "train",
         "history": [b"\x01"],
