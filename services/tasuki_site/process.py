@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
@@ -29,7 +32,7 @@ from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.spell import Spell
-from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
+from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool, as_many_as_fit
 
 log = structlog.get_logger()
 
@@ -97,7 +100,7 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             transport=connection.transport,
             journal=Journal(database, settings.name),
             spool=_spool(settings, metrics),
-            trainers=TrainerPool(trainers.make),
+            trainers=TrainerPool(trainers.make, limit=settings.processes or _fitting()),
             clock=SystemClock(),
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
@@ -123,6 +126,14 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             return await live(service.run(), drain=drain)
     finally:
         database.close()
+
+
+def _fitting() -> int:
+    """Processes of trainers that fit into this machine, or into this container."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return as_many_as_fit(memory)
 
 
 def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:

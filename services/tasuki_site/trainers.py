@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from tasuki.errors import TrainerDied
 from tasuki_site.childprocess import ChildProcess
 from tasuki_site.patience import Patience
@@ -22,8 +24,13 @@ from tasuki_site.spell import Log, Outcome, Spell, told_error
 PARTING_S = 5.0
 """How long a trainer may take to end when its service ends, or when another run needs its place."""
 
+PROCESS_BYTES = 2 * 2**30
+FEWEST, MOST = 2, 16
+
 FAREWELL_S = 600.0
 """How long a trainer may work on after its last turn, unless the settings say otherwise."""
+
+log = structlog.get_logger()
 
 Output = Callable[[Spell, str], None]
 """Takes one line that a trainer printed in this turn, or after it and before the next."""
@@ -133,10 +140,19 @@ class ChildTrainer:
         raise TrainerDied(child.with_last_lines(how))
 
 
-class TrainerPool:
-    """A site's trainers, one a run; the longest unused is ended when there are too many."""
+def as_many_as_fit(memory_bytes: int) -> int:
+    """Trainers' processes that a machine with this memory keeps, unless its settings say."""
+    return max(FEWEST, min(MOST, memory_bytes // PROCESS_BYTES))
 
-    def __init__(self, make: Callable[[str], Trainer], *, limit: int = 2) -> None:
+
+class TrainerPool:
+    """A site's trainers, one a run; the longest unused is ended when there are too many.
+
+    With fewer of them than there are active runs, nearly every turn would wait for a process to
+    start and to import what it needs.
+    """
+
+    def __init__(self, make: Callable[[str], Trainer], *, limit: int = FEWEST) -> None:
         self._make = make
         self._limit = limit
         self._trainers: OrderedDict[str, Trainer] = OrderedDict()
@@ -163,6 +179,8 @@ class TrainerPool:
     async def _make_room(self) -> None:
         idle = [run for run in self._trainers if run not in self._busy]
         for run in idle[: max(0, len(self._trainers) - self._limit)]:
+            said = "trainer ended to make room for another run's: its next turn starts it anew"
+            log.info(said, run=run, processes=self._limit)
             await self._trainers.pop(run).close()
 
     async def end(self, run: str) -> None:

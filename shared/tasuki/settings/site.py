@@ -44,6 +44,8 @@ class SiteSettings(Settings):
 
     `folder`: journal and weights on their way. `device`: cpu, cuda or mps; the best one if unset.
     `concurrency`: turns of different runs that train at a time; they share the device.
+    `processes`: trainers' processes that stay between turns, one for each run; unset: as many as fit
+    into memory at 2 GiB each, from 2 to 16.
     """
 
     name: str
@@ -53,6 +55,7 @@ class SiteSettings(Settings):
     folder: SettingsPath = Field(default=Path(".tasuki-site"), validate_default=True)
     device: str | None = None
     concurrency: int = Field(default=1, ge=1)
+    processes: int | None = Field(default=None, ge=1)
     http: HttpTable = HttpTable()
     log: Literal["console", "json"] = "console"
 

@@ -21,7 +21,7 @@ from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell
 from tasuki_site.tensors import save_state
-from tasuki_site.trainers import ChildTrainer, TrainerPool
+from tasuki_site.trainers import ChildTrainer, TrainerPool, as_many_as_fit
 
 HELD = """
 import threading
@@ -192,6 +192,29 @@ def test_only_a_trainer_without_a_turn_makes_room_for_another_run() -> None:
         assert "blake3:first" == (await first).digest
 
     asyncio.run(train())
+
+
+def test_as_many_processes_stay_as_there_are_active_runs() -> None:
+    """Bug: two, whatever the number of runs: with three, nearly every turn started a process."""
+    made: list[Gated] = []
+
+    def make(_: str) -> Gated:
+        made.append(Gated())
+        made[-1].go_on.set()
+        return made[-1]
+
+    async def train() -> None:
+        pool = TrainerPool(make, limit=as_many_as_fit(8 * 2**30))
+        for run in ("first", "second", "third", "first", "second", "third"):
+            await pool.train("t", a_spell(run=run), lambda _: None)
+
+    asyncio.run(train())
+    assert [False, False, False] == [trainer.ended for trainer in made]
+
+
+@pytest.mark.parametrize(("gib", "processes"), [(1, 2), (8, 4), (1024, 16)])
+def test_how_many_processes_stay_depends_on_memory(gib: int, processes: int) -> None:
+    assert processes == as_many_as_fit(gib * 2**30)
 
 
 LOOPLESS = """
