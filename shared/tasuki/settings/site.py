@@ -44,8 +44,8 @@ class SiteSettings(Settings):
 
     `folder`: journal and weights on their way. `device`: cpu, cuda or mps; the best one if unset.
     `concurrency`: turns of different runs that train at a time; they share the device.
-    `processes`: trainers' processes that stay between turns, one for each run; unset: as many as fit
-    into memory at 2 GiB each, from 2 to 16.
+    `processes`: trainers' processes that stay between turns, one for each run; unset: as many as
+    fit into memory at 2 GiB each, from 2 to 16.
     """
 
     name: str
