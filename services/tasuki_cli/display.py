@@ -19,6 +19,7 @@ from tasuki_controller.controller import Update
 RECEIVED = "received_"
 MOST_SITES = 12
 MOST_METRICS = 6
+UNCHANGED = "trained nothing: it handed on exactly what it received"
 
 
 class RunDisplay:
@@ -50,6 +51,8 @@ class RunDisplay:
                 self._values = {}
                 if not self._console.is_terminal:  # there is no ring in which it would show
                     self.print(record.site, _turn_line(record, self._state))
+                if record.is_unchanged:
+                    self.print(record.site, f"{UNCHANGED} in round {record.id.round + 1}")
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
                 self.print(site, printable(f"{error}: {self._once(detail)}"))
 
@@ -119,7 +122,8 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
 def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
     received, trained = record.metrics.get(RECEIVED + metric), record.metrics.get(metric)
     shown = (_number(received), _number(trained), f"{record.seconds:.1f}")
-    return (str(record.id.round + 1), record.site, *shown)
+    site = f"{record.site} (unchanged)" if record.is_unchanged else record.site
+    return (str(record.id.round + 1), site, *shown)
 
 
 def _skip_row(skip: Skip) -> tuple[str | Text, ...]:

@@ -127,9 +127,9 @@ def simulate(
     data: Data = DATA,
     sites: Annotated[int | None, typer.Option(min=0, help="So many sites, site-1 ...")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run begun here.")] = False,
-    in_process: Annotated[
+    one_process: Annotated[
         bool | None,
-        typer.Option("--in-process/--processes", help="Trainers here, or one process a site."),
+        typer.Option("--one-process/--processes", help="For all trainers, or one for each site."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,7 +138,12 @@ def simulate(
 
     raise typer.Exit(
         run_simulation(
-            run_toml, data=data, sites=sites, resume=resume, in_process=in_process, as_json=as_json
+            run_toml,
+            data=data,
+            sites=sites,
+            resume=resume,
+            one_process=one_process,
+            as_json=as_json,
         )
     )
 

@@ -38,7 +38,7 @@ def run_simulation(
     data: Path,
     sites: int | None,
     resume: bool,
-    in_process: bool | None,
+    one_process: bool | None,
     as_json: bool,
 ) -> int:
     """Simulate and report; returns the exit code."""
@@ -53,7 +53,7 @@ def run_simulation(
         data=DataFolder(data),
         sites=run_file.simulated_sites(sites),
         resume=resume,
-        in_process=in_process,
+        one_process=one_process,
         watcher=display.watch,
         output=display.print,
     )
@@ -78,7 +78,9 @@ def _show(
     console.print(turns_table(records, state.skipped, metric))
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
     skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
-    console.print(f"{line}{skipped}", highlight=False)
+    idle = sum(record.is_unchanged for record in records)
+    unchanged = f", {idle} handed on unchanged" if idle else ""
+    console.print(f"{line}{skipped}{unchanged}", highlight=False)
     if state.status is not Status.FINISHED:
         reason = printable(headline(state.reason))
         console.print(f"reason: {reason}", style="red", markup=False, soft_wrap=True)

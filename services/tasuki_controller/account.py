@@ -142,7 +142,8 @@ def _described(event: object, site: str | None) -> str:
 def _of_turn(event: object, site: str | None) -> str:
     match event:
         case machine.TurnFinished(record=record):
-            return f"{site} trained {_short(record.received)} -> {_short(record.sent.digest)}"
+            said = f"{site} trained {_short(record.received)} -> {_short(record.sent.digest)}"
+            return f"{said}, unchanged" if record.is_unchanged else said
         case machine.TurnFailed(error=error):
             return f"{site} failed with {error}"
         case machine.TurnReturned():

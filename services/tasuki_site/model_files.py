@@ -16,7 +16,8 @@ from tasuki.trainer import turn_seed
 from tasuki.wire.spool import disk_errors
 from tasuki.wire.weights import read_manifest, verify_digest
 from tasuki_site import tensors
-from tasuki_site.spell import failure_of, seed_everything
+from tasuki_site.seeding import seed_everything
+from tasuki_site.spell import failure_of
 
 
 def write_initial(initial: str, path: Path, *, folder: Path, seed: int) -> WeightsRef:
@@ -110,7 +111,7 @@ def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
         module = importlib.import_module(name)
         make = getattr(module, factory, None)
         made: Any = None if make is None else make()  # Any: what the operator's code makes
-    except Exception as exc:
+    except BaseException as exc:  # SystemExit, where a module reads arguments as it is imported
         if isinstance(exc, ModuleNotFoundError) and exc.name in _parents(name):
             raise SettingsError(_no_module(exc.name or name, folder)) from exc
         detail = failure_of(exc)[1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -29,11 +30,12 @@ from tasuki.wire.spool import Spool
 from tasuki.wire.unclaimed import Limits
 from tasuki_site import measuring
 from tasuki_site.journal import Journal, open_journal
+from tasuki_site.reports import named
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import Trainer, TrainerPool
-from tasuki_site.voices import NamedTrainer
+from tasuki_site.spell import Spell
+from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool, as_many_as_fit
 
 log = structlog.get_logger()
 
@@ -60,6 +62,7 @@ class _Trainers:
 
     def __init__(self, settings: SiteSettings) -> None:
         self._site = settings.name
+        self._farewell_s = {name: t.farewell_s for name, t in settings.trainers.items()}
         self._sources = {
             name: Source(run=table.run, folder=table.folder)
             for name, table in settings.trainers.items()
@@ -77,11 +80,16 @@ class _Trainers:
                 f"site {self._site} has no trainer {name!r}; its settings have {known}: "
                 f"add [trainers.{name}]"
             )
-        return NamedTrainer(self._sources[name])
+        return ChildTrainer(self._sources[name], said, self._farewell_s[name])
 
     @property
     def names(self) -> list[str]:
         return list(self._sources)
+
+
+def said(spell: Spell, line: str) -> None:
+    """Into the log: a line that a trainer printed, and in which turn."""
+    log.info("trainer said", **named(spell.id), line=line)
 
 
 async def _run(
@@ -106,7 +114,7 @@ async def _run(
             transport=connection.transport,
             journal=Journal(database, settings.name),
             spool=_spool(settings, metrics),
-            trainers=TrainerPool(trainers.make),
+            trainers=TrainerPool(trainers.make, limit=settings.processes or _fitting()),
             clock=SystemClock(),
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
@@ -155,6 +163,14 @@ def warn_of_data(path: Path | None) -> None:
         log.warning("[data] path cannot be read by this user", path=str(path), user=os.getuid())
     elif path.is_dir() and not any(path.iterdir()):
         log.warning("[data] path is empty", path=str(path))
+
+
+def _fitting() -> int:
+    """Processes of trainers that fit into this machine, or into this container."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return as_many_as_fit(memory)
 
 
 def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:

@@ -254,6 +254,8 @@ class SiteService:
         except TasukiError as exc:
             self._fail(turn.id, exc)
             return
+        if record.is_unchanged:
+            self._log.warning("handed on exactly what it received", turn=str(turn.id))
         self._reach(Moment.TRAINED, turn.id)
         if (pulse := self._pulses.find(turn.id)) is not None:
             pulse.ready_at = asyncio.get_running_loop().time()

@@ -58,7 +58,7 @@ def test_every_order_gives_the_weights_of_a_plain_loop_and_of_a_simulation(
     assert trained == PLAIN[order] if order in PLAIN else is_random(trained, order)
     assert ended.last["digest"] == plain_loop(trained)
 
-    simulated = simulate(run, "--in-process")
+    simulated = simulate(run, "--one-process")
     assert simulated.code == 0, simulated.err
     assert simulated.last["digest"] == ended.last["digest"]
     alone = tasuki("ledger", ended.last["run"], "--data", run.parent / "data", "--json")

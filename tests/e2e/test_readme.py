@@ -42,7 +42,7 @@ def test_every_command_that_the_readme_shows_does_what_it_says(tmp_path: Path) -
 
 
 def test_the_trainer_for_scikit_learn_that_its_page_shows_trains(tmp_path: Path) -> None:
-    page = (ROOT / "docs/trainers.md").read_text()
+    page = (ROOT / "docs/frameworks.md").read_text()
     (run_toml,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
     linear, keras, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "linear.py").write_text(linear)

@@ -19,7 +19,7 @@ from tasuki.wire.weights import verify_digest
 FIXED = '["site-2", "site-1", "site-3"]'
 
 
-@pytest.mark.parametrize("how", ["--in-process", "--processes"])
+@pytest.mark.parametrize("how", ["--one-process", "--processes"])
 def test_the_final_weights_are_those_of_a_plain_loop(tmp_path: Path, how: str) -> None:
     ended = simulate(write_run(tmp_path, order=FIXED), how)
     assert ended.code == 0, ended.err
@@ -27,7 +27,7 @@ def test_the_final_weights_are_those_of_a_plain_loop(tmp_path: Path, how: str) -
     assert ended.last["digest"] == plain_loop([["site-2", "site-1", "site-3"]] * 3)
 
 
-@pytest.mark.parametrize("how", ["--in-process", "--processes"])
+@pytest.mark.parametrize("how", ["--one-process", "--processes"])
 def test_a_network_trained_with_torch_is_that_of_a_plain_loop_too(tmp_path: Path, how: str) -> None:
     run = write_run(tmp_path, order=FIXED, rounds=2, initial="sgd:net")
     run.write_text(run.read_text().replace("walk:train", "sgd:train"))
@@ -52,19 +52,19 @@ def test_a_run_gives_the_same_weights_twice_and_in_either_kind_of_process(
     run = write_run(tmp_path, order=f'"{order}"', rounds=2)
     digests = {
         tasuki("simulate", run, "--data", tmp_path / str(index), "--json", how).last["digest"]
-        for index, how in enumerate(["--in-process", "--in-process", "--processes"])
+        for index, how in enumerate(["--one-process", "--one-process", "--processes"])
     }
     assert len(digests) == 1
 
 
 def test_one_site_alone_trains_when_it_is_allowed_to(tmp_path: Path) -> None:
-    ended = simulate(write_run(tmp_path, sites=1, min_sites=1), "--in-process")
+    ended = simulate(write_run(tmp_path, sites=1, min_sites=1), "--one-process")
     assert ended.last["digest"] == plain_loop([["site-1"]] * 3)
 
 
 def test_a_list_may_name_a_site_twice(tmp_path: Path) -> None:
     order = '["site-1", "site-2", "site-1"]'
-    ended = simulate(write_run(tmp_path, order=order, rounds=2), "--in-process")
+    ended = simulate(write_run(tmp_path, order=order, rounds=2), "--one-process")
     assert ended.last["digest"] == plain_loop([["site-1", "site-2", "site-1"]] * 2)
     assert ended.last["turns"] == 6
 
@@ -82,7 +82,7 @@ def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
     run = write_run(
         tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'
     )
-    ended = simulate(run, "--in-process")
+    ended = simulate(run, "--one-process")
     assert ended.code == 0, ended.err
     assert ended.last["skipped"] == 1
     assert ended.last["turns"] == 2
@@ -92,7 +92,7 @@ def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
 def test_a_simulation_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    seconds = simulate(write_run(whole, rounds=4, pause_s=0.04), "--in-process").last["wall_s"]
+    seconds = simulate(write_run(whole, rounds=4, pause_s=0.04), "--one-process").last["wall_s"]
     expected = tasuki("runs", "--json", "--data", whole / "data").last["runs"][0]["digest"]
     seed = random.randrange(2**32)
     draws = random.Random(seed)
@@ -100,7 +100,7 @@ def test_a_simulation_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path:
         folder = tmp_path / str(attempt)
         folder.mkdir()
         run = write_run(folder, rounds=4, pause_s=0.04)
-        how = "--in-process" if attempt % 5 else "--processes"
+        how = "--one-process" if attempt % 5 else "--processes"
         kill_after(run, draws.uniform(0.3, (1.0 if attempt % 5 else 6.0) + seconds), how)
         ended = simulate(run, how, "--resume")
         assert ended.code == 0, ended.err
@@ -124,14 +124,14 @@ def kill_after(run: Path, seconds: float, how: str) -> None:
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     run = write_run(tmp_path, rounds=1)
-    first = simulate(run, "--in-process")
-    again = simulate(run, "--in-process", "--resume")
+    first = simulate(run, "--one-process")
+    again = simulate(run, "--one-process", "--resume")
     assert again.code == 0
     assert again.last["digest"] == first.last["digest"]
 
 
 def test_a_run_is_exported_to_safetensors_and_to_pt(tmp_path: Path) -> None:
-    simulate(write_run(tmp_path, rounds=1), "--in-process")
+    simulate(write_run(tmp_path, rounds=1), "--one-process")
     for name in ("model.safetensors", "model.pt"):
         done = tasuki("export", "walk", "-o", tmp_path / name, "--data", tmp_path / "data")
         assert done.code == 0, done.err

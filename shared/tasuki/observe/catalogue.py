@@ -212,6 +212,13 @@ _RUNS = (
         labels="run site reason",
     ),
     _run(
+        "tasuki_turns_unchanged_total",
+        "Accepted turns that handed on exactly what they received.",
+        kind="counter",
+        unit="turns",
+        labels="run site",
+    ),
+    _run(
         "tasuki_gate_rejections_total",
         "Results that did not pass the site's gate.",
         kind="counter",

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from support.in_process import InProcessTrainer
 from tasuki.core.report import MOST_DETAIL
 from tasuki.errors import DiskFull, TrainerRaised
 from tasuki_site.source import Source
 from tasuki_site.spell import Spell, failure_of
-from tasuki_site.trainers import InProcessTrainer
 
 
 def raised(work: Callable[[], object]) -> tuple[str, str]:

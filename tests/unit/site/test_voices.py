@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
-from tasuki_site.process import warn_of_data
+from tasuki_site.process import said, warn_of_data
 from tasuki_site.source import Source
 from tasuki_site.spell import Spell
 from tasuki_site.tensors import save_state
-from tasuki_site.voices import NamedTrainer
+from tasuki_site.trainers import ChildTrainer
 
 SPEAKS = """
 import sys
@@ -31,7 +31,7 @@ def test_each_line_that_a_trainer_prints_names_its_run_and_its_turn(tmp_path: Pa
     (tmp_path / "speaks.py").write_text(SPEAKS)
     received = tmp_path / "received"
     save_state(received, {"w": np.zeros(2, np.float32)})
-    trainer = NamedTrainer(Source(run="speaks:train", folder=tmp_path))
+    trainer = ChildTrainer(Source(run="speaks:train", folder=tmp_path), said)
 
     async def train() -> None:
         for round in (0, 1):
@@ -40,11 +40,11 @@ def test_each_line_that_a_trainer_prints_names_its_run_and_its_turn(tmp_path: Pa
 
     with capture_logs() as lines:
         asyncio.run(train())
-    said = [(line["run"], line["turn"], line["line"]) for line in lines]
+    found = [(line["run"], line["turn"], line["line"]) for line in lines]
     assert [
         ("demo", "demo/0 term 1 round 0 hop 0", "round 0"),
         ("demo", "demo/0 term 1 round 1 hop 0", "round 1"),
-    ] == said
+    ] == found
 
 
 def spell(round: int, received: Path) -> Spell:

@@ -43,6 +43,7 @@ from tasuki.core.run.events import (
     WeightsLost,
 )
 from tasuki.core.run.state import OVER, RunState, Skip, Status
+from tasuki.errors import TrainerOverdue
 
 Step = tuple[RunState, tuple[Effect, ...]]
 
@@ -235,6 +236,8 @@ def _give_up_turn(state: RunState, event: TurnFailed) -> Step:
     failure = state.plan.failure
     if failure.on_silent is OnSilent.FAIL:
         return _conclude(state, Status.FAILED, cause)
+    if failure.on_silent is OnSilent.SKIP and event.error == TrainerOverdue.__name__:
+        return _skip(state, event.error)  # like a silent one, it is not waited for again
     if state.attempts < failure.max_attempts:
         return _reissue(state)
     if failure.on_silent is OnSilent.SKIP:
