@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from tasuki.core.model import CONTROLLER, OnSilent, TurnId, TurnRecord, WeightsRef
 from tasuki.core.order import Situation, itinerary
+from tasuki.core.report import OVERDUE
 from tasuki.core.run.effects import (
     CollectWeights,
     Conclude,
@@ -43,7 +44,6 @@ from tasuki.core.run.events import (
     WeightsLost,
 )
 from tasuki.core.run.state import OVER, RunState, Skip, Status
-from tasuki.errors import TrainerOverdue
 
 Step = tuple[RunState, tuple[Effect, ...]]
 
@@ -236,7 +236,7 @@ def _give_up_turn(state: RunState, event: TurnFailed) -> Step:
     failure = state.plan.failure
     if failure.on_silent is OnSilent.FAIL:
         return _conclude(state, Status.FAILED, cause)
-    if failure.on_silent is OnSilent.SKIP and event.error == TrainerOverdue.__name__:
+    if failure.on_silent is OnSilent.SKIP and event.error == OVERDUE:
         return _skip(state, event.error)  # like a silent one, it is not waited for again
     if state.attempts < failure.max_attempts:
         return _reissue(state)
