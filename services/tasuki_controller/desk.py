@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from tasuki.core import run as machine
-from tasuki.core.model import WeightsRef
+from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import OVER, RunState
 from tasuki.errors import SettingsError, TooFewSites, UnknownRun, UnknownSite
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
+from tasuki.wire import names
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
 from tasuki_controller.controller import MessageRefused, Update
@@ -75,6 +76,11 @@ class Desk:
         if update.run is not None:
             for queue in self._onlookers.get(update.run.plan.run, set()):
                 _put(queue, update)
+
+    def streams(self) -> list[str]:
+        """The weights' streams of the controller and of every site that it knows."""
+        sites = {*(self.sites or ()), *self._heard}
+        return [names.weights_stream(name) for name in (CONTROLLER, *sorted(sites))]
 
     def submit(self, run_file: RunFile, weights: WeightsRef) -> RunState:
         """Start a run from weights that were uploaded before.

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,11 @@ def free_ports() -> Iterator[int]:
 class Stack:
     """One project of `docker compose`, started from `compose/`."""
 
-    def __init__(self, project: str, ports: Mapping[str, int]) -> None:
+    def __init__(
+        self, project: str, ports: Mapping[str, int], *, files: Sequence[str] = ("compose.yaml",)
+    ) -> None:
         self.project = project
+        self._files = [word for file in files for word in ("-f", FOLDER / file)]
         self._ports = dict(ports)
         self._env = {
             "COMPOSE_PROJECT_NAME": project,
@@ -61,9 +64,8 @@ class Stack:
         self._token = ""
 
     def compose(self, *words: str | Path, check: bool = True) -> str:
-        file = FOLDER / "compose.yaml"
         return command(
-            "docker", "compose", "-f", file, "--project-directory", FOLDER, *words,
+            "docker", "compose", *self._files, "--project-directory", FOLDER, *words,
             check=check, env=self._env,
         )  # fmt: skip
 

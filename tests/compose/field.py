@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from compose.engine import JSON, Runs, Stack, free_ports
@@ -33,9 +34,9 @@ min_sites = 2
 class Field:
     """One drill, in a folder of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, files: Sequence[str] = ("compose.yaml",)) -> None:
         self.folder = folder
-        self.stack = Stack(PROJECT, dict(zip(DOORS, free_ports(), strict=False)))
+        self.stack = Stack(PROJECT, dict(zip(DOORS, free_ports(), strict=False)), files=files)
         self.runs = Runs(self.stack, folder)
         self._began = time.monotonic()
 
