@@ -13,11 +13,13 @@ from rich.text import Text
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import headline, printable
 from tasuki_controller.controller import Update
 
 RECEIVED = "received_"
 MOST_SITES = 12
+MOST_METRICS = 6
+UNCHANGED = "trained nothing: it handed on exactly what it received"
 
 
 class RunDisplay:
@@ -27,6 +29,7 @@ class RunDisplay:
         self._console = console
         self._state: RunState | None = None
         self._values: Mapping[str, float] = {}
+        self._told: set[str] = set()
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)
 
     def __enter__(self) -> RunDisplay:
@@ -44,14 +47,25 @@ class RunDisplay:
         match update.what:
             case TurnProgressed(values=values):
                 self._values = values
-            case TurnFinished() if not update.outcome:
+            case TurnFinished(record=record) if not update.outcome:
                 self._values = {}
+                if not self._console.is_terminal:  # there is no ring in which it would show
+                    self.print(record.site, _turn_line(record, self._state))
+                if record.is_unchanged:
+                    self.print(record.site, f"{UNCHANGED} in round {record.id.round + 1}")
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
-                self.print(site, printable(f"{error}: {detail}"))
+                self.print(site, printable(f"{error}: {self._once(detail)}"))
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
         self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+
+    def _once(self, detail: str) -> str:
+        """All of it the first time; an attempt that fails as the last one is a line."""
+        if detail in self._told:
+            return f"{headline(detail)} (as before)"
+        self._told.add(detail)
+        return detail
 
     def _note(self, before: RunState | None, state: RunState) -> None:
         """What an operator must not miss stays above the display, where it does not scroll by."""
@@ -73,7 +87,7 @@ class RunDisplay:
             (f"{state.plan.run} ", "bold"), f"{state.status}  {done}  {state.turns} turns accepted"
         )
         if state.reason:
-            head.append(f"  {printable(state.reason)}", style="yellow")
+            head.append(f"  {printable(headline(state.reason))}", style="yellow")
         return Group(head, self._ring(state), Text(_shown(self._values), style="green"))
 
     def _ring(self, state: RunState) -> Text:
@@ -108,7 +122,8 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
 def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
     received, trained = record.metrics.get(RECEIVED + metric), record.metrics.get(metric)
     shown = (_number(received), _number(trained), f"{record.seconds:.1f}")
-    return (str(record.id.round + 1), record.site, *shown)
+    site = f"{record.site} (unchanged)" if record.is_unchanged else record.site
+    return (str(record.id.round + 1), site, *shown)
 
 
 def _skip_row(skip: Skip) -> tuple[str | Text, ...]:
@@ -116,8 +131,19 @@ def _skip_row(skip: Skip) -> tuple[str | Text, ...]:
     return (str(skip.round + 1), skip.site, "skipped", reason, "-")
 
 
+def _turn_line(record: TurnRecord, state: RunState | None) -> str:
+    """A turn that is over, for a log in which nothing moves."""
+    of = f" of {state.plan.task.rounds}" if state else ""
+    metrics = sorted(record.metrics.items())[:MOST_METRICS]
+    shown = ", ".join(f"{printable(name)} {value:.4g}" for name, value in metrics)
+    more = ", ..." if len(record.metrics) > MOST_METRICS else ""
+    said = f"round {record.id.round + 1}{of} done in {record.seconds:.1f} s"
+    return f"{said}: {shown}{more}" if shown else said
+
+
 def _standing(state: RunState) -> str:
-    return state.reason if state.status is Status.RELAYING else f"{state.status}: {state.reason}"
+    reason = headline(state.reason)
+    return reason if state.status is Status.RELAYING else f"{state.status}: {reason}"
 
 
 def _shown(values: Mapping[str, float]) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 
 from tasuki import errors
 from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
-from tasuki.observe.printable import printable
+from tasuki.observe.outlet import Outlet
+from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
-from tasuki.settings.toml import read
+from tasuki.settings.toml import read, read_text
 from tasuki_cli.client import ControllerClient
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_cli.records import print_json
@@ -28,27 +31,36 @@ _NOT_ADDED = {
 
 def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
     """Make the first weights here and start the run there; returns the exit code."""
-    from tasuki_site.model_files import write_initial
+    from tasuki_site.first_weights import first_weights
 
     run_file = read(run_toml, RunFile)
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
         path = Path(folder) / "initial.safetensors"
-        weights = write_initial(
-            run_file.weights.initial,
-            path,
-            folder=run_toml.resolve().parent,
-            seed=run_file.seed,
+        weights = asyncio.run(
+            first_weights(
+                run_file.weights.initial,
+                path,
+                folder=run_toml.resolve().parent,
+                seed=run_file.seed,
+                show=lambda line: _note(f"initial {line}"),
+            )
         )
-        submitted = client.submit(run_toml.read_text(encoding="utf-8"), weights, path)
+        submitted = client.submit(read_text(run_toml), weights, path)
     if wait:
         return watch(run_file.name, client, as_json=as_json)
     _show(submitted, as_json=as_json)
     return 0
 
 
+def _note(line: str) -> None:
+    """What is not the command's answer goes beside it."""
+    sys.stderr.write(f"{line}\n")
+
+
 def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
     """Show a run until it is over; returns the exit code that fits how it ended."""
-    console = Console(stderr=as_json)
+    # Who reads it may go; the run goes on.
+    console = Console(file=cast("TextIO", Outlet(sys.stderr if as_json else sys.stdout)))
     display = RunDisplay(console)
     if console.is_terminal:
         with display:
@@ -109,8 +121,10 @@ def _show(standing: View, *, as_json: bool) -> None:
         return
     console = Console(soft_wrap=True, highlight=False)
     skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
-    console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns{skipped}")
+    unchanged = f", {standing['unchanged']} handed on unchanged" if standing["unchanged"] else ""
+    line = f"{standing['run']} {standing['status']}: {standing['turns']} turns"
+    console.print(f"{line}{skipped}{unchanged}")
     if standing["reason"] and standing["status"] != "finished":
-        reason = printable(standing["reason"])
+        reason = printable(headline(standing["reason"]))
         console.print(f"reason: {reason}", style="red", markup=False)
     console.print(f"digest {standing['digest']}")

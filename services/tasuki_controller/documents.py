@@ -75,7 +75,7 @@ class Standing(Document):
 
 
 class LedgerTurn(Document):
-    """The turn that a row is about."""
+    """The turn that a row is about, by its identity: lane, round and hop are counted from 0."""
 
     lane: int
     term: int
@@ -91,7 +91,8 @@ class LedgerRow(Document):
     at: datetime
     event: str
     turn: LedgerTurn | None
-    what: str
+    what: str = Field(description="In words; rounds and turns are counted from 1 there.")
+    detail: str = Field(description="All that a site said of a failure.")
     led_to: list[str]
     skipped: list[Skip]
     outcome: str

@@ -17,7 +17,9 @@ from tasuki.moments import Moments
 from tasuki.observe import logs
 from tasuki.observe.certificate import watched
 from tasuki.observe.controller import ControllerMetrics
+from tasuki.observe.http import lacking
 from tasuki.observe.metrics import Subject
+from tasuki.observe.outlet import Outlet
 from tasuki.settings.broker import read_secret
 from tasuki.settings.controller import ControllerSettings
 from tasuki.testing.faults import listening
@@ -43,11 +45,11 @@ def run_controller(settings: ControllerSettings, *, faults: str | None = None) -
     Raises:
         TasukiError: why it could not start or go on.
     """
-    logs.configure(settings.log)
+    outlet = logs.configure(settings.log)
     folder = DataFolder(settings.folder)
     with folder.locked():
         moments = listening(faults, actor=CONTROLLER)
-        return asyncio.run(_run(settings, folder, _token(settings), moments))
+        return asyncio.run(_run(settings, folder, _token(settings), moments, outlet))
 
 
 def _token(settings: ControllerSettings) -> str:
@@ -64,7 +66,11 @@ def _token(settings: ControllerSettings) -> str:
 
 
 async def _run(
-    settings: ControllerSettings, folder: DataFolder, token: str, moments: Moments
+    settings: ControllerSettings,
+    folder: DataFolder,
+    token: str,
+    moments: Moments,
+    outlet: Outlet,
 ) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     ledger = SqliteLedger(folder.ledger_path)
@@ -76,6 +82,7 @@ async def _run(
             is_up=lambda: connection.is_up,
             folder=folder.path,
             certificate=settings.broker.cert,
+            lines_lost=lambda: outlet.lost,
         )
     )
     desk = Desk(
@@ -101,7 +108,13 @@ async def _run(
         watcher=desk.watch,
     )
     desk.serve(service)
-    door = Door(desk=desk, folder=folder, token=token, is_ready=started.is_set)
+    door = Door(
+        desk=desk,
+        folder=folder,
+        token=token,
+        is_ready=started.is_set,
+        lacks=lambda: lacking(is_started=started.is_set(), is_up=connection.is_up),
+    )
 
     def drain() -> bool:
         desk.close()

@@ -51,6 +51,7 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Vie
         "turns": state.turns,
         "skipped": len(state.skipped),
         "skips": skips(state.skipped),
+        "unchanged": sum(record.is_unchanged for record in records),
         "digest": state.weights.digest,
         "metrics": {
             # JSON has no NaN, and some of its readers refuse one.

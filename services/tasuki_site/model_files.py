@@ -16,7 +16,8 @@ from tasuki.trainer import turn_seed
 from tasuki.wire.spool import disk_errors
 from tasuki.wire.weights import read_manifest, verify_digest
 from tasuki_site import tensors
-from tasuki_site.spell import failure_of, seed_everything
+from tasuki_site.seeding import seed_everything
+from tasuki_site.spell import failure_of
 
 
 def write_initial(initial: str, path: Path, *, folder: Path, seed: int) -> WeightsRef:
@@ -87,6 +88,18 @@ def _read_pt(source: Path) -> Mapping[str, Any]:  # Any: tensors
     return loaded
 
 
+def _parents(name: str) -> list[str]:
+    """`a.b.c` cannot be imported without `a` and `a.b`."""
+    parts = name.split(".")
+    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _no_module(name: str, folder: Path) -> str:
+    near = difflib.get_close_matches(name, [path.stem for path in folder.glob("*.py")], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ", and none is installed"
+    return f"[weights] initial: there is no module {name!r} in {folder}{hint}"
+
+
 def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
     name, colon, factory = initial.partition(":")
     if not (colon and name and factory):
@@ -98,7 +111,9 @@ def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
         module = importlib.import_module(name)
         make = getattr(module, factory, None)
         made: Any = None if make is None else make()  # Any: what the operator's code makes
-    except Exception as exc:
+    except BaseException as exc:  # SystemExit, where a module reads arguments as it is imported
+        if isinstance(exc, ModuleNotFoundError) and exc.name in _parents(name):
+            raise SettingsError(_no_module(exc.name or name, folder)) from exc
         detail = failure_of(exc)[1]
         raise SettingsError(f"[weights] initial = {initial!r} failed:\n{detail}") from exc
     finally:

@@ -25,7 +25,7 @@ from tasuki.wire.messages import decode, encode
 from tasuki_site import turning
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.pulse import WAITING, Pulses
-from tasuki_site.reports import Reports
+from tasuki_site.reports import Reports, named
 from tasuki_site.site import Site
 from tasuki_site.stream import WeightsStream
 
@@ -75,6 +75,7 @@ class SiteService:
                 if site.idle_beat_s is not None:
                     serving.append(self._spawn(self._measure(site.idle_beat_s)))
                 self.is_ready = True
+                self._log.info("ready for turns")
                 await self._stopped.wait()
                 await self._reports.all_confirmed()
                 for task in serving:
@@ -253,6 +254,8 @@ class SiteService:
         except TasukiError as exc:
             self._fail(turn.id, exc)
             return
+        if record.is_unchanged:
+            self._log.warning("handed on exactly what it received", turn=str(turn.id))
         self._reach(Moment.TRAINED, turn.id)
         if (pulse := self._pulses.find(turn.id)) is not None:
             pulse.ready_at = asyncio.get_running_loop().time()
@@ -277,7 +280,7 @@ class SiteService:
         if self._standing_of(turn.id) is not None:  # else it was fenced meanwhile: dropped as void
             # The site's own proof: results reach the ledger through the hands of others too.
             to, digest = turn.successor, record.sent.digest
-            self._log.info("handed over", turn=str(turn.id), to=to, digest=digest)
+            self._log.info("handed over", **named(turn.id), to=to, digest=digest)
         self._step(machine.HandedOver(id=turn.id))
         self._let_go(turn, record)
 
@@ -288,6 +291,8 @@ class SiteService:
             turning.let_go(self._site, turn, record)
 
     def _fail(self, id: TurnId, error: TasukiError) -> None:
+        if isinstance(error, self._site.ends_by):
+            raise error
         name, detail = type(error).__name__, str(error)
         self._step(machine.TrainingFailed(id=id, error=name, detail=detail))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from tasuki.errors import MessageError
+from tasuki.errors import MessageError, TasukiError
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Delivery, Settlement, Transport
 from tasuki.wire.spool import Spool
@@ -28,6 +28,8 @@ class Site:
         watcher: told what happens, for metrics.
         series: its metrics, for the controller.
         stall_s: how long a turn may get no weights before their stream is read anew.
+        ends_by: errors of a turn that end the service instead; in a simulation a full disk is full
+            for all, and the run is to go on once there is room.
         moments: told how far a turn has come, for tests of what a crash leaves.
     """
 
@@ -44,6 +46,7 @@ class Site:
     stall_s: float = 15.0
     watcher: Watcher = lambda _: None
     series: Callable[[], Mapping[str, float]] = dict
+    ends_by: tuple[type[TasukiError], ...] = ()
     moments: Moments = UNWATCHED
 
     def bury(self, delivery: Delivery, why: MessageError) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasuki.core.model import SITE
 from tasuki.errors import TrainerNotFound
 from tasuki_site.spell import failure_of
 
@@ -19,7 +20,7 @@ from tasuki_site.spell import failure_of
 class Source:
     """`run` is "train.py" (script form) or "train:train" (function form), seen from `folder`.
 
-    A script may have arguments: "train.py --epochs 2".
+    A script may have arguments: "train.py --data data/{site}", where the site's name is put in.
     """
 
     run: str
@@ -37,6 +38,18 @@ class Source:
     def arguments(self) -> list[str]:
         """What the script finds in `sys.argv` after its own path."""
         return self._words[1:]
+
+    def at(self, site: str) -> str:
+        """`run` as this site runs it."""
+        return self.run.replace(SITE, site)
+
+    @property
+    def argv(self) -> list[str]:
+        """What the code finds in `sys.argv`: its own file, and the arguments of a script."""
+        if self.is_script:
+            return [str(self.script), *self.arguments]
+        path = self.folder.joinpath(*self.run.partition(":")[0].split("."))
+        return [str(path.with_suffix(".py"))]
 
     def check(self) -> None:
         """Say early what would fail later, without running any of the trainer's code.
@@ -86,7 +99,7 @@ def load_function(source: Source) -> Callable[..., Any]:
         sys.path.insert(0, str(source.folder))
     try:
         module = importlib.import_module(name)
-    except Exception as exc:
+    except BaseException as exc:  # SystemExit, where a module reads arguments as it is imported
         detail = failure_of(exc)[1]
         raise TrainerNotFound(f"trainer {source.run} cannot be imported:\n{detail}") from exc
     function = getattr(module, attribute, None)

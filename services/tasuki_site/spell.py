@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import random
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tasuki import errors
 from tasuki.core.model import Budget, Kind, Turn, TurnId
-from tasuki.errors import TasukiError, TrainerError, TrainerRaised
+from tasuki.errors import DiskFull, TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
-from tasuki.wire.spool import disk_errors
+from tasuki.wire.spool import disk_errors, is_disk_full
 from tasuki.wire.weights import read_manifest
 from tasuki_site import tensors
 
+MOST_HEADLINE = 300
+MOST_FRAMES = 1650
+"""With the headline no more than what a report carries, `MOST_DETAIL`."""
+
+_OURS = str(Path(__file__).parent)
 Log = Callable[[Mapping[str, float]], None]
 
 
@@ -29,6 +33,8 @@ class Spell:
     Attributes:
         received: the file of the received weights.
         result: the file to write.
+        folder: where the trainer works; None: where its code is.
+        turn_s, progress_s: how long it may take, and how long it may show no progress.
     """
 
     run: str
@@ -46,6 +52,9 @@ class Spell:
     device: str | None = None
     received: str
     result: str
+    folder: str | None = None
+    turn_s: float | None = None
+    progress_s: float | None = None
 
     @classmethod
     def of(
@@ -62,13 +71,15 @@ class Spell:
             site=turn.site,
             seed=turn_seed(seed=task.seed, round=id.round, hop=id.hop, site=turn.site),
             kind=turn.kind.value,
-            params=task.params,
+            params=task.params_of(turn.site),
             budget=asdict(task.budget),
             data=data,
             device=device,
             # The trainer's process has a working folder of its own.
             received=str(received.absolute()),
             result=str(result.absolute()),
+            turn_s=task.turn_s,
+            progress_s=task.progress_s,
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -95,7 +106,7 @@ class Spell:
             rounds=self.rounds,
             site=self.site,
             seed=self.seed,
-            device=self.device or tensors.best_device(),
+            find_device=lambda: self.device or tensors.best_device(),
             kind=Kind(self.kind),
             params=self.params,
             budget=Budget(**self.budget),
@@ -113,13 +124,6 @@ class Outcome:
     size: int
     metrics: Mapping[str, float]
     samples: int
-
-
-def seed_everything(seed: int) -> None:
-    """Every generator that a trainer may draw from starts at the turn's seed."""
-    random.seed(seed)
-    np.random.seed(seed)
-    tensors.seed_torch(seed)
 
 
 def write_result(spell: Spell, result: object) -> Outcome:
@@ -158,5 +162,30 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     """What to tell the operator: the class of error, and a text with the last frames."""
     if isinstance(exc, TasukiError):
         return type(exc).__name__, str(exc)
-    frames = traceback.format_exception(exc, limit=-4)
-    return TrainerRaised.__name__, "".join(frames).strip()[-4000:]
+    kind = DiskFull if is_disk_full(exc) else TrainerRaised  # its own files fill a disk as well
+    said = traceback.TracebackException.from_exception(exc)
+    first = "".join(said.format_exception_only()).strip().partition("\n")[0][:MOST_HEADLINE]
+    frames = _frames(said)[-MOST_FRAMES:]
+    if isinstance(exc, SystemExit):
+        frames += "\nIt called sys.exit, which ends nothing here: return a result instead"
+    return kind.__name__, f"{first}\n{frames}"
+
+
+def _frames(said: traceback.TracebackException) -> str:
+    """The last frames before it happened, without those of ours that led to the site's code."""
+    link: traceback.TracebackException | None = said
+    while link is not None:
+        theirs = list(dropwhile(_leads_there, link.stack))
+        link.stack = traceback.StackSummary.from_list((theirs or list(link.stack))[-4:])
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "".join(said.format()).strip()
+
+
+def _leads_there(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith((_OURS, "<frozen ")) or "/concurrent/" in frame.filename
+
+
+def told_error(name: str, detail: str) -> TasukiError:
+    """The error that a process of the site's code told of, by the name of its class."""
+    kind = getattr(errors, name, TrainerError)
+    return kind(detail)

@@ -35,6 +35,7 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
         spell = Spell.of(turn, received=received, result=result, data=site.data, device=site.device)
         outcome = await site.trainers.train(turn.task.trainer, spell, log)
         gate.check(turn.task, received=received, result=result, outcome=outcome)
+        outcome = gate.as_received(turn, received=received, result=result, outcome=outcome)
         record = _record(turn, outcome, seconds=site.clock.now() - started)
         encode(onward(turn, record))  # too much to be sent is for this turn to fail by
     except BaseException as exc:

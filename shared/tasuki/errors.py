@@ -8,7 +8,8 @@
     ├── TrainerError            the site's own code                                  20
     │   ├── TrainerNotFound     it cannot be imported                                21
     │   ├── TrainerRaised       it raised                                            22
-    │   └── TrainerDied         its process ended without a result                   23
+    │   ├── TrainerDied         its process ended without a result                   23
+    │   └── TrainerOverdue      it took too long, or showed no progress              24
     ├── WeightsError            weights that cannot be used                          30
     │   ├── BadWeights          not a well-formed container                          31
     │   ├── DigestMismatch      other bytes than were promised                       32
@@ -97,6 +98,12 @@ class TrainerDied(TrainerError):
     """The trainer's process ended without a result; look for memory limits and its own output."""
 
     exit_code = 23
+
+
+class TrainerOverdue(TrainerError):
+    """The turn took longer than the run allows, so that its trainer was ended; see its stacks."""
+
+    exit_code = 24
 
 
 class WeightsError(TasukiError):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Any, Literal
 
@@ -64,7 +65,6 @@ class Turn:
         budget: how long to train: `epochs`, `steps` or `seconds`, each None unless the run says.
         seed: below 2**32; the same if this turn is repeated. Python, NumPy and torch are seeded
             with it already.
-        device: "cpu", "cuda" or "mps".
         data: the site's `[data] path`, or None.
     """
 
@@ -76,13 +76,18 @@ class Turn:
     rounds: int
     site: str
     seed: int
-    device: str
     kind: Kind = Kind.TRAIN
     params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
     budget: Budget = field(default_factory=Budget)
     data: str | None = None
     load: Callable[[Framework], dict[str, Any]] = field(repr=False)
     report: Callable[[Mapping[str, float]], None] = field(repr=False)
+    find_device: Callable[[], str] = field(default=lambda: "cpu", repr=False)
+
+    @cached_property
+    def device(self) -> str:
+        """ "cpu", "cuda" or "mps". Whoever never asks does not wait for torch to be imported."""
+        return self.find_device()
 
     def weights(self, framework: Framework = "torch") -> dict[str, Any]:
         """The received weights, on the CPU: name -> torch.Tensor, or numpy.ndarray.

@@ -6,39 +6,30 @@ same time, and nothing of it stays: a watchdog ends it even when the session is 
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Self
-from urllib.parse import quote
+from typing import Self
 
 from support.management import Management
-from support.waiting import wait_until
-from tasuki.transport.topology import Topology, definitions
+from support.rabbit import (
+    BrokerDied,
+    Rabbit,
+    Watchdog,
+    environment,
+    free_ports,
+    spawn,
+    write_cookie,
+)
+from support.vhosts import Vhosts
 
-_SERVERS = Path("/usr/lib/rabbitmq/lib")
-_ADMIN = "admin"
-_ATTEMPTS = 3  # a free port may be taken by someone else before the broker has it
-_SYNC = "mnesia:sync_log(), [dets:sync(T) || T <- dets:all()]."
-_WATCHDOG = 'cat >/dev/null; kill -9 "$1" "$2"; rm -rf "$3"'
-
-
-class BrokerDied(Exception):
-    """The private RabbitMQ ended by itself; its last words follow."""
-
-
-def installed() -> Path | None:
-    """The folder with RabbitMQ's own scripts, which do not switch users as /usr/sbin's do."""
-    found = sorted(_SERVERS.glob("rabbitmq_server-*/sbin"))
-    return found[-1] if found and shutil.which("erl") and shutil.which("epmd") else None
+ATTEMPTS = 3  # a free port may be taken by someone else before the broker has it
+SYNC = "mnesia:sync_log(), [dets:sync(T) || T <- dets:all()]"
 
 
-class Broker:
+class Broker(Vhosts):
     """One RabbitMQ node.
 
     Args:
@@ -49,19 +40,13 @@ class Broker:
     def __init__(
         self, *, config: Mapping[str, str] | None = None, advanced: str | None = None
     ) -> None:
-        sbin = installed()
-        if sbin is None:
-            raise BrokerDied("RabbitMQ is not installed: apt-get install rabbitmq-server")
-        self._sbin = sbin
-        self._extra = dict(config or {})
+        super().__init__()
+        self._config = config
         self._advanced = advanced
         self._folder = Path(tempfile.mkdtemp(prefix="tasuki-rabbit-"))
-        self._passwords = {_ADMIN: secrets.token_hex(8)}
-        self._node: subprocess.Popen[bytes] | None = None
+        write_cookie(self._folder)
+        self._watchdog = Watchdog(self._folder)
         self._epmd: subprocess.Popen[bytes] | None = None
-        self._watchdog: subprocess.Popen[bytes] | None = None
-        self._vhosts = 0
-        self.host = "127.0.0.1"
         self._choose_ports()
 
     def __enter__(self) -> Self:
@@ -76,12 +61,12 @@ class Broker:
         Raises:
             BrokerDied: it did not come up.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 self._start_once()
             except BrokerDied:
                 self._end()
-                if attempt == _ATTEMPTS:
+                if attempt == ATTEMPTS:
                     self.stop()
                     raise
                 self._choose_ports()
@@ -90,9 +75,7 @@ class Broker:
 
     def kill(self) -> None:
         """`kill -9`, as by the kernel: what was not on disk is gone."""
-        assert self._node is not None
         self._node.kill()
-        self._node.wait()
 
     def restart(self) -> None:
         """Start again after `kill` on the same ports and data."""
@@ -103,47 +86,6 @@ class Broker:
         self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def vhost(self) -> str:
-        """A fresh vhost that the administrator may do everything in."""
-        self._vhosts += 1
-        name = f"test-{self._vhosts}"
-        self.management.add_vhost(name, owner=_ADMIN)
-        return name
-
-    def drop_vhost(self, vhost: str) -> None:
-        self.management.ask("DELETE", "vhosts", vhost)
-
-    def add_user(
-        self, name: str, password: str, *, vhost: str, configure: str, write: str, read: str
-    ) -> None:
-        self.management.add_user(name, password)
-        self.management.permit(name, vhost, configure=configure, write=write, read=read)
-        self._passwords[name] = password
-
-    def provision(self, vhost: str, topology: Topology) -> None:
-        """Declare a federation's objects, and its users if they are new to this broker."""
-        self.management.load_definitions(vhost, definitions(topology, vhost=vhost))
-        for allowed in topology.permissions:
-            self.add_user(
-                allowed.user,
-                self._passwords.get(allowed.user) or secrets.token_hex(8),
-                vhost=vhost,
-                configure=allowed.configure,
-                write=allowed.write,
-                read=allowed.read,
-            )
-
-    def password(self, user: str = _ADMIN) -> str:
-        return self._passwords[user]
-
-    def url(self, user: str, vhost: str) -> str:
-        password = self._passwords[user]
-        return f"amqp://{user}:{password}@{self.host}:{self.port}/{quote(vhost, safe='')}"
-
-    def list_queues(self, vhost: str) -> dict[str, dict[str, object]]:
-        """Every queue and stream by name, as the management API describes it."""
-        return {str(queue["name"]): queue for queue in self.management.queues(vhost)}
-
     def sync(self) -> None:
         """Wait until what was declared so far outlives a `kill`.
 
@@ -151,149 +93,61 @@ class Broker:
         written some hundred ms later: a node killed before that has forgotten the queue with all
         that it confirmed. This writes them now, instead of sleeping until they surely are.
         """
-        self.ctl("eval", _SYNC)
+        self._node.evaluate(SYNC)
 
     def ctl(self, *args: str) -> str:
         """Run rabbitmqctl; takes a second or two."""
-        done = subprocess.run(
-            [self._sbin / "rabbitmqctl", "-n", self._nodename, *args],
-            env=self._environment(),
-            capture_output=True,
-            check=True,
-            timeout=60,
-            text=True,
-        )
-        return done.stdout
+        return self._node.ctl(*args)
 
     def logs(self) -> str:
         """The end of what the broker has logged."""
-        files = [self._folder / "output", *(self._folder / "log").glob("*.log")]
-        return "\n".join(file.read_text(errors="replace")[-4000:] for file in files)
+        return self._node.logs()
+
+    @property
+    def management(self) -> Management:
+        return self._node.management
+
+    @property
+    def port(self) -> int:
+        return self._node.port
+
+    @property
+    def http_port(self) -> int:
+        return self._node.http_port
+
+    @property
+    def prometheus_port(self) -> int:
+        return self._node.prometheus_port
 
     @property
     def pid(self) -> int:
-        assert self._node is not None
         return self._node.pid
 
     def _choose_ports(self) -> None:
-        self.port, self.http_port, self.prometheus_port, self._dist, self._epmd_port = _free(5)
-        self._nodename = f"tasuki-{self.port}-{secrets.token_hex(3)}@localhost"
-        self.management = Management(self.http_port, user=_ADMIN, password=self.password())
-
-    def _start_once(self) -> None:
-        self._configure()
-        if self._epmd is None:
-            # In the foreground and as our child, so that Erlang starts no daemon that would stay.
-            command = ["epmd", "-address", "127.0.0.1", "-port", str(self._epmd_port)]
-            self._epmd = self._spawn(command)
-        self._node = self._spawn([str(self._sbin / "rabbitmq-server"), "-noinput"])
-        self._watch()
-        wait_until(self._is_ready, what="RabbitMQ is up", within_s=90)
-
-    def _is_ready(self) -> bool:
-        assert self._node is not None
-        if self._node.poll() is not None:
-            raise BrokerDied(f"RabbitMQ ended with {self._node.returncode}:\n{self.logs()}")
-        return self._answers_amqp() and self.management.is_up()
-
-    def _answers_amqp(self) -> bool:
-        try:
-            with socket.create_connection((self.host, self.port), timeout=5) as probe:
-                probe.sendall(b"AMQP\x00\x00\x09\x01")
-                return probe.recv(1) == b"\x01"
-        except OSError:
-            return False
-
-    def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
-        with (self._folder / "output").open("ab") as output:
-            return subprocess.Popen(
-                command,
-                cwd=self._folder,
-                env=self._environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,  # Ctrl-C is for the tests; they end the broker
-            )
-
-    def _watch(self) -> None:
-        """Leave someone behind who ends it all once our end of the pipe is gone."""
-        assert self._node is not None
-        assert self._epmd is not None
-        self._unwatch()
-        pids = [str(self._node.pid), str(self._epmd.pid), str(self._folder)]
-        self._watchdog = subprocess.Popen(
-            ["sh", "-c", _WATCHDOG, "watchdog", *pids],
-            stdin=subprocess.PIPE,
-            start_new_session=True,
+        (self._epmd_port,) = free_ports(1)
+        self._node = Rabbit(
+            folder=self._folder,
+            home=self._folder,
+            epmd_port=self._epmd_port,
+            password=self.password(),
+            settings=self._config,
+            advanced=self._advanced,
         )
 
-    def _unwatch(self) -> None:
-        if self._watchdog is not None:
-            self._watchdog.kill()
-            self._watchdog.wait()
-            pipe: IO[bytes] | None = self._watchdog.stdin
-            if pipe is not None:
-                pipe.close()
-            self._watchdog = None
+    def _start_once(self) -> None:
+        if self._epmd is None:
+            # In the foreground and as our child, so that Erlang starts no daemon that would stay.
+            command = ["epmd", "-address", self.host, "-port", str(self._epmd_port)]
+            env = environment(home=self._folder, epmd_port=self._epmd_port)
+            self._epmd = spawn(command, folder=self._folder, env=env)
+        self._node.start()
+        self._watchdog.guard([self._node.pid, self._epmd.pid])
+        self._node.await_ready()
 
     def _end(self) -> None:
-        for process in (self._node, self._epmd):
-            if process is not None:
-                process.kill()
-                process.wait()
-        self._node = self._epmd = None
-        self._unwatch()
-
-    def _configure(self) -> None:
-        settings = {
-            "listeners.tcp.1": f"127.0.0.1:{self.port}",
-            "default_user": _ADMIN,
-            "default_pass": self.password(),
-            "management.tcp.ip": "127.0.0.1",
-            "management.tcp.port": str(self.http_port),
-            "prometheus.tcp.ip": "127.0.0.1",
-            "prometheus.tcp.port": str(self.prometheus_port),
-            "collect_statistics_interval": "1000",
-            "disk_free_limit.absolute": "50MB",
-            **self._extra,
-        }
-        lines = [f"{key} = {value}\n" for key, value in settings.items()]
-        (self._folder / "rabbitmq.conf").write_text("".join(lines))
-        if self._advanced is not None:
-            (self._folder / "advanced.config").write_text(self._advanced)
-        (self._folder / "plugins").write_text("[rabbitmq_management,rabbitmq_prometheus].\n")
-
-    def _environment(self) -> dict[str, str]:
-        folder = self._folder
-        kept = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
-        return kept | {
-            "HOME": str(folder),  # where Erlang keeps its cookie
-            "ERL_EPMD_PORT": str(self._epmd_port),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_ALLOW_INPUT": "1",  # no shell in between: our child is the node itself
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
-            "RABBITMQ_NODENAME": self._nodename,
-            "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_NODE_IP_ADDRESS": self.host,
-            "RABBITMQ_DIST_PORT": str(self._dist),
-            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(folder / "log"),
-            "RABBITMQ_PID_FILE": str(folder / "pid"),
-            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
-            "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-        }
-
-
-def _free(count: int) -> list[int]:
-    """Ports that nobody listens on, different from each other."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+        self._node.kill()
+        if self._epmd is not None:
+            self._epmd.kill()
+            self._epmd.wait()
+            self._epmd = None
+        self._watchdog.end()

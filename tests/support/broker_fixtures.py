@@ -11,7 +11,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from support.broker import Broker, installed
+from support.broker import Broker
+from support.rabbit import installed
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from support.in_process import InProcessTrainer
 from support.simulation import write_run
 from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER, Plan
@@ -25,7 +26,7 @@ from tasuki_site.model_files import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import InProcessTrainer, TrainerPool
+from tasuki_site.trainers import TrainerPool
 
 DEADLINE_S = 60.0
 

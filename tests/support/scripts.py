@@ -60,7 +60,6 @@ class Desk:
                 rounds=ROUNDS,
                 site="site-1",
                 seed=100 + round,
-                device="cpu",
                 kind=kind,
                 params={"lr": 0.5},
                 load=load,

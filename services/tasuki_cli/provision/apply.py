@@ -56,31 +56,47 @@ def apply(
         management.ask("DELETE", "users", user)
         _disconnect(user, management)
     vhost = document["vhosts"][0]["name"]
-    replaced = _delete_old_control(document, management, vhost)
+    replaced, kept = _delete_old_control(document, management, vhost)
     # One request for all of it: existing objects and their messages are left alone.
-    management.ask("POST", "definitions", body=document)
+    management.ask("POST", "definitions", body=_without(document, kept))
     if reissued is not None:
         _disconnect(reissued, management)  # who came in with the old password
     queues = management.ask("GET", "queues", vhost)
     return Applied(
         differences=_differences(document, queues),
         unlisted=_unlisted(document, queues),
-        replaced=sorted({*replaced} - {q["name"] for q in queues if _is_old_control(q)}),
+        replaced=sorted(replaced),
     )
 
 
-def _delete_old_control(document: Document, management: Management, vhost: str) -> list[str]:
+def _delete_old_control(
+    document: Document, management: Management, vhost: str
+) -> tuple[set[str], set[str]]:
     """Make room for control queues of today's type: what is in one is harmless to lose.
 
-    Whoever reads one goes on by itself with the new one.
+    Whoever reads one goes on by itself with the new one. Returns those that are gone, and those
+    that could not be deleted, since the one node that they are on is away.
     """
-    there = management.ask("GET", "queues", vhost, missing_ok=True) or ()
+
+    def old() -> set[str]:
+        there = management.ask("GET", "queues", vhost, missing_ok=True) or ()
+        return listed & {queue["name"] for queue in there if _is_old_control(queue)}
+
     listed = {queue["name"] for queue in document["queues"]}
-    old = [queue["name"] for queue in there if _is_old_control(queue) and queue["name"] in listed]
-    for name in old:
-        # One whose only node is away cannot be deleted; then it is told that it has no replicas.
+    found = old()
+    for name in sorted(found):
         management.ask("DELETE", "queues", vhost, name, missing_ok=True)
-    return old
+    kept = old() if found else set()
+    return found - kept, kept
+
+
+def _without(document: Document, queues: Collection[str]) -> Document:
+    """RabbitMQ takes nothing at all if it is to bind a queue whose node is away."""
+    return {
+        **document,
+        "queues": [queue for queue in document["queues"] if queue["name"] not in queues],
+        "bindings": [one for one in document["bindings"] if one["destination"] not in queues],
+    }
 
 
 def _is_old_control(queue: View) -> bool:

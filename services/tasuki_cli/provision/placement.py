@@ -18,7 +18,6 @@ from tasuki_cli.provision.definitions import Document
 from tasuki_cli.provision.management import Management
 from tasuki_cli.provision.replicas import Change, Nodes, Placed, Wanted
 
-_ROUNDS = 3
 _SETTLES_S = 30.0
 _LOOKS_EACH_S = 1.0
 
@@ -68,19 +67,18 @@ class _Placing:
         self._wanted = wanted
         self._ctl: Ctl | None = None
         self._found = Placement()
+        self._patient_until = time.monotonic() + _SETTLES_S
 
     def run(self, prefix: str | None) -> Placement:
         nodes = self._nodes()
         is_one = len(nodes.all) == 1
         if not is_one or replicas.changes(self._placed(), nodes, self._wanted):
             self._ctl = self._reached(prefix, nodes)
-        for _ in range(_ROUNDS):
-            todo = self._todo()
-            if self._ctl is None or not todo:
-                break
-            self._do(todo, self._ctl)
+        # Twice: a queue takes one change at a time, and may be busy with the one before.
+        for todo in (self._changes, self._changes, self._renewals):
+            if self._ctl is not None:
+                self._do(todo(), self._ctl)
             self._await(lambda: not self._missing())
-        self._await(lambda: not self._missing())
         self._spread()
         return self._told()
 
@@ -116,8 +114,13 @@ class _Placing:
             commands.placed(row, leader=row.get("leader") or row.get("node", "")) for row in rows
         ]
 
-    def _todo(self) -> list[Change]:
+    def _changes(self) -> list[Change]:
         return replicas.changes(self._placed(), self._nodes(), self._wanted)
+
+    def _renewals(self) -> list[Change]:
+        """Of quorum queues, after they had time to start; a stream would be copied whole."""
+        found = replicas.renewals(self._placed(), self._nodes())
+        return [change for change in found if not change.is_stream]
 
     def _missing(self) -> list[str]:
         return replicas.missing(self._placed(), self._nodes(), self._wanted)
@@ -129,6 +132,8 @@ class _Placing:
     # --- what is done about it
 
     def _do(self, todo: list[Change], ctl: Ctl) -> None:
+        if not todo:
+            return
         version = self._version()
         self._found.notes.clear()
         for change in todo:
@@ -138,6 +143,7 @@ class _Placing:
                 self._found.notes.append(str(exc))
             else:
                 self._found.done.append(_told(change))
+        self._patient_until = time.monotonic() + _SETTLES_S
 
     def _spread(self) -> None:
         """Let no node lead nearly nothing, as after restarts of the others."""
@@ -145,27 +151,28 @@ class _Placing:
         if "quorum" in uneven and self._ctl is not None:
             self._ctl.run(*commands.rebalance(self._vhost))
             self._found.done.append("spread the leaders of quorum queues over the nodes")
+            self._patient_until = time.monotonic() + _SETTLES_S
             self._await(lambda: "quorum" not in replicas.uneven(self._placed(), self._nodes()))
             uneven = replicas.uneven(self._placed(), self._nodes())
         for kind, leads in uneven.items():
             self._found.notes.append(_UNEVEN[kind].format(leads=replicas.spread(leads)))
 
     def _await(self, condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + _SETTLES_S
-        while not condition() and time.monotonic() < deadline:
+        """What was just changed needs some seconds; what was not so for long, none."""
+        while not condition() and time.monotonic() < self._patient_until:
             time.sleep(_LOOKS_EACH_S)
 
     # --- what is told
 
     def _told(self) -> Placement:
         placed, nodes = self._placed(), self._nodes()
-        todo = replicas.changes(placed, nodes, self._wanted)
+        todo = replicas.changes(placed, nodes, self._wanted) + replicas.renewals(placed, nodes)
         version = self._version() if todo else (0, 0)
         found = self._found
         found.nodes = sorted(nodes.all)
         found.replicas = self._wanted.on(nodes)
         found.missing = [
-            *replicas.away(placed, nodes),
+            *replicas.away(placed, nodes, self._wanted),
             *replicas.missing(placed, nodes, self._wanted),
         ]
         found.commands = [

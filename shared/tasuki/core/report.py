@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from tasuki.core.model import TurnId, TurnRecord, WeightsRef
 
+OVERDUE = "TrainerOverdue"
+"""The error of a turn whose trainer was ended since it took too long."""
+
 MOST_ERROR = 64
 MOST_DETAIL = 2000
 """Characters of what is told of an error. The controller keeps no more, whatever a site says."""

@@ -47,6 +47,7 @@ class Session:
         self._last: Turn | None = None  # of this run: what is asked between turns is about it
         self._model: FLModel | None = None
         self._evaluated: object = None
+        self._has_sent = False
         self._is_over = False
         self._is_shut_down = False
 
@@ -59,6 +60,11 @@ class Session:
     def has_received(self) -> bool:
         return self._model is not None
 
+    @property
+    def has_sent(self) -> bool:
+        """Whether any turn has its result."""
+        return self._has_sent
+
     def await_turn(self, *, timeout_s: float | None = None) -> ScriptTurn | None:
         """The turn to work on, as soon as there is one; None: there will be no more.
 
@@ -66,7 +72,7 @@ class Session:
             TimeoutError: there is none yet.
         """
         if self._current is None and not self._is_over:
-            # Before the turn is opened, since that imports torch where it is installed.
+            # What a script has imported by then says what it works with.
             self.framework = self.framework or framework_in_use()
             self._current = self._next_turn(timeout_s=timeout_s)
             self._is_over = self._current is None
@@ -129,6 +135,7 @@ class Session:
         if self._evaluated is not None and not model.metrics:
             model.metrics = received_metrics(self._evaluated)
         current.finish(result_of(current.turn, model))
+        self._has_sent = True
         self._current = self._model = self._evaluated = None
         if clear_cache:
             for each in (model, received):

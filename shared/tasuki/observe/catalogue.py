@@ -133,6 +133,12 @@ _SERVICES = (
         "When the client certificate that is in use ends. Absent without one.",
         unit="seconds since 1970",
     ),
+    _both(
+        "tasuki_log_lines_lost_total",
+        "Lines of the service's log that could not be written.",
+        kind="counter",
+        unit="lines",
+    ),
     _both("tasuki_disk_free_bytes", "Free on the disk of the data folder.", unit="bytes"),
     _both("tasuki_disk_size_bytes", "Size of the disk of the data folder.", unit="bytes"),
     _both("tasuki_spool_bytes", "Weights that lie in the spool.", unit="bytes"),
@@ -204,6 +210,13 @@ _RUNS = (
         kind="counter",
         unit="turns",
         labels="run site reason",
+    ),
+    _run(
+        "tasuki_turns_unchanged_total",
+        "Accepted turns that handed on exactly what they received.",
+        kind="counter",
+        unit="turns",
+        labels="run site",
     ),
     _run(
         "tasuki_gate_rejections_total",

@@ -93,6 +93,10 @@ class Runs:
         for record in state.records[len(state.records) - grown :]:
             self._turn(state, record.site, "accepted")
             self._show_metrics(state, record)
+            if record.is_unchanged:
+                self._board.add(
+                    "tasuki_turns_unchanged_total", run=state.plan.run, site=record.site
+                )
         if before is None:
             return
         known = set(before.skipped)  # a long run without one of its sites has thousands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 import tomllib
@@ -13,6 +14,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, Val
 from pydantic_core import ErrorDetails
 
 from tasuki.errors import SettingsError
+
+BOM = "\ufeff"
+"""What some editors begin a file with; it is no part of what was written."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -84,6 +88,22 @@ def parse(
         raise SettingsError("\n".join([f"{name}:", *problems])) from exc
 
 
+def read_text(path: Path) -> str:
+    """A text file as its author sees it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8.
+    """
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it is in UTF-16; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"not text in UTF-8 ({exc.reason} at byte {exc.start})") from exc
+
+
 def from_environment(environment: Mapping[str, str], known: Mapping[str, Keys]) -> dict[Keys, str]:
     """What the environment sets of these variables."""
     return {keys: environment[name] for name, keys in known.items() if name in environment}
@@ -91,16 +111,16 @@ def from_environment(environment: Mapping[str, str], known: Mapping[str, Keys]) 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except FileNotFoundError:
         raise SettingsError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise SettingsError(f"{path} cannot be read: {exc}") from exc
 
 
 def _loaded(text: str, *, name: str) -> dict[str, Any]:  # Any: TOML
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix(BOM))
     except RecursionError as exc:
         raise SettingsError(f"{name} is nested too deeply") from exc
     except ValueError as exc:  # not TOML, or a number of thousands of digits

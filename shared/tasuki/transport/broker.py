@@ -45,6 +45,7 @@ class BrokerConnection:
         self._outages = Outages()
         self._up: dict[str, bool] = {}
         self._hearing: dict[str, float | None] = {}
+        self._refused, self._taken = asyncio.Event(), asyncio.Event()
 
     @property
     def is_up(self) -> bool:
@@ -61,9 +62,26 @@ class BrokerConnection:
         known = [since for since in both if since is not None]
         return max(known) if len(both) > 1 and len(known) == len(both) else None
 
+    async def refuses(self, *, for_s: float) -> None:
+        """Returns once the broker has not taken our credentials for so long, try after try.
+
+        One that has just been started may refuse them until it has its users.
+        """
+        while True:
+            await self._refused.wait()
+            try:
+                await asyncio.wait_for(self._taken.wait(), for_s)
+            except TimeoutError:
+                return
+
     def note(self, change: StateChange) -> None:
         """One of the two connections changed."""
+        if change.state is LinkState.REFUSED:
+            self._refused.set()
+            self._taken.clear()
         if change.state is LinkState.UP:
+            self._refused.clear()
+            self._taken.set()
             self._up[change.link] = True
         elif change.state in _LOST:
             self._up[change.link] = False

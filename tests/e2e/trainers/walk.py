@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
@@ -74,6 +75,20 @@ def raise_once(turn: Turn) -> Result:
 def die_once(turn: Turn) -> Result:
     if once(turn, "died"):
         os.kill(os.getpid(), signal.SIGKILL)
+    return train(turn)
+
+
+def full_disk_once(turn: Turn) -> Result:
+    """A limit of the file size stands in for a full disk, when the result is written."""
+    if once(turn, "full"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    return train(turn)
+
+
+def own_file_fills_the_disk_once(turn: Turn) -> Result:
+    if once(turn, "full"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        (Path(str(turn.params["flag"])) / "mine.bin").write_bytes(bytes(8192))
     return train(turn)
 
 

@@ -406,6 +406,14 @@ def test_a_failure_of_another_turn_is_dropped(
     drops(relay, run.TurnFailed(id=id, site=site, error="TrainerRaised"), reason)
 
 
+def test_an_overdue_turn_is_skipped_at_once_where_silent_ones_are() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=3))
+    site = relay.state.itinerary[0]
+    relay(run.TurnFailed(id=relay.state.expected, site=site, error="TrainerOverdue"))
+    assert [(site, "TrainerOverdue")] == [(s.site, s.reason) for s in relay.state.skipped]
+    assert site in relay.state.eligible  # it takes part in the next round
+
+
 # Turns that are given back.
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,9 @@ def controller(folder: Path) -> ControllerMetrics:
         run(event)
         metrics.runs.changed(run.state, event, "")
 
-    feed(machine.TurnFinished(record=run.record()))
+    record = run.record()
+    same = replace(record.sent, digest=record.received)
+    feed(machine.TurnFinished(record=replace(record, sent=same)))
     feed(machine.TurnFailed(id=run.state.expected, site="b", error="GateRejected"))
     feed(machine.LeaseExpired(id=run.state.expected))
     return metrics

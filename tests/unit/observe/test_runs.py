@@ -125,6 +125,15 @@ def test_accepted_turns_are_counted_with_what_they_report() -> None:
     assert (numbers[name % "trained"], numbers[name % "received"]) == (0.25, 0.75)
 
 
+def test_a_turn_that_trained_nothing_is_accepted_and_counted_apart() -> None:
+    run = Measured()
+    record = run.record()
+    same = replace(record, sent=replace(record.sent, digest=record.received))
+    run(machine.TurnFinished(record=same))
+    assert run.numbers['tasuki_turns_total{outcome="accepted",run="r",site="a"}'] == 1
+    assert run.numbers['tasuki_turns_unchanged_total{run="r",site="a"}'] == 1
+
+
 def test_a_result_that_came_early_is_counted_once_it_is_accepted() -> None:
     run = Measured()
     first, second = run.record(), run.record(ahead=1)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from support.deaf import deaf_to
+from support.in_process import InProcessTrainer
 from support.simulation import TRAINERS
 from tasuki.clock import SystemClock
 from tasuki.core.control import FenceRaised
@@ -53,7 +54,7 @@ from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.spell import Spell, write_result
 from tasuki_site.tensors import load_state
-from tasuki_site.trainers import InProcessTrainer, TrainerPool
+from tasuki_site.trainers import TrainerPool
 
 DEADLINE_S = 20.0
 TASK = Task(trainer="walk")

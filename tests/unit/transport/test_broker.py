@@ -57,3 +57,37 @@ def test_a_service_hears_while_both_connections_are_up_and_the_broker_takes_mess
     tmp_path: Path, changes: list[tuple[str, LinkState]], expected: bool
 ) -> None:
     assert expected == hears(tmp_path, *changes)
+
+
+REFUSED = LinkState.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([("publish", UP)], False),
+        ([("publish", UP), ("publish", DOWN)], False),
+        ([("publish", UP), ("publish", DOWN), ("publish", REFUSED)], True),
+        ([("publish", REFUSED), ("publish", DOWN)], True),
+        ([("publish", REFUSED), ("publish", UP)], False),
+        ([("publish", UP), ("publish", REFUSED), ("publish", UP), ("consume", REFUSED)], True),
+    ],
+)
+def test_who_waits_for_that_learns_that_the_broker_takes_our_credentials_no_more(
+    tmp_path: Path, changes: list[tuple[str, LinkState]], expected: bool
+) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret")
+    password.chmod(0o600)
+    table = BrokerTable(url="amqp://site-1@localhost/v", password_file=password)
+
+    async def run() -> bool:
+        connection = BrokerConnection(table)
+        for link, state in changes:
+            connection.note(StateChange(link=link, state=state))
+        waiting = asyncio.create_task(connection.refuses(for_s=0.02))
+        done, _ = await asyncio.wait({waiting}, timeout=30 if expected else 0.2)
+        waiting.cancel()
+        return bool(done)
+
+    assert expected == asyncio.run(run())

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from tasuki.core.model import CONTROLLER, OnSilent, TurnId, TurnRecord, WeightsRef
 from tasuki.core.order import Situation, itinerary
+from tasuki.core.report import OVERDUE
 from tasuki.core.run.effects import (
     CollectWeights,
     Conclude,
@@ -235,6 +236,8 @@ def _give_up_turn(state: RunState, event: TurnFailed) -> Step:
     failure = state.plan.failure
     if failure.on_silent is OnSilent.FAIL:
         return _conclude(state, Status.FAILED, cause)
+    if failure.on_silent is OnSilent.SKIP and event.error == OVERDUE:
+        return _skip(state, event.error)  # like a silent one, it is not waited for again
     if state.attempts < failure.max_attempts:
         return _reissue(state)
     if failure.on_silent is OnSilent.SKIP:
