@@ -17,7 +17,7 @@ DEMO := $(VENV)/.tasuki-demo
 # What `make dev` installed is enough for the demo too.
 TO_RUN := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 
-.PHONY: help dev lint check test compose-test wheel-check demo bench clean
+.PHONY: help dev lint check test compose-test cluster-drill wheel-check demo bench clean
 
 help:
 	@echo "make dev          a virtual environment with everything in it"
@@ -28,6 +28,7 @@ help:
 	@echo "make demo         three sites train a small network on this machine"
 	@echo "make bench        what a turn and a hand-over cost beyond training; MB='1000 3000' for larger"
 	@echo "make compose-test the drill of compose/ on a Docker engine, as root"
+	@echo "make cluster-drill the same with a broker of three nodes; takes half an hour, CI does without"
 	@echo "make clean        remove what these commands made; your runs in .tasuki stay"
 
 dev: $(DEV)
@@ -63,6 +64,9 @@ test: $(DEV)
 
 compose-test: $(DEV)
 	PYTHONPATH=tests $(BIN)/python -m compose.drill
+
+cluster-drill: $(DEV)
+	PYTHONPATH=tests $(BIN)/python -m compose.cluster_drill
 
 wheel-check: $(DEV)
 	$(BIN)/python -m pytest tests/e2e/test_wheel.py $(PYTEST_ARGS)
