@@ -268,6 +268,7 @@ class Publisher:
             sizes = outlet.confirmed(confirm.delivery_tag, multiple=confirm.multiple)
             self._count_confirmed(sizes)
             publication.failures = 0
+            publication.note_confirmed(outlet.first_unconfirmed(publication))
             self._finish_if_done(outlet, publication)
         self._pump()
 
