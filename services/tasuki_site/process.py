@@ -98,6 +98,7 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             device=settings.device,
             watcher=measuring.into(metrics),
             series=metrics.packed,
+            blocked_s=lambda: connection.transport.counters.blocked_s,
             moments=moments,
         )
     )
