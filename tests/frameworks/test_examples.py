@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import re
 import shutil
 from pathlib import Path
 
 import pytest
 
+from support.frameworks import need
 from support.simulation import Outcome, simulate, tasuki
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -24,11 +23,7 @@ RUN_S = 400
 
 
 def copied(example: str, folder: Path) -> Path:
-    """The example, if what it needs is installed; in CI it has to be."""
-    missing = [name for name in NEEDS[example] if importlib.util.find_spec(name) is None]
-    if missing and os.environ.get("CI") != "true":
-        pytest.skip(f"{', '.join(missing)} not installed: make test installs them")
-    assert missing == []
+    need(*NEEDS[example])
     return Path(shutil.copytree(EXAMPLES / example, folder / example)) / "run.toml"
 
 
@@ -53,7 +48,7 @@ def test_every_turn_of_an_example_trains(example: str, tmp_path: Path) -> None:
     rounds = 2 if example == "huggingface_lora" else 3
     assert [True] * 3 * rounds == moved(run)
     if example == "huggingface_lora":
-        assert metrics["eval_loss"] < 5.4 < metrics["received_eval_loss"] + 0.4
+        assert metrics["eval_loss"] < 5.4  # it begins with 5.6
     else:
         assert metrics["accuracy"] > 0.85
 
