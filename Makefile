@@ -14,6 +14,7 @@ MB ?= 0.25 100
 
 DEV := $(VENV)/.tasuki-dev
 DEMO := $(VENV)/.tasuki-demo
+FRAMEWORKS := $(VENV)/.tasuki-frameworks
 # What `make dev` installed is enough for the demo too.
 TO_RUN := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 
@@ -46,6 +47,11 @@ $(DEMO): pyproject.toml
 	@$(PIP) install --editable '.[torch,examples]'
 	@touch $@
 
+$(FRAMEWORKS): $(DEV)
+	@echo "installing Lightning, transformers and TensorFlow for their tests"
+	@$(PIP) install --editable '.[dev,frameworks]'
+	@touch $@
+
 lint: $(DEV)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -55,14 +61,14 @@ lint: $(DEV)
 check: lint
 	$(BIN)/python -m pytest tests/unit tests/contract $(PYTEST_ARGS)
 
-test: $(DEV)
+test: $(DEV) $(FRAMEWORKS)
 	@.ci/provide rabbitmq
 	@.ci/provide promtool
 	@.ci/provide systemd-analyze
 	@.ci/provide fashion-mnist
 	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-compose-test: $(DEV)
+compose-test: $(DEV) $(FRAMEWORKS)
 	PYTHONPATH=tests $(BIN)/python -m compose.drill
 
 cluster-drill: $(DEV)

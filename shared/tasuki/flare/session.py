@@ -70,6 +70,11 @@ class Session:
         return None if self._current is None else self._current.turn
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a turn to work on, or the first one is still to be asked for."""
+        return not self._is_shut_down and (self._current is not None or self._last is None)
+
+    @property
     def has_received(self) -> bool:
         return self._model is not None
 
@@ -126,6 +131,11 @@ class Session:
             # its first turn only, is not in what it draws in the turn.
             current.seed()
         return self._model
+
+    def seed(self) -> None:
+        """Every generator begins where the turn begins."""
+        if self._current is not None:
+            self._current.seed()
 
     def evaluated(self, metrics: object) -> None:
         """Metrics of the received model: the result of a turn that evaluates, else part of it."""
