@@ -121,6 +121,28 @@ def tasuki(
     """What stands before a command."""
 
 
+@app.command(epilog="Example: tasuki init my-run --template torch")
+def init(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Where the files go.")
+    ] = None,
+    template: Annotated[
+        str, typer.Option("--template", help="What to begin with; --list has them all.")
+    ] = "torch",
+    list_: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run file and a trainer that train at once, to put your own data into."""
+    from tasuki_cli.init import list_templates, run_init
+
+    if list_:
+        list_templates(as_json=as_json)
+    elif folder is None:
+        raise SettingsError("name a folder for the files: tasuki init my-run")
+    else:
+        run_init(folder, template=template, as_json=as_json)
+
+
 @app.command(epilog="Example: tasuki simulate examples/cifar10/run.toml --sites 5")
 def simulate(
     run_toml: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to train.")],

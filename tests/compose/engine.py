@@ -120,8 +120,11 @@ class Stack:
 
     # Its doors.
 
+    def port(self, door: str) -> int:
+        return self._ports[door]
+
     def address(self, door: str) -> str:
-        return f"http://127.0.0.1:{self._ports[door]}"
+        return f"http://127.0.0.1:{self.port(door)}"
 
     def ask(self, door: str, path: str, *, method: str = "GET") -> JSON:
         """The JSON of one of the stack's services; the operator's token goes to the controller."""
@@ -176,12 +179,15 @@ class Runs:
 
     def turns_of(self, run: str, site: str) -> list[int]:
         """The rounds (from 1) in which a site's turn was accepted."""
-        rows = self._stack.ask("CONTROLLER", f"/runs/{run}/ledger")["rows"]
         return [
             row["turn"]["round"] + 1
-            for row in rows
+            for row in self.ledger(run)
             if row["event"] == "TurnFinished" and not row["outcome"] and row["turn"]["site"] == site
         ]
+
+    def ledger(self, run: str) -> list[JSON]:
+        rows: list[JSON] = self._stack.ask("CONTROLLER", f"/runs/{run}/ledger")["rows"]
+        return rows
 
     def verify(self, run: str) -> JSON:
         return self._stack.ask("CONTROLLER", f"/runs/{run}/ledger?verify=true")
