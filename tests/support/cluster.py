@@ -81,7 +81,7 @@ class Cluster(Vhosts):
         return self.living[0].port
 
     @property
-    def hosts(self) -> Sequence[str]:
+    def hosts(self) -> list[str]:
         return [f"{HOST}:{node.port}" for node in self.nodes]
 
     @property
