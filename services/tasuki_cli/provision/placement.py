@@ -157,11 +157,12 @@ class _Placing:
 
     def _spread(self) -> None:
         """Let no node lead nearly nothing, as after restarts of the others."""
-        if "quorum" in self._uneven() and self._ctl is not None:
-            done = "spread the leaders of quorum queues over the nodes"
+        kinds = commands.movable(self._version()) if self._uneven() else frozenset()
+        if self._ctl is not None and kinds & self._uneven().keys():
+            done = "spread leaders over the nodes"
             self._try(self._ctl, commands.rebalance(self._vhost), done=done)
             self._expect_change()
-            self._await(lambda: "quorum" not in self._uneven())
+            self._await(lambda: not kinds & self._uneven().keys())
         for kind, leads in self._uneven().items():
             self._found.notes.append(_UNEVEN[kind].format(leads=replicas.spread(leads)))
 
@@ -199,9 +200,9 @@ class _Placing:
 
 _UNEVEN = {
     "quorum": "the leaders of quorum queues are spread badly ({leads}): "
-    "rabbitmq-queues rebalance quorum",
-    "stream": "the leaders of streams are spread badly ({leads}); one moves when the node that it "
-    "is on is restarted",
+    "rabbitmq-queues rebalance all",
+    "stream": "the leaders of streams are spread badly ({leads}): rabbitmq-queues rebalance all; "
+    "before 4.0 one moves only when its node is restarted",
 }
 
 
