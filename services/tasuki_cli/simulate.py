@@ -64,7 +64,8 @@ class Simulation:
     @property
     def shares_a_process(self) -> bool:
         """Whatever the number of sites: what a trainer sees must not depend on it."""
-        return not self.source.is_script and self.one_process is not False
+        is_function = not (self.source.is_script or self.source.is_command)
+        return is_function and self.one_process is not False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,9 +84,9 @@ def simulate(simulation: Simulation) -> Ended:
         SettingsError, TrainerNotFound: before anything was started.
         TasukiError: something broke on the way; `resume` goes on.
     """
-    if simulation.source.is_script and simulation.one_process:
+    if simulation.one_process and not simulation.shares_a_process:
         raise SettingsError(
-            "a script needs a process of its own at each site: leave --one-process out"
+            "a script or a command needs a process of its own at each site: leave --one-process out"
         )
     simulation.source.check()
     with simulation.data.locked():

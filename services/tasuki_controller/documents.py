@@ -65,6 +65,7 @@ class Standing(Document):
     turns: int
     skipped: int
     skips: list[Skip]
+    unchanged: int = Field(description="Accepted turns that handed on exactly what they received.")
     digest: str
     metrics: dict[str, float | None] = Field(description="Means over the newest round.")
     wall_s: float

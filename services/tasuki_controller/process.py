@@ -103,11 +103,13 @@ async def _run(
             # The broker gives up a connection that is silent for two or three heartbeats.
             alone_s=4 * settings.broker.heartbeat_s,
             hears_since=lambda: connection.hears_since,
+            held_up=lambda: connection.held_up,
             moments=moments,
         ),
         watcher=desk.watch,
     )
     desk.serve(service)
+    connection.on_held_up = service.note_held_up
     door = Door(
         desk=desk,
         folder=folder,

@@ -81,6 +81,14 @@ class Service:
         error, detail = failure_of(exc)
         self._send({"error": error, "detail": detail})
 
+    def say_begun(self, spell: Spell) -> None:
+        """This process, one of several, has this turn."""
+        self._send({"begun": spell.to_map()})
+
+    def say_through(self) -> None:
+        """This process, one of several, is through with its turn."""
+        self._send({"through": True})
+
     def say_ended(self) -> None:
         """This process takes no more turns; one that was given to it meanwhile was not begun."""
         self._send({"ended": True})

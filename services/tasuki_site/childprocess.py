@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki_site import channel
+from tasuki_site.marked import end_marked
 from tasuki_site.printing import Printing, Show
 
 LAST_WORDS_S = 1.0
@@ -38,9 +39,19 @@ class ChildProcess:
 
     @classmethod
     async def start(
-        cls, module: str, arguments: Sequence[str | Path], *, folder: Path, show: Show
+        cls,
+        module: str,
+        arguments: Sequence[str | Path],
+        *,
+        folder: Path,
+        show: Show,
+        mark: str | None = None,
     ) -> ChildProcess:
-        """Run one of our modules, which finds its end of the channel in its environment."""
+        """Run one of our modules, which finds its end of the channel in its environment.
+
+        Args:
+            mark: see `marked`: whoever carries it ends with this process.
+        """
         ours, theirs = socket.socketpair()
         # A pipe of our own: asyncio would call the process alive while anyone has its pipe open.
         reading, writing = os.pipe()
@@ -59,7 +70,7 @@ class ChildProcess:
                 stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True,
             )
-        burial = asyncio.create_task(_bury(process))
+        burial = asyncio.create_task(_bury(process, mark))
         reader, writer = await asyncio.open_connection(sock=ours)
         printing = Printing(reading, show)
         return cls(
@@ -117,8 +128,10 @@ class ChildProcess:
         await self.printing.heard_out(LAST_WORDS_S)
 
 
-async def _bury(process: asyncio.subprocess.Process) -> None:
+async def _bury(process: asyncio.subprocess.Process, mark: str | None) -> None:
     """Once it is dead, end what it started and did not end itself."""
     await process.wait()
     with suppress(ProcessLookupError, PermissionError):  # nobody is left
         os.killpg(process.pid, signal.SIGKILL)
+    if mark is not None:
+        end_marked(mark)

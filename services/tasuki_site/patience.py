@@ -11,8 +11,13 @@ from tasuki_site.childprocess import ChildProcess
 from tasuki_site.spell import Spell
 
 MOST_LINES = 400
-MOST_STACKS = 1200
+MOST_STACKS = 1300
 """Characters of what was printed, and of where the threads are: what is told has a limit."""
+
+MOST_FRAMES = 5
+"""Of each thread, the innermost; all of them were printed."""
+
+_OUR_OWN = "in _listen"
 
 
 class Patience:
@@ -58,7 +63,14 @@ class Patience:
         else:
             limit = f"[failure] progress_s = {spell.progress_s:g} s"
             why = f"the trainer logged nothing and printed nothing for {limit}"
-        stacks = (await self._child.stacks()).partition("\nExtension modules:")[0]
-        # The main thread's stack comes last.
-        parts = (f"{why}, so that it was ended", lines[-MOST_LINES:], stacks[-MOST_STACKS:])
+        stacks = _innermost(await self._child.stacks())
+        parts = (f"{why}, so that it was ended", lines[-MOST_LINES:], stacks[:MOST_STACKS])
         return TrainerOverdue("\n".join(part for part in parts if part))
+
+
+def _innermost(stacks: str) -> str:
+    """Where each thread of each process was, the main ones first; without our own."""
+    threads = [part for part in stacks.split("\n\n") if "most recent call first" in part]
+    theirs = [part.strip().splitlines() for part in threads if _OUR_OWN not in part]
+    theirs.sort(key=lambda lines: not lines[0].startswith("Current thread"))
+    return "\n".join("\n".join(lines[: 1 + MOST_FRAMES]) for lines in theirs)

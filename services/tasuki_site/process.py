@@ -121,6 +121,7 @@ async def _run(
             device=settings.device,
             watcher=measuring.into(metrics),
             series=metrics.packed,
+            blocked_s=lambda: connection.transport.counters.blocked_s,
             moments=moments,
         )
     )

@@ -57,8 +57,16 @@ class Reports:
             self._waiting.task_done()
 
     async def all_confirmed(self) -> None:
-        """Returns once nothing waits any more."""
-        await self._waiting.join()
+        """Returns once nothing waits any more, or the site has waited for that for long enough.
+
+        What was not said is said again after the next start, or the lease tells it.
+        """
+        try:
+            async with asyncio.timeout(self._site.farewell_s):
+                await self._waiting.join()
+        except TimeoutError:
+            count = self._waiting.qsize()
+            self._log.warning("ends before its reports were confirmed", waiting=count)
 
     def started(self) -> None:
         """A journal that is new stays so until the broker has this: the run may depend on it."""
@@ -80,8 +88,12 @@ class Reports:
         self._log.info("turn taken", **named(turn.id))
         self._say(TurnTaken(id=turn.id, site=self._name, history=turn.history))
 
-    def progressed(self, id: TurnId, *, phase: str, values: Mapping[str, float]) -> None:
-        report = TurnProgressed(id=id, site=self._name, phase=phase, values=values)
+    def progressed(
+        self, id: TurnId, *, phase: str, values: Mapping[str, float], still_s: float
+    ) -> None:
+        report = TurnProgressed(
+            id=id, site=self._name, phase=phase, values=values, still_s=round(still_s, 3)
+        )
         self._say_newest(id, report)
 
     def finished(self, turn: Turn, record: TurnRecord) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from tasuki_site.spell import failure_of
 class Source:
     """`run` is "train.py" (script form) or "train:train" (function form), seen from `folder`.
 
+    Or a command whose processes call `tasuki.flare`: "torchrun --nproc_per_node=2 train.py".
+
     A script may have arguments: "train.py --data data/{site}", where the site's name is put in.
     """
 
@@ -29,6 +33,23 @@ class Source:
     @property
     def is_script(self) -> bool:
         return self._words[0].endswith(".py")
+
+    @property
+    def is_command(self) -> bool:
+        first = self._words[0]
+        is_program = len(self._words) > 1 or shutil.which(first, path=self.programs) is not None
+        return not self.is_script and is_program and ":" not in first
+
+    @property
+    def command(self) -> list[str]:
+        """The words, a file of them that lies in `folder` by its whole path."""
+        return [str(self.folder / w) if self._is_own_script(w) else w for w in self._words]
+
+    @property
+    def programs(self) -> str:
+        """Where a command's program is looked for: first where this Python's own are."""
+        here = str(Path(sys.executable).parent)
+        return os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
 
     @property
     def script(self) -> Path:
@@ -61,10 +82,15 @@ class Source:
         if self.is_script:
             if not self.script.is_file():
                 raise TrainerNotFound(f"there is no trainer script {self.script}")
+        elif self.is_command:
+            if shutil.which(self._words[0], path=self.programs) is None:
+                raise TrainerNotFound(
+                    f"trainer {self.run!r}: there is no program {self._words[0]!r} on this machine"
+                )
         elif not (colon and module and function.isidentifier()):
             raise TrainerNotFound(
-                f"trainer {self.run!r}: write a script (train.py, or train.py --epochs 2) or"
-                " module:function (train:train)"
+                f"trainer {self.run!r}: write a script (train.py, or train.py --epochs 2),"
+                " module:function (train:train) or a command (torchrun train.py)"
             )
         elif not self._has_module(module.partition(".")[0]):
             raise TrainerNotFound(
@@ -77,6 +103,9 @@ class Source:
             return shlex.split(self.run) or [""]
         except ValueError:
             return [self.run]  # a quote that does not end; `check` says that this is no trainer
+
+    def _is_own_script(self, word: str) -> bool:
+        return word.endswith(".py") and (self.folder / word).is_file()
 
     def _has_module(self, name: str) -> bool:
         here = self.folder / name

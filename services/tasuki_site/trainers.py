@@ -7,6 +7,7 @@ milliseconds. It is ended when its run is over, when it is fenced, or when it mi
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -112,12 +113,17 @@ class ChildTrainer:
         if self._child is not None and self._child.has_ended_well:
             await self._kill()  # a script without a loop
         if self._child is None:
-            words = (self.source.at(spell.site), str(self.source.folder))
-            folder = spell.folder or self.source.folder
-            self._child = await ChildProcess.start(
-                "tasuki_site.child", words, folder=Path(folder), show=self._show
-            )
+            self._child = await self._started(spell)
         return self._child
+
+    async def _started(self, spell: Spell) -> ChildProcess:
+        words = [self.source.at(spell.site), str(self.source.folder)]
+        module, mark = "tasuki_site.child", None
+        if self.source.is_command:
+            module, mark = "tasuki_site.launcher", uuid.uuid4().hex
+            words.append(mark)
+        folder = Path(spell.folder or self.source.folder)
+        return await ChildProcess.start(module, words, folder=folder, show=self._show, mark=mark)
 
     def _show(self, line: str) -> None:
         assert self._spell is not None  # noqa: S101 - the process was started for it

@@ -173,7 +173,7 @@ def test_a_run_whose_disk_was_full_in_a_turn_goes_on_where_it_was(
 ) -> None:
     """Bug: the run had failed after three attempts, and --resume only showed how it had ended."""
     (tmp_path / "calm").mkdir()
-    undisturbed = simulate(write_run(tmp_path / "calm"), "--in-process")
+    undisturbed = simulate(write_run(tmp_path / "calm"), "--one-process")
     run = write_run(tmp_path, trainer=trainer, attempts=3)
     full = simulate(run, "--processes")
     assert full.code == errors.DiskFull.exit_code, full.err

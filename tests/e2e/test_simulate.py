@@ -140,7 +140,7 @@ def test_a_run_is_exported_to_safetensors_and_to_pt(tmp_path: Path) -> None:
 
 def test_without_a_terminal_each_turn_that_is_over_is_a_line(tmp_path: Path) -> None:
     """Bug: there was nothing before the final table."""
-    ended = tasuki("simulate", write_run(tmp_path), "--data", tmp_path / "d", "--in-process")
+    ended = tasuki("simulate", write_run(tmp_path), "--data", tmp_path / "d", "--one-process")
     lines = [line for line in ended.out.splitlines() if "done in" in line]
     assert 9 == len(lines)
     assert "round 1 of 3 done in" in lines[0]
@@ -153,7 +153,7 @@ def test_it_ends_with_one_file_its_digest_and_what_it_is(tmp_path: Path) -> None
     run.write_text(
         run.read_text().replace('best = "accuracy"', 'best = "accuracy"\nbest_mode = "min"')
     )
-    ended = tasuki("simulate", run, "--data", tmp_path / "data", "--in-process")
+    ended = tasuki("simulate", run, "--data", tmp_path / "data", "--one-process")
     *_, which, weights, digest = ended.out.splitlines()
     assert "these are the best, the end of round 1:" == which
     assert verify_digest(Path(weights.removeprefix("weights "))) == digest.removeprefix("digest ")
@@ -162,7 +162,7 @@ def test_it_ends_with_one_file_its_digest_and_what_it_is(tmp_path: Path) -> None
 def test_a_simulation_goes_on_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
     """Bug: `tasuki simulate | grep -m1 ...` ended the run with a traceback."""
     run = write_run(tmp_path, order=FIXED)
-    words = command("simulate", run, "--data", tmp_path / "data", "--in-process")
+    words = command("simulate", run, "--data", tmp_path / "data", "--one-process")
     with subprocess.Popen(
         words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
@@ -178,7 +178,7 @@ def test_a_simulation_goes_on_when_nobody_reads_it_any_more(tmp_path: Path) -> N
 
 def test_the_weights_of_each_round_that_is_kept_can_be_exported(tmp_path: Path) -> None:
     run, data, out = write_run(tmp_path, order=FIXED), tmp_path / "data", tmp_path / "m.safetensors"
-    simulate(run, "--in-process")
+    simulate(run, "--one-process")
     for rounds in (1, 2, 3):
         ended = tasuki(
             "export", "walk", "--round", str(rounds), "-o", out, "--data", data, "--json"
@@ -197,7 +197,7 @@ def test_checkpoints_that_were_deleted_are_said_to_be_gone(
     tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bug: there were none yet, said export, and verify was content with none."""
-    simulate(write_run(tmp_path), "--in-process")
+    simulate(write_run(tmp_path), "--one-process")
     shutil.rmtree(tmp_path / "data/runs/walk")
     monkeypatch.chdir(tmp_path)
     ended = tasuki(*words, "--data", tmp_path / "data")

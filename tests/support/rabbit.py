@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -164,6 +165,13 @@ class Rabbit:
         if not answer.startswith("{ok, ") or "'EXIT'" in answer:
             raise Refused(f"{self.name}: {expression}: {answer}")
         return answer.removeprefix("{ok, ").removesuffix("}")
+
+    def prefix(self) -> str:
+        """What `tasuki provision --ctl` needs to run this node's commands."""
+        script = self._folder / "ctl.sh"
+        listed = shlex.join(f"{key}={value}" for key, value in self._environment().items())
+        script.write_text(f'tool=$1; shift; exec env {listed} {self._sbin}/"$tool" "$@"\n')
+        return f"sh {script}"
 
     def logs(self) -> str:
         """The end of what it has logged."""

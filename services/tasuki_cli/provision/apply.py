@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tasuki.errors import SettingsError
-from tasuki.transport.topology import PLACING
+from tasuki.transport.topology import NOTHING, PLACING
 from tasuki.wire import names
 from tasuki_cli.provision.definitions import Document
 from tasuki_cli.provision.management import Management
@@ -84,10 +86,29 @@ def _delete_old_control(
 
     listed = {queue["name"] for queue in document["queues"]}
     found = old()
-    for name in sorted(found):
-        management.ask("DELETE", "queues", vhost, name, missing_ok=True)
-    kept = old() if found else set()
+    if not found:
+        return set(), set()
+    with _may_delete(management, vhost):
+        for name in sorted(found):
+            management.ask("DELETE", "queues", vhost, name, missing_ok=True)
+    kept = old()
     return found - kept, kept
+
+
+@contextmanager
+def _may_delete(management: Management, vhost: str) -> Iterator[None]:
+    """An administrator declares by definitions; to delete, it needs a permission in the vhost."""
+    path = ("permissions", vhost, management.user)
+    if management.ask("GET", *path, missing_ok=True) is not None:
+        yield
+        return
+    configure = "^" + re.escape(names.control_queue(""))
+    patterns = {"configure": configure, "write": NOTHING, "read": NOTHING}
+    management.ask("PUT", *path, body=patterns)
+    try:
+        yield
+    finally:
+        management.ask("DELETE", *path)
 
 
 def _without(document: Document, queues: Collection[str]) -> Document:

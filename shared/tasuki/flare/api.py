@@ -14,16 +14,22 @@ from tasuki.flare.model import FLModel
 from tasuki.flare.session import Session, installed
 
 
-def init(*_args: object, params_format: str | None = None, **_kwargs: object) -> None:
-    """Begin. What else NVFlare's takes (rank, config_file) is accepted; calling twice is harmless.
+def init(
+    rank: object = None, *_args: object, params_format: str | None = None, **_kwargs: object
+) -> None:
+    """Begin. What else NVFlare's takes (config_file) is accepted; calling twice is harmless.
 
     Args:
+        rank: which of several processes this is, where a command started them and the launcher
+            does not say; the result of rank 0 counts.
         params_format: "torch" or "numpy": what the received params shall be.
 
     Raises:
         TrainerError: the script does not run at a site, or there is no such format.
     """
     session = installed()
+    if session.is_one_of_many and rank is not None:
+        session.follows = str(rank) != "0"
     if params_format is not None:
         session.framework = translation.framework_named(params_format)
     session.is_initialized = True
