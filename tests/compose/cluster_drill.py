@@ -23,7 +23,7 @@ from compose.field import Field
 from support.waiting import wait_until
 
 SERVICES = (*nodes.NODES, "controller", "site-1", "site-2", "site-3", "prometheus", "grafana")
-RUN_S = 200.0  # how long each run should go on: longer than what is done to it
+RUN_S = 300.0  # how long each run should go on: longer than what is done to it
 LEASE_S = 60.0
 CUT_S = 60.0
 NODE_DOWN, NODE_APART = "TasukiBrokerNodeDown", "TasukiBrokerNodeApart"

@@ -170,7 +170,7 @@ def test_commands_of_another_broker_are_refused(clinics: Clinics, tmp_path: Path
 def test_a_fence_arrives_while_the_node_that_led_its_queue_is_away(clinics: Clinics) -> None:
     cluster = clinics.cluster
     victim = cluster.nodes[1]
-    replicas.lead(victim, VHOST, CONTROL_1, is_stream=False)
+    replicas.lead(victim, VHOST, CONTROL_1)
 
     async def scenario() -> None:
         async with (

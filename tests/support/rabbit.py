@@ -51,6 +51,7 @@ class Rabbit:
         advanced: all of advanced.config.
         erl: further arguments of Erlang's virtual machine.
         plugins: in Erlang's words.
+        port: for clients, if it is not to be any that is free.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Rabbit:
         advanced: str | None = None,
         erl: str = "",
         plugins: str = "rabbitmq_management,rabbitmq_prometheus",
+        port: int | None = None,
     ) -> None:
         sbin = installed()
         if sbin is None:
@@ -79,7 +81,8 @@ class Rabbit:
         self._plugins = plugins
         self._process: subprocess.Popen[bytes] | None = None
         self.settings = dict(settings or {})
-        self.port, self.http_port, self.prometheus_port, self.dist_port = free_ports(4)
+        taken, self.http_port, self.prometheus_port, self.dist_port = free_ports(4)
+        self.port = port or taken
         self.name = f"{name}-{self.port}-{secrets.token_hex(3)}@localhost"
         self.management = Management(self.http_port, user=ADMIN, password=password)
 
