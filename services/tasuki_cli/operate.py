@@ -48,7 +48,7 @@ def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: boo
         submitted = client.submit(read_text(run_toml), weights, path)
     if wait:
         return watch(run_file.name, client, as_json=as_json)
-    _show(submitted, as_json=as_json)
+    show(submitted, as_json=as_json)
     return 0
 
 
@@ -79,7 +79,7 @@ def steer(run: str, what: str, client: ControllerClient, *, as_json: bool) -> in
     standing = client.steer(run, what)
     if standing["outcome"]:
         raise RunError(f"{run} is {standing['status']}: nothing to {what}")
-    _show(standing, as_json=as_json)
+    show(standing, as_json=as_json)
     return 0
 
 
@@ -89,7 +89,7 @@ def add_site(run: str, site: str, client: ControllerClient, *, as_json: bool) ->
     if standing["outcome"]:
         reason = _NOT_ADDED.get(standing["outcome"], f"the run is {standing['status']}")
         raise RunError(f"{site} cannot be added to {run}: {reason}")
-    _show(standing, as_json=as_json)
+    show(standing, as_json=as_json)
     return 0
 
 
@@ -112,16 +112,18 @@ def _show_end(standing: View, *, as_json: bool) -> None:
     records, skipped = load_history(standing)
     table = turns_table(records, skipped, standing["best"] or "accuracy")
     Console(highlight=False).print(table)
-    _show(standing, as_json=False)
+    show(standing, as_json=False)
 
 
-def _show(standing: View, *, as_json: bool) -> None:
+def show(standing: View, *, as_json: bool) -> None:
+    """Where a run stands, in a few lines; what an answer does not say is left out."""
     if as_json:
         print_json(standing)
         return
     console = Console(soft_wrap=True, highlight=False)
     skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
-    unchanged = f", {standing['unchanged']} handed on unchanged" if standing["unchanged"] else ""
+    # A run in one line, as an answer to a wish, does not say it.
+    unchanged = f", {count} handed on unchanged" if (count := standing.get("unchanged")) else ""
     line = f"{standing['run']} {standing['status']}: {standing['turns']} turns"
     console.print(f"{line}{skipped}{unchanged}")
     if standing["reason"] and standing["status"] != "finished":
