@@ -25,11 +25,14 @@ BROKER_SUITES = {"integration", "faults"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on a broker run one after the other, in one worker: they mostly wait, and by the clock.
 
-    The other worker does meanwhile what needs a processor.
+    The other worker does meanwhile what needs a processor, and the tests on a cluster.
     """
     for item in items:
         suite = item.path.relative_to(TESTS).parts[0]
-        if suite in BROKER_SUITES or "broker" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "cluster" in fixtures:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif suite in BROKER_SUITES or "broker" in fixtures:
             item.add_marker(pytest.mark.xdist_group("broker"))
 
 

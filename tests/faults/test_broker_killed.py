@@ -1,69 +1,18 @@
-"""kill -9 of the broker while services stand at the moments of a turn: P1, P2 and P4.
-
-Starting a broker again takes seconds, so each of these kills it under several services at once,
-each of which stands at a moment of a run of its own.
-"""
+"""kill -9 of the broker while services stand at the moments of a turn: P1, P2 and P4."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import pytest
 
 from support.broker import Broker
 from support.scripted import Scripted, go_on, scripted
+from support.standing import CONTROLLERS, ORDERS, TOGETHER, Write, standing, stop_at
 from support.waiting import wait_until
 from tasuki.core.model import CONTROLLER
 from tasuki.moments import Moment
-
-Write = Callable[..., Path]
-ORDERS: Mapping[str, tuple[str, ...]] = {
-    "site-1": ("site-1", "site-2", "site-3"),
-    "site-2": ("site-2", "site-3", "site-1"),
-    "site-3": ("site-3", "site-1", "site-2"),
-    CONTROLLER: ("site-1", "site-2"),
-}
-ONWARD = {Moment.TURN_SENT, Moment.CHUNKS_HALF_SENT, Moment.WEIGHTS_CONFIRMED}
-"""Told of with the turn that is sent, which at a site is the next one."""
-
-SITES = {
-    "before the journal": {
-        "site-1": Moment.TURN_RECEIVED,
-        "site-2": Moment.TURN_JOURNALED,
-        "site-3": Moment.CHUNKS_HALF_RECEIVED,
-        CONTROLLER: Moment.LEDGER_APPENDED,
-    },
-    "while they train": {
-        "site-1": Moment.TRAINING,
-        "site-2": Moment.PROGRESSED,
-        "site-3": Moment.TRAINED,
-        CONTROLLER: Moment.CHUNKS_HALF_SENT,
-    },
-    "while they send weights": {
-        "site-1": Moment.RESULT_JOURNALED,
-        "site-2": Moment.CHUNKS_HALF_SENT,
-        "site-3": Moment.WEIGHTS_CONFIRMED,
-        CONTROLLER: Moment.WEIGHTS_CONFIRMED,
-    },
-    "while they send turns": {
-        "site-1": Moment.TURN_SENT,
-        "site-2": Moment.CONFIRMED,
-        "site-3": Moment.HANDED_OVER,
-        CONTROLLER: Moment.TURN_SENT,
-    },
-    "when the controller has sent a turn": {
-        "site-1": Moment.WEIGHTS_COMPLETE,
-        CONTROLLER: Moment.CONFIRMED,
-    },
-}
-CONTROLLERS = {
-    "before a report is on record": (Moment.REPORT_RECEIVED, 0),
-    "when a report is on record and not acknowledged": (Moment.LEDGER_APPENDED, 1),
-    "when the round's weights have come": (Moment.WEIGHTS_COLLECTED, 2),
-}
 
 
 @pytest.fixture(scope="module")
@@ -77,41 +26,25 @@ def mortal(tmp_path_factory: pytest.TempPathFactory, rabbitmq_is_here: None) -> 
             yield federation
 
 
-def stop_at(actor: str, moment: Moment, run: str, *, hop: int = 0) -> str:
-    if moment is Moment.CHUNKS_HALF_RECEIVED:
-        return f"{actor} {moment} stop"  # whose they are is not known yet
-    if moment in ONWARD and actor != CONTROLLER:
-        hop += 1
-    return f"{actor} {moment} stop run={run} round=0 hop={hop}"
+def broker_of(mortal: Scripted) -> Broker:
+    assert isinstance(mortal.broker, Broker)
+    return mortal.broker
 
 
 def kill_broker(mortal: Scripted, *standing: int) -> None:
-    mortal.broker.kill()
+    broker_of(mortal).kill()
     for pid in standing:
         go_on(pid)
-    mortal.broker.restart()
+    broker_of(mortal).restart()
 
 
-@pytest.mark.parametrize("moments", SITES.values(), ids=SITES)
+@pytest.mark.parametrize("moments", TOGETHER.values(), ids=TOGETHER)
 def test_runs_go_on_after_a_broker_killed_under_all_services(
     mortal: Scripted, write: Write, moments: Mapping[str, Moment]
 ) -> None:
-    files = {actor: write(order=ORDERS[actor]) for actor in moments}
-    rules = {
-        actor: stop_at(actor, moment, files[actor].parent.name) for actor, moment in moments.items()
-    }
-    mortal.follow(*rules.values())
-    standing = []
-    for site in [actor for actor in moments if actor != CONTROLLER]:
-        mortal.submit(files[site])
-        standing.append(mortal.await_stop(rules[site]))
-    submitting = threading.Thread(target=mortal.submit, args=[files[CONTROLLER]])
-    submitting.start()  # its answer may have to wait until the controller goes on
-    standing.append(mortal.await_stop(rules[CONTROLLER]))
-    kill_broker(mortal, *standing)
-    submitting.join()
-    for actor, file in files.items():
-        mortal.check(file.parent.name, ORDERS[actor])
+    with standing(mortal, write, moments) as found:
+        kill_broker(mortal, *found.pids)
+    found.check()
     mortal.check_spools()
 
 
@@ -152,11 +85,11 @@ def test_a_broker_that_is_away_for_longer_than_a_lease_makes_nobody_silent(
     mortal.follow(rule)
     mortal.submit(file)
     standing = mortal.await_stop(rule)
-    mortal.broker.kill()
+    broker_of(mortal).kill()
     killed = time.monotonic()
     go_on(standing)
     wait_until(lambda: time.monotonic() - killed > 1.5 * lease_s, what="leases run out")
-    mortal.broker.restart()
+    broker_of(mortal).restart()
     mortal.check(file.parent.name, ORDERS["site-1"])
 
 
@@ -170,11 +103,11 @@ def test_a_broker_that_takes_nothing_for_longer_than_a_lease_makes_nobody_silent
     mortal.follow(rule)
     mortal.submit(file)
     standing = mortal.await_stop(rule)
-    mortal.broker.ctl("set_vm_memory_high_watermark", "0.0001")
+    broker_of(mortal).ctl("set_vm_memory_high_watermark", "0.0001")
     short = time.monotonic()
     try:
         go_on(standing)
         wait_until(lambda: time.monotonic() - short > 1.5 * lease_s, what="leases run out")
     finally:
-        mortal.broker.ctl("set_vm_memory_high_watermark", "0.4")
+        broker_of(mortal).ctl("set_vm_memory_high_watermark", "0.4")
     mortal.check(file.parent.name, ORDERS["site-1"])

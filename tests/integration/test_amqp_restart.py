@@ -14,6 +14,7 @@ import pytest
 
 from support.broker import Broker
 from support.transports import BrokerFederation, Inbox, Made, numbered, opened, run
+from support.vhosts import Vhosts
 from support.waiting import until
 from tasuki.core.model import CONTROLLER
 from tasuki.ports import Settlement
@@ -30,7 +31,8 @@ def federation(own_broker: Callable[..., Broker]) -> BrokerFederation:
     return BrokerFederation(broker, vhost)
 
 
-async def kill_and_restart(broker: Broker) -> None:
+async def kill_and_restart(broker: Vhosts) -> None:
+    assert isinstance(broker, Broker)
     broker.kill()
     await asyncio.to_thread(broker.restart)
 

@@ -1,4 +1,4 @@
-"""The private broker as fixtures: one broker a session, one vhost a test.
+"""The private broker as fixtures: one broker a session, one vhost a test; and one cluster.
 
 `tests/conftest.py` names this module as a plugin; import nothing from it.
 """
@@ -11,7 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from support.broker import Broker, installed
+from support.broker import Broker
+from support.cluster import Cluster
+from support.rabbit import installed
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +54,11 @@ def own_broker(rabbitmq_is_here: None) -> Iterator[Callable[..., Broker]]:
             return broker
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def cluster(rabbitmq_is_here: None) -> Iterator[Cluster]:
+    """A running RabbitMQ of three nodes, shared by the session. Kill whom you like, and mend it."""
+    with Cluster() as cluster:
+        cluster.start()
+        yield cluster

@@ -35,6 +35,7 @@ _JOINING = {
     "cluster_formation.discovery_retry_limit": "600",
     "cluster_formation.discovery_retry_interval": "100",
 }
+_PEER = "cluster_formation.classic_config.nodes"
 _FORM_S = 120
 
 
@@ -69,8 +70,8 @@ class Cluster(Vhosts):
 
     @property
     def living(self) -> list[Rabbit]:
-        """The nodes that run and can be reached."""
-        return [it for it in self.nodes if it.is_running and it.name not in self._cut_off]
+        """The nodes that take connections."""
+        return [it for it in self.nodes if it.name not in self._cut_off and it.answers()]
 
     @property
     def management(self) -> Management:
@@ -139,9 +140,7 @@ class Cluster(Vhosts):
 
     def heal(self, node: Rabbit) -> None:
         """Until it is a member with all of its replicas."""
-        self._board.heal(node.name)
-        self._fronts[node.name].restore()
-        self._cut_off.discard(node.name)
+        self._rejoin(node)
         self.await_whole()
 
     def lose(self, node: Rabbit) -> None:
@@ -156,25 +155,25 @@ class Cluster(Vhosts):
         self._board.remove(node.name)
         self._fronts.pop(node.name).close()
 
-    def join(self) -> Rabbit:
-        """A new node, as a member. It has no replicas; see `grow`."""
-        node = self._new(self.living[0])
+    def join(self, *, port: int) -> Rabbit:
+        """A new node, as a member, at the address of one that is gone. It has no replicas."""
+        node = self._new(self.living[0], port=port)
         self.begin(node)
         self._await_one()
         return node
 
-    def grow(self, node: Rabbit) -> None:
-        """Give a node replicas of everything, as an operator does."""
-        replicas.grow(node)
+    def gather(self, vhost: str) -> Rabbit:
+        """Let one node lead everything of a vhost, and say which."""
+        return self.named(replicas.gather(self.living[0], vhost))
+
+    def mend(self) -> None:
+        """Bring back whoever is away."""
+        for name in list(self._cut_off):
+            self._rejoin(self.named(name))
+        for node in self.nodes:
+            if not node.is_running:
+                self.begin(node)
         self.await_whole()
-
-    def leader(self, vhost: str, queue: str) -> Rabbit:
-        """Who leads a quorum queue or a stream."""
-
-        def found() -> str | None:
-            return replicas.leader(self.living[0], vhost, queue)
-
-        return self.named(wait_until(found, what=f"{queue} has a leader", within_s=60))
 
     def await_whole(self) -> None:
         """Returns once every node is a member and has a running replica of everything."""
@@ -203,7 +202,12 @@ class Cluster(Vhosts):
             self.begin(self._new(first))
         self._await_one()
 
-    def _new(self, joins: Rabbit | None) -> Rabbit:
+    def _rejoin(self, node: Rabbit) -> None:
+        self._board.heal(node.name)
+        self._fronts[node.name].restore()
+        self._cut_off.discard(node.name)
+
+    def _new(self, joins: Rabbit | None, *, port: int | None = None) -> Rabbit:
         self._made += 1
         directory = self._board.directory()
         node = Rabbit(
@@ -215,11 +219,11 @@ class Cluster(Vhosts):
             settings=self._config,
             erl=_MACHINE,
             plugins=self._plugins,
+            port=port,
         )
         if joins is not None:
-            peers = {1: joins, 2: node}
-            listed = {f"cluster_formation.classic_config.nodes.{n}": p.name for n, p in peers.items()}
-            node.settings |= _JOINING | listed
+            peers = {f"{_PEER}.1": joins.name, f"{_PEER}.2": node.name}
+            node.settings |= _JOINING | peers
         self._board.add(directory, node.name, node.dist_port)
         self._fronts[node.name] = Proxy(node.port)
         self.nodes.append(node)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -17,8 +18,8 @@ from urllib.parse import quote
 
 import httpx
 
-from support.broker import Broker
 from support.simulation import Outcome, command, environment, tasuki
+from support.vhosts import Vhosts
 from support.waiting import wait_until
 from tasuki.core.model import CONTROLLER
 from tasuki.core.run import OVER
@@ -133,14 +134,16 @@ class Federation:
 
     Attributes:
         ports: where a service finds the broker, if it is to go through a proxy.
+        hosts: the same of a broker of several nodes.
         broker_settings: further lines of a service's [broker].
     """
 
     folder: Path
-    broker: Broker
+    broker: Vhosts
     vhost: str
     trainer: str = "train"
     ports: Mapping[str, int] = field(default_factory=dict)
+    hosts: Sequence[str] = ()
     broker_settings: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
     _operators: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -289,7 +292,9 @@ class Federation:
         config = self.folder / f"{name}.toml"
         broker_port = self.ports.get(name, self.broker.port)
         url = f"amqp://{name}@{self.broker.host}:{broker_port}/{quote(self.vhost, safe='')}"
-        settings = {"trainer": self.trainer, "broker": self.broker_settings.get(name, "")}
+        hosts = json.dumps(list(self.hosts or self.broker.hosts))
+        lines = f"hosts = {hosts}\n{self.broker_settings.get(name, '')}"
+        settings = {"trainer": self.trainer, "broker": lines}
         config.write_text(text.format(name=name, url=url, port=port, **settings))
         (self.folder / f"{name}.password").write_text(self.broker.password(name) + "\n")
         kind = "controller" if name == CONTROLLER else "site"

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from support.rabbit import Rabbit, Refused
+from support.rabbit import Rabbit
 from support.waiting import wait_until
 
 _WHERE = """
@@ -27,7 +27,7 @@ base64:encode_to_string(rabbit_json:encode([begin
       {lists:last([null | [M || {M, {P, writer}} <- maps:to_list(Ms), is_pid(P)]]),
        [M || {M, {P, _}} <- maps:to_list(Ms), is_pid(P)]}
   end,
-  [V, N, Leader, maps:get(nodes, S), Online]
+  [V, N, amqqueue:get_type(Q) =:= rabbit_stream_queue, Leader, maps:get(nodes, S), Online]
 end || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =/= rabbit_classic_queue]))
 """
 _LOOKED_UP = '{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>))'
@@ -35,8 +35,6 @@ _LEAD_QUEUE = f"begin {_LOOKED_UP}, rabbit_quorum_queue:transfer_leadership(Q, '
 _UPSET_STREAM = f"""begin {_LOOKED_UP},
   {{ok, Ms}} = rabbit_stream_coordinator:members(maps:get(name, amqqueue:get_type_state(Q))),
   [exit(P, kill) || {{_, {{P, writer}}}} <- maps:to_list(Ms), is_pid(P)] end"""
-_GROW_QUEUES = "rabbit_quorum_queue:grow('%s', <<\".*\">>, <<\".*\">>, all)"
-_GROW_STREAM = 'rabbit_stream_queue:add_replica(<<"%s">>, <<"%s">>, \'%s\')'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +48,7 @@ class Replicas:
 
     vhost: str
     queue: str
+    is_stream: bool
     leader: str | None
     members: frozenset[str]
     online: frozenset[str]
@@ -62,45 +61,39 @@ def replicas(node: Rabbit) -> list[Replicas]:
         Replicas(
             vhost=vhost,
             queue=queue,
+            is_stream=is_stream,
             leader=leader,
             members=frozenset(members),
             online=frozenset(online),
         )
-        for vhost, queue, leader, members, online in told
+        for vhost, queue, is_stream, leader, members, online in told
     ]
 
 
-def leader(node: Rabbit, vhost: str, queue: str) -> str | None:
-    """The name of the node that leads it, asked of this node."""
-    for each in replicas(node):
-        if (each.vhost, each.queue) == (vhost, queue):
-            return each.leader
-    raise Refused(f"{vhost} has no quorum queue and no stream {queue}")
+def gather(asked: Rabbit, vhost: str) -> str:
+    """Let one node lead everything of a vhost; its name.
 
-
-def lead(node: Rabbit, vhost: str, queue: str, *, is_stream: bool) -> None:
-    """Make this node the leader.
-
-    A quorum queue's leader can be told to make way. A stream's cannot in 3.10: its writer is ended
-    until the cluster happens to choose the right node.
+    A quorum queue's leader can be told to make way. A stream's cannot in 3.10: it is ended, and a
+    stream that has messages then goes to the node whose name comes first.
     """
-    ask = _UPSET_STREAM % (vhost, queue) if is_stream else _LEAD_QUEUE % (vhost, queue, node.name)
 
-    def leads() -> bool:
-        now = leader(node, vhost, queue)
-        if now not in (None, node.name):
-            node.evaluate(ask)
-        return now == node.name
+    def gathered() -> str | None:
+        there = [each for each in replicas(asked) if each.vhost == vhost]
+        streams = [each for each in there if each.is_stream]
+        leaders = {each.leader for each in streams}
+        if len(leaders) > 1:
+            for each in streams:
+                if each.leader != min(each.members):
+                    asked.evaluate(_UPSET_STREAM % (vhost, each.queue))
+            return None
+        (leader,) = leaders
+        elsewhere = [each.queue for each in there if each.leader != leader]
+        for queue in elsewhere:
+            asked.evaluate(_LEAD_QUEUE % (vhost, queue, leader))
+        return None if elsewhere else leader
 
-    wait_until(leads, what=f"{node} leads {queue}", within_s=60)
-
-
-def grow(node: Rabbit) -> None:
-    """Give this node a replica of everything, as an operator does."""
-    node.evaluate(_GROW_QUEUES % node.name)
-    for each in replicas(node):
-        if node.name not in each.members:
-            node.evaluate(_GROW_STREAM % (each.vhost, each.queue, node.name))
+    what = f"one node leads everything of {vhost}"
+    return str(wait_until(gathered, what=what, within_s=60, poll_s=0.2))
 
 
 def are_whole(node: Rabbit, *, of: Iterable[Rabbit]) -> bool:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pika
 import pytest
 
-from support.broker import Broker
 from support.federation import NO_TORCH, SITES, Federation
 from support.plain import plain_loop
 from support.simulation import write_run
 from support.supervision import Supervisor
+from support.vhosts import Vhosts
 from support.waiting import wait_until
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import TransportError
@@ -44,7 +46,7 @@ class Scripted:
 
     federation: Federation
     supervisor: Supervisor
-    broker: Broker
+    broker: Vhosts
     script: Path
 
     def client(self) -> closing[ControllerClient]:
@@ -122,11 +124,14 @@ def write_scripted(
 
 
 @contextmanager
-def scripted(folder: Path, broker: Broker, *, settings: str = "") -> Iterator[Scripted]:
+def scripted(
+    folder: Path, broker: Vhosts, *, settings: str = "", hosts: Sequence[str] = ()
+) -> Iterator[Scripted]:
     """Everybody at work and kept at it; in the end no message may be in anybody's hands.
 
     Args:
         settings: further lines of every service's [broker].
+        hosts: the broker's nodes, if not as it says itself.
     """
     vhost, script = broker.vhost(), folder / "script"
     script.touch()
@@ -136,11 +141,20 @@ def scripted(folder: Path, broker: Broker, *, settings: str = "") -> Iterator[Sc
         patch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
         patch.setenv(VARIABLE, str(script))
         settings_of_all = dict.fromkeys((CONTROLLER, *SITES), settings)
-        with Federation(folder, broker, vhost, broker_settings=settings_of_all) as federation:
+        with Federation(
+            folder, broker, vhost, hosts=hosts, broker_settings=settings_of_all
+        ) as federation:
             with Supervisor(federation.processes) as supervisor:
                 yield Scripted(federation, supervisor, broker, script)
             wait_until(lambda: not _unsettled(broker, vhost), what="every message is settled")
     broker.drop_vhost(vhost)
+
+
+def seconds_of_turns(rows: Sequence[Row]) -> list[float]:
+    """How long each took, from what came before it to its record."""
+    told = [row for row in rows if row["event"] in {"RunSubmitted", "TurnFinished"}]
+    times = [datetime.fromisoformat(row["at"]) for row in told]
+    return [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
 
 
 def go_on(pid: int) -> None:
@@ -148,7 +162,7 @@ def go_on(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-def _unsettled(broker: Broker, vhost: str) -> dict[str, object]:
+def _unsettled(broker: Vhosts, vhost: str) -> dict[str, object]:
     queues = broker.list_queues(vhost)
     return {name: queues[name]["messages"] for name in QUEUES if queues[name].get("messages")}
 

@@ -154,7 +154,9 @@ class _Caller(socketserver.StreamRequestHandler):
         port = self.server.board.port(asked_by=self.server.owner, of=name)
         if port is None:
             return struct.pack("!BB", _PORT_ANSWER, _UNKNOWN)
-        told = struct.pack("!BBHBBHHH", _PORT_ANSWER, 0, port, _VISIBLE, _TCP, *_VERSIONS, len(name))
+        told = struct.pack(
+            "!BBHBBHHH", _PORT_ANSWER, 0, port, _VISIBLE, _TCP, *_VERSIONS, len(name)
+        )
         return told + name.encode() + struct.pack("!H", 0)
 
     def _listed(self) -> bytes:

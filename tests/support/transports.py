@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
-from support.broker import Broker
+from support.vhosts import Vhosts
 from tasuki.ports import Delivery, Frames, Settlement, Transport
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport, StateChange
 from tasuki.transport.nodes import Node
@@ -38,7 +38,7 @@ class Federation(Protocol):
 class BrokerFederation:
     """A federation on a vhost of the test broker, perhaps through a proxy's port."""
 
-    broker: Broker
+    broker: Vhosts
     vhost: str
     port: int | None = None
     is_fast: bool = True

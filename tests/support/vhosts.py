@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from support.management import Management
@@ -35,9 +36,9 @@ class Vhosts(ABC):
         """Wait until what was declared so far outlives a kill."""
 
     @property
-    def hosts(self) -> list[str]:
+    def hosts(self) -> Sequence[str]:
         """Every node, for a service's settings; nothing if there is but one."""
-        return []
+        return ()
 
     def vhost(self) -> str:
         """A fresh vhost that the administrator may do everything in."""

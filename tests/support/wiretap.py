@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from support.broker import Broker
 from support.hostile import NOBODY, Message
 from support.transports import BrokerFederation, opened
+from support.vhosts import Vhosts
 from tasuki.core.model import CONTROLLER
 from tasuki.ports import Route
 from tasuki.wire import names
 
 
 @contextmanager
-def channel(broker: Broker, vhost: str) -> Iterator[BlockingChannel]:
+def channel(broker: Vhosts, vhost: str) -> Iterator[BlockingChannel]:
     """The administrator's, who is nobody to the services: no message of its has a sender."""
     connection = pika.BlockingConnection(pika.URLParameters(broker.url("admin", vhost)))
     try:
