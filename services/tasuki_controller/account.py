@@ -19,6 +19,7 @@ from tasuki.core.run import RunState, Skip, Status
 from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
+from tasuki_controller.course import doing
 
 View = dict[str, Any]  # Any: JSON
 _Step = tuple[RunState | None, RunState | None, tuple[machine.Effect, ...]]
@@ -122,8 +123,11 @@ def _described(event: object, site: str | None) -> str:
             return f"{id}: {site} failed with {error}"
         case machine.TurnReturned(id=id):
             return f"{id}: given back by {site}"
-        case machine.LeaseExpired(id=id):
+        case machine.LeaseExpired(id=id, phase=""):
             return f"{id}: lease of {site} ran out"
+        case machine.LeaseExpired(id=id, phase=phase):
+            does = doing(str(site), phase) or "its turn was there"
+            return f"{id}: lease of {site} ran out: {does}, and stood still"
         case TurnRefused(id=id):
             return f"{id}: refused by {site}"
         case machine.SiteHeard() | machine.SiteForgot() | machine.SiteAdded():

@@ -26,6 +26,14 @@ _ADMIN = "admin"
 _ATTEMPTS = 3  # a free port may be taken by someone else before the broker has it
 _SYNC = "mnesia:sync_log(), [dets:sync(T) || T <- dets:all()]."
 _WATCHDOG = 'cat >/dev/null; kill -9 "$1" "$2"; rm -rf "$3"'
+_TO_ITS_LEADER = """
+    {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>)),
+    Leader = case amqqueue:get_type(Q) of
+        rabbit_stream_queue -> maps:get(leader_pid, amqqueue:get_type_state(Q));
+        rabbit_quorum_queue -> element(1, amqqueue:get_pid(Q))
+    end,
+    sys:%s(Leader).
+"""
 
 
 class BrokerDied(Exception):
@@ -152,6 +160,14 @@ class Broker:
         that it confirmed. This writes them now, instead of sleeping until they surely are.
         """
         self.ctl("eval", _SYNC)
+
+    def stand_still(self, vhost: str, queue: str) -> None:
+        """A queue or stream that confirms nothing, as one that has lost most of its replicas."""
+        self.ctl("eval", _TO_ITS_LEADER % (vhost, queue, "suspend"))
+
+    def go_on(self, vhost: str, queue: str) -> None:
+        """What came meanwhile is taken and confirmed now."""
+        self.ctl("eval", _TO_ITS_LEADER % (vhost, queue, "resume"))
 
     def ctl(self, *args: str) -> str:
         """Run rabbitmqctl; takes a second or two."""
