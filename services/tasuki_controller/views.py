@@ -17,17 +17,19 @@ from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
 from tasuki_controller.account import skips
 from tasuki_controller.checkpoints import mean_metrics
-from tasuki_controller.controller import Update
+from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.course import Course, trouble
 
 View = dict[str, Any]  # Any: JSON
+UNKNOWN = Course()
 _SHOWN: dict[str, type] = {
-    kind.__name__: kind for kind in (TurnFinished, TurnFailed, TurnProgressed)
+    kind.__name__: kind for kind in (TurnFinished, TurnFailed, TurnProgressed, HeldUp)
 }
 """What is told with all that it says; of the rest, onlookers get the state that it led to."""
 
 
-def run_row(state: RunState) -> View:
-    """A run in one line."""
+def run_row(state: RunState, course: Course = UNKNOWN) -> View:
+    """A run in one line. `course`: how its turn goes, where that is known."""
     return {
         "run": state.plan.run,
         "status": state.status.value,
@@ -35,7 +37,8 @@ def run_row(state: RunState) -> View:
         "turns": state.turns,
         "skipped": len(state.skipped),
         "digest": state.weights.digest,
-        "reason": state.reason,
+        "reason": state.reason or trouble(state, course),
+        **_turn_now(course),
     }
 
 
@@ -62,16 +65,22 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Vie
     }
 
 
-def standing(state: RunState, rows: list[Row]) -> View:
+def standing(state: RunState, rows: list[Row], course: Course = UNKNOWN) -> View:
     """The summary of a run that this controller has, with who holds the weights and every turn."""
     records = history.records(rows)
     return {
         **summary(state, records, wall_s=rows[-1].at - rows[0].at),
+        "reason": state.reason or trouble(state, course),
+        **_turn_now(course),
         "holder": state.holder,
         "error": history.failure(rows) if state.status is Status.FAILED else None,
         "best": state.plan.checkpoint.best,
         "history": [_adapter(TurnRecord).dump_python(record, mode="json") for record in records],
     }
+
+
+def _turn_now(course: Course) -> View:
+    return {"phase": course.phase, "still_s": round(course.still_s, 1)}
 
 
 def load_history(view: Mapping[str, Any]) -> tuple[list[TurnRecord], list[Skip]]:  # Any: JSON
