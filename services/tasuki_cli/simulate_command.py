@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -15,6 +14,7 @@ from tasuki.core.run import Status
 from tasuki.errors import RunFailed, RunPaused, RunStopped, TasukiError
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
+from tasuki.wire.strict_json import json_text
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_cli.simulate import Ended, Simulation, simulate
 from tasuki_controller import history
@@ -59,7 +59,7 @@ def run_simulation(
         ended = simulate(simulation)
     records = history.records(simulation.data.rows(run_file.name))
     if as_json:
-        sys.stdout.write(json.dumps(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
+        sys.stdout.write(json_text(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
     else:
         _show(console, simulation, ended, records)
     return _exit_code(ended)

@@ -11,6 +11,7 @@ import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from tasuki.observe.printable import printable
+from tasuki.wire.strict_json import json_text
 
 Form = Literal["console", "json"]
 
@@ -35,7 +36,10 @@ def configure(form: Form = "console", *, level: int = logging.INFO) -> None:
 
 def _for_machines() -> tuple[Processor, ...]:
     in_words = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-    return structlog.processors.ExceptionRenderer(in_words), structlog.processors.JSONRenderer()
+    return (
+        structlog.processors.ExceptionRenderer(in_words),
+        structlog.processors.JSONRenderer(serializer=json_text),
+    )
 
 
 def _for_people() -> tuple[Processor, ...]:
