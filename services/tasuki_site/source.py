@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.errors import TrainerNotFound
+from tasuki_site.shadows import library_module
 from tasuki_site.spell import failure_of
 
 
@@ -53,6 +54,8 @@ class Source:
                 f"trainer {self.run!r}: write a script (train.py, or train.py --epochs 2) or"
                 " module:function (train:train)"
             )
+        elif (said := library_module(module.partition(".")[0], self.folder)) is not None:
+            raise TrainerNotFound(f"trainer {self.run!r}: {said}")
         elif not self._has_module(module.partition(".")[0]):
             raise TrainerNotFound(
                 f"there is no module {module!r} in {self.folder}, and none is installed"
@@ -82,6 +85,8 @@ def load_function(source: Source) -> Callable[..., Any]:
         TrainerNotFound: with the last frames of what went wrong.
     """
     name, _, attribute = source.run.partition(":")
+    if (said := library_module(name.partition(".")[0], source.folder)) is not None:
+        raise TrainerNotFound(f"trainer {source.run!r}: {said}")
     if str(source.folder) not in sys.path:
         sys.path.insert(0, str(source.folder))
     try:

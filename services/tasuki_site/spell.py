@@ -18,6 +18,7 @@ from tasuki.trainer import Turn as TrainerTurn
 from tasuki.wire.spool import disk_errors
 from tasuki.wire.weights import read_manifest
 from tasuki_site import tensors
+from tasuki_site.shadows import shadow_hint
 
 Log = Callable[[Mapping[str, float]], None]
 
@@ -158,5 +159,7 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     """What to tell the operator: the class of error, and a text with the last frames."""
     if isinstance(exc, TasukiError):
         return type(exc).__name__, str(exc)
-    frames = traceback.format_exception(exc, limit=-4)
-    return TrainerRaised.__name__, "".join(frames).strip()[-4000:]
+    frames = "".join(traceback.format_exception(exc, limit=-4)).strip()
+    if (hint := shadow_hint(exc)) is not None:
+        frames += f"\n{hint}"
+    return TrainerRaised.__name__, frames[-4000:]

@@ -148,6 +148,7 @@ class ChildTrainer:
         with theirs, os.fdopen(writing, "wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # what we import is never a file beside the trainer: it is found later
                 "-m",
                 "tasuki_site.child",
                 self.source.run,
