@@ -38,12 +38,20 @@ def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: boo
             path,
             folder=run_toml.resolve().parent,
             seed=run_file.seed,
+            non_finite=run_file.gate.non_finite,
+            warn=lambda text: _warn(run_file.name, text),
         )
         submitted = client.submit(run_toml.read_text(encoding="utf-8"), weights, path)
     if wait:
         return watch(run_file.name, client, as_json=as_json)
     _show(submitted, as_json=as_json)
     return 0
+
+
+def _warn(run: str, text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"{run}: {printable(text)}", style="yellow", markup=False
+    )
 
 
 def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:

@@ -165,6 +165,8 @@ class _Federation:
                 first,
                 folder=self._s.folder,
                 seed=self._plan.task.seed,
+                non_finite=self._plan.task.non_finite,
+                warn=lambda text: self._s.output(run, text),
             )
             controller.submit(self._plan, first, weights)
             first.unlink(missing_ok=True)

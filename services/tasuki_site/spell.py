@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tasuki.errors import TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
 from tasuki.wire.spool import disk_errors
-from tasuki.wire.weights import read_manifest
+from tasuki.wire.weights import ResultOf, open_excerpts
 from tasuki_site import tensors
 from tasuki_site.shadows import shadow_hint
 
@@ -30,6 +30,7 @@ class Spell:
     Attributes:
         received: the file of the received weights.
         result: the file to write.
+        non_finite: names, or patterns of them, of tensors that may hold NaN and Inf.
     """
 
     run: str
@@ -47,6 +48,7 @@ class Spell:
     device: str | None = None
     received: str
     result: str
+    non_finite: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -70,6 +72,7 @@ class Spell:
             # The trainer's process has a working folder of its own.
             received=str(received.absolute()),
             result=str(result.absolute()),
+            non_finite=task.non_finite,
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -142,8 +145,14 @@ def write_result(spell: Spell, result: object) -> Outcome:
     if result.is_difference:
         state = tensors.apply_difference(received, state)
     path = Path(spell.result)
-    with disk_errors(path):
-        written = tensors.save_state(path, state, like=read_manifest(received))
+    with disk_errors(path), open_excerpts(received) as before:
+        written = tensors.save_state(
+            path,
+            state,
+            like=before.manifest,
+            look=ResultOf(before).look,
+            exempt=spell.non_finite,
+        )
     return Outcome(digest=written.digest, size=written.size, metrics=metrics, samples=samples)
 
 

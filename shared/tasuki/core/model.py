@@ -126,6 +126,7 @@ class Task:
     beat_s: float = 5.0
     requires: tuple[str, ...] = ()  # metrics that a result must have
     max_norm: float | None = None  # L2 norm that a turn may move the weights by
+    non_finite: tuple[str, ...] = ()  # names, or patterns, of tensors that may hold NaN and Inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,9 +47,10 @@ class CheckpointTable(Settings):
 
 
 class GateTable(Settings):
-    """What a turn's result must keep to, beyond finite values of the right shape."""
+    """What weights must keep to, beyond their names, shapes and types."""
 
     max_norm: float | None = Field(default=None, gt=0)
+    non_finite: list[str] = Field(default_factory=list)
 
 
 class SimulateTable(Settings):
@@ -155,6 +156,7 @@ class RunFile(Settings):
                 beat_s=min(5.0, failure.lease_s / 4),
                 requires=(self.checkpoint.best,) if self.checkpoint.best else (),
                 max_norm=self.gate.max_norm,
+                non_finite=tuple(self.gate.non_finite),
             ),
             failure=Failure(**failure.model_dump()),
             checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),

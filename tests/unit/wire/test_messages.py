@@ -78,6 +78,7 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
             "beat_s": 5.0,
             "requires": [],
             "max_norm": None,
+            "non_finite": [],
         },
         "kind": "train",
         "history": [b"\x01"],
