@@ -14,6 +14,7 @@ from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import RunState, Skip, Status, TurnFailed, TurnFinished
 from tasuki.ledger.sqlite import Row
+from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
 from tasuki_controller.account import skips
 from tasuki_controller.checkpoints import mean_metrics
@@ -97,7 +98,7 @@ def dump_update(update: Update) -> str:
     name = type(update.what).__name__
     what = _adapter(_SHOWN[name]).dump_python(update.what, mode="json") if name in _SHOWN else None
     state = _adapter(RunState).dump_python(update.run, mode="json") if update.run else None
-    return json.dumps({"kind": name, "what": what, "outcome": update.outcome, "state": state})
+    return json_text({"kind": name, "what": what, "outcome": update.outcome, "state": state})
 
 
 def load_update(line: str) -> Update:
@@ -107,9 +108,23 @@ def load_update(line: str) -> Update:
     kind = _SHOWN.get(content["kind"])
     return Update(
         run=None if state is None else _adapter(RunState).validate_python(state),
-        what=None if kind is None or what is None else _adapter(kind).validate_python(what),
+        what=None if kind is None or what is None else _adapter(kind).validate_python(_told(what)),
         outcome=content["outcome"],
     )
+
+
+def _told(what: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON
+    """With NaN where a number was none: that a loss became one is worth seeing."""
+    if "values" in what:
+        return {**what, "values": _with_nan(what["values"])}
+    if "record" in what:
+        record = what["record"]
+        return {**what, "record": {**record, "metrics": _with_nan(record["metrics"])}}
+    return what
+
+
+def _with_nan(numbers: Mapping[str, float | None]) -> Mapping[str, float]:
+    return {name: math.nan if value is None else value for name, value in numbers.items()}
 
 
 def _known(metrics: Mapping[str, Any]) -> Mapping[str, Any]:  # Any: JSON

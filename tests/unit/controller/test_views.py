@@ -54,6 +54,25 @@ def test_metrics_that_are_no_numbers_pass_through_json() -> None:
     assert [{"loss": 0.5}] == [each.metrics for each in records]
 
 
+def test_a_loss_that_became_nan_is_shown_as_that_and_is_told_as_null() -> None:
+    relay = Relay()
+    record = replace(relay.finish_turn(), metrics={"loss": math.inf})
+    id, values = record.id, {"loss": math.nan, "step": 3.0}
+    for what in (
+        TurnProgressed(id=id, site="a", phase="training", values=values),
+        TurnFinished(record=record),
+    ):
+        line = dump_update(Update(run=relay.state, what=what))
+        assert "NaN" not in line
+        assert "Infinity" not in line
+        told = load_update(line).what
+        if isinstance(told, TurnProgressed):
+            assert (str(values)) == str(told.values)
+        else:
+            assert isinstance(told, TurnFinished)
+            assert math.isnan(told.record.metrics["loss"])
+
+
 def test_a_long_run_is_shown_and_counted_without_a_pause() -> None:
     """Bug: looking at ten thousand turns, or a turn after as many skips, took seconds."""
     relay = Relay()
