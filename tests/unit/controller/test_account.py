@@ -61,8 +61,8 @@ def test_a_row_says_what_stood_still_when_a_lease_ran_out() -> None:
     relay.expire("trained")
     relay.expire("other")
     *_, hands_over, other = [row["what"] for row in account(relay)]
-    assert hands_over.endswith("lease of a ran out: a hands over, and stood still")
-    assert other.endswith("lease of a ran out: its turn was there, and stood still")
+    assert hands_over.endswith("a hands over, and stood still for too long")
+    assert other.endswith("its turn was there, and stood still for too long")
 
 
 def test_another_attempt_and_the_end_are_told() -> None:
