@@ -87,13 +87,13 @@ def test_a_bad_result_ends_the_run_with_its_reason_and_is_never_handed_on(
 def test_a_result_may_keep_the_infinities_of_the_first_weights_and_add_none(tmp_path: Path) -> None:
     """Also, that turns get the tensors in the order in which the factory listed them."""
     run = write_run(tmp_path, initial="walk:make_masked", trainer="keep_mask")
-    ended = simulate(run, "--in-process")
+    ended = simulate(run, "--one-process")
     assert ended.code == 0, ended.err
     assert "the first weights hold infinite values, in 'mask'" in ended.err
     bad = tmp_path / "bad"
     bad.mkdir()
     spreads = simulate(
-        write_run(bad, initial="walk:make_masked", trainer="spread_mask"), "--in-process"
+        write_run(bad, initial="walk:make_masked", trainer="spread_mask"), "--one-process"
     )
     assert spreads.code == errors.NonFiniteWeights.exit_code
     assert "'mask' holds Inf where there was none" in spreads.last["reason"]
@@ -101,23 +101,23 @@ def test_a_result_may_keep_the_infinities_of_the_first_weights_and_add_none(tmp_
 
 def test_first_weights_with_nan_are_refused_unless_the_run_names_the_tensor(tmp_path: Path) -> None:
     changes = {"initial": "walk:make_nan", "trainer": "keep_mask", "rounds": 1}
-    ended = simulate(write_run(tmp_path, **changes), "--in-process")
+    ended = simulate(write_run(tmp_path, **changes), "--one-process")
     assert ended.code == errors.NonFiniteWeights.exit_code
     assert "'mask' of the first weights holds NaN" in ended.err
     gate = '[gate]\nnon_finite = ["mask"]'
-    ended = simulate(write_run(tmp_path, bottom=gate, **changes), "--in-process")
+    ended = simulate(write_run(tmp_path, bottom=gate, **changes), "--one-process")
     assert ended.code == 0, ended.err
 
 
 def test_a_difference_in_floats_counts_as_the_weights_themselves(tmp_path: Path) -> None:
-    ended = simulate(write_run(tmp_path, trainer="a_step", rounds=1), "--in-process")
+    ended = simulate(write_run(tmp_path, trainer="a_step", rounds=1), "--one-process")
     assert ended.code == 0, ended.err
     assert ended.last["metrics"]["accuracy"] == 2.0  # the mean of 1, 2 and 3
 
 
 def test_nan_among_metrics_leaves_json_that_every_reader_takes(tmp_path: Path) -> None:
     run = write_run(tmp_path, trainer="nan_among_metrics", rounds=1)
-    ended = simulate(run, "--in-process")
+    ended = simulate(run, "--one-process")
     assert ended.code == 0, ended.err
     assert ended.last["metrics"] == {"accuracy": 2.0, "auc": None}
     for path in (tmp_path / "data").rglob("*.json"):
