@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
@@ -14,7 +15,8 @@ from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
 from tasuki.observe.printable import headline, printable
-from tasuki_controller.controller import Update
+from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.course import Course, doing, trouble
 
 RECEIVED = "received_"
 MOST_SITES = 12
@@ -30,7 +32,10 @@ class RunDisplay:
         self._state: RunState | None = None
         self._values: Mapping[str, float] = {}
         self._told: set[str] = set()
-        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)
+        self._beat: tuple[TurnProgressed, float] | None = None  # the newest, and when it came
+        self._held_up = ""
+        self._trouble_told: str | bool = False  # what was told of the turn's trouble last
+        self._live = Live(console=console, refresh_per_second=8, get_renderable=self.render)
 
     def __enter__(self) -> RunDisplay:
         self._live.start()
@@ -42,11 +47,16 @@ class RunDisplay:
     def watch(self, update: Update) -> None:
         """Take in what happened."""
         if update.run is not None:
+            if self._state is None or self._state.expected != update.run.expected:
+                self._beat = None
             self._note(self._state, update.run)
             self._state = update.run
         match update.what:
-            case TurnProgressed(values=values):
+            case TurnProgressed(values=values) if not update.outcome:
                 self._values = values
+                self._beat = (update.what, time.monotonic())
+            case HeldUp(reason=reason):
+                self._held_up = reason
             case TurnFinished(record=record) if not update.outcome:
                 self._values = {}
                 if not self._console.is_terminal:  # there is no ring in which it would show
@@ -55,6 +65,7 @@ class RunDisplay:
                     self.print(record.site, f"{UNCHANGED} in round {record.id.round + 1}")
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
                 self.print(site, printable(f"{error}: {self._once(detail)}"))
+        self._tell_trouble()
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
@@ -78,7 +89,38 @@ class RunDisplay:
         elif before is not None and before.reason and not state.reason:
             self.print(state.plan.run, "goes on")
 
-    def _render(self) -> RenderableType:
+    def _tell_trouble(self) -> None:
+        """Once when it begins and once when it ends; how long it lasts is in the display."""
+        state = self._state
+        if state is None or state.status in OVER:
+            return
+        found = self._find_trouble(state)
+        before, self._trouble_told = self._trouble_told, self._held_up or bool(found)
+        if self._trouble_told == before:
+            return
+        if found:
+            self.print(state.plan.run, printable(found))
+        elif not state.reason:
+            self.print(state.plan.run, "goes on")
+
+    def _find_trouble(self, state: RunState) -> str:
+        """What the state itself does not tell: that comes first."""
+        return self._held_up if state.reason else trouble(state, self._course())
+
+    def _course(self) -> Course:
+        if self._beat is None:
+            return Course(held_up=self._held_up)
+        beat, at = self._beat
+        silent_s = time.monotonic() - at
+        return Course(
+            phase=beat.phase,
+            still_s=beat.still_s + silent_s,
+            silent_s=silent_s,
+            held_up=self._held_up,
+        )
+
+    def render(self) -> RenderableType:
+        """What is shown now."""
         state = self._state
         if state is None:
             return Text("starting ...", style="dim")
@@ -86,9 +128,11 @@ class RunDisplay:
         head = Text.assemble(
             (f"{state.plan.run} ", "bold"), f"{state.status}  {done}  {state.turns} turns accepted"
         )
-        if state.reason:
-            head.append(f"  {printable(headline(state.reason))}", style="yellow")
-        return Group(head, self._ring(state), Text(_shown(self._values), style="green"))
+        for said in filter(None, (state.reason, self._find_trouble(state))):
+            head.append(f"  {printable(headline(said))}", style="yellow")
+        does = doing(state.holder or "", self._course().phase)
+        values = Text(f"  {does}{_shown(self._values)}".rstrip(), style="green")
+        return Group(head, self._ring(state), values)
 
     def _ring(self, state: RunState) -> Text:
         ring = Text("  ")

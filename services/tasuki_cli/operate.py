@@ -42,6 +42,8 @@ def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: boo
                 path,
                 folder=run_toml.resolve().parent,
                 seed=run_file.seed,
+                non_finite=run_file.gate.non_finite,
+                warn=lambda text: _warn(run_file.name, text),
                 show=lambda line: _note(f"initial {line}"),
             )
         )
@@ -55,6 +57,12 @@ def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: boo
 def _note(line: str) -> None:
     """What is not the command's answer goes beside it."""
     sys.stderr.write(f"{line}\n")
+
+
+def _warn(run: str, text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"{run}: {printable(text)}", style="yellow", markup=False
+    )
 
 
 def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tasuki.observe.printable import headline, printable
+from tasuki.wire.strict_json import json_text
 from tasuki.wire.weights import verify_digest
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
@@ -140,4 +140,4 @@ def in_words(kept: Kept) -> str:
 
 def print_json(content: View) -> None:
     """One object on one line."""
-    Console(soft_wrap=True, highlight=False).out(json.dumps(content), highlight=False)
+    Console(soft_wrap=True, highlight=False).out(json_text(content), highlight=False)

@@ -177,6 +177,8 @@ class _Federation:
                 folder=self._s.folder,
                 seed=self._plan.task.seed,
                 show=lambda line: self._s.output("initial", line),
+                non_finite=self._plan.task.non_finite,
+                warn=lambda text: self._s.output(run, text),
             )
             controller.submit(self._plan, first, weights)
             first.unlink(missing_ok=True)

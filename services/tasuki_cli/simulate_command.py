@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
+from tasuki.wire.strict_json import json_text
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_cli.records import in_words
 from tasuki_cli.simulate import Ended, Simulation, simulate
@@ -64,7 +64,7 @@ def run_simulation(
         ended = simulate(simulation)
     records = history.records(simulation.data.rows(run_file.name))
     if as_json:
-        out.write(json.dumps(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
+        out.write(json_text(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
     else:
         _show(console, simulation, ended, records)
     return _exit_code(ended)

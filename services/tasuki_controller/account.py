@@ -19,6 +19,7 @@ from tasuki.core.run import RunState, Skip, Status
 from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
+from tasuki_controller.course import doing
 
 View = dict[str, Any]  # Any: JSON
 _IN_WORDS: Mapping[type, str] = {
@@ -148,8 +149,11 @@ def _of_turn(event: object, site: str | None) -> str:
             return f"{site} failed with {error}"
         case machine.TurnReturned():
             return f"given back by {site}"
-        case machine.LeaseExpired():
+        case machine.LeaseExpired(phase=""):
             return f"{site} was silent for too long"
+        case machine.LeaseExpired(phase=phase):
+            does = doing(str(site), phase) or "its turn was there"
+            return f"{does}, and stood still for too long"
     return f"not taken by {site}"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
 from tasuki.errors import LedgerBroken
 from tasuki.wire.spool import disk_errors
+from tasuki.wire.strict_json import json_text
 from tasuki.wire.weights import verify_digest
 
 LATEST, BEST = "latest", "best"
@@ -167,7 +168,7 @@ class Checkpoints:
         scored = [
             (sign * found["metrics"][policy.best], -found["round"])
             for found in map(_read, self.folder.glob("round-*.json"))
-            if not math.isnan(found["metrics"].get(policy.best, math.nan))
+            if _is_number(found["metrics"].get(policy.best))
         ]
         if scored:
             self._point(BEST, self.weights_path(-max(scored)[1]))
@@ -200,8 +201,12 @@ def _number(path: Path) -> int:
     return int(path.stem.removeprefix("round-"))
 
 
+def _is_number(score: float | None) -> bool:
+    return score is not None and math.isfinite(score)
+
+
 def _encoded(content: Document) -> bytes:
-    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+    return json_text(content, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def _read(path: Path) -> dict[str, Any]:  # Any: JSON

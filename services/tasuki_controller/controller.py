@@ -37,21 +37,6 @@ class HeldUp:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """How the turn that is out goes.
-
-    Attributes:
-        phase: what it is at, a `Stage`; empty: its holder has not said so yet.
-        still_s: how long it has not come on.
-        held_up: why nobody can come on or be heard; empty if that is not so.
-    """
-
-    phase: str = ""
-    still_s: float = 0.0
-    held_up: str = ""
-
-
 Watcher = Callable[[Update], None]
 
 

@@ -41,6 +41,8 @@ class RunRow(Document):
     skipped: int = Field(description="Turns that the run's policy passed over.")
     digest: str = Field(description="Of the newest accepted weights.")
     reason: str = Field(description="Why it stands as it does; empty while all is well.")
+    phase: str = Field(description="What its turn is at; empty if that is not known.")
+    still_s: float = Field(description="How long that has not come on, in seconds.")
 
 
 class SteeredRun(RunRow):
@@ -70,6 +72,8 @@ class Standing(Document):
     metrics: dict[str, float | None] = Field(description="Means over the newest round.")
     wall_s: float
     holder: str | None = Field(description="The site that has the weights now.")
+    phase: str = Field(description="What its turn is at; empty if that is not known.")
+    still_s: float = Field(description="How long that has not come on, in seconds.")
     error: str | None = Field(description="The class of error that the run failed with.")
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
     history: list[TurnRecord]

@@ -42,14 +42,8 @@ from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
 from tasuki_controller.alone import be_alone
-from tasuki_controller.controller import (
-    Controller,
-    Course,
-    HeldUp,
-    MessageRefused,
-    Update,
-    Watcher,
-)
+from tasuki_controller.controller import Controller, HeldUp, MessageRefused, Update, Watcher
+from tasuki_controller.course import Course
 from tasuki_controller.hearing import (
     MOST_REFUSALS,
     REPORTS,

@@ -14,12 +14,13 @@ from functools import partial
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import TurnId
-from tasuki.core.report import TurnProgressed, TurnTaken
+from tasuki.core.report import Stage, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.errors import Unroutable
 from tasuki.wire import names
 from tasuki.wire.messages import encode
-from tasuki_controller.controller import Controller, Course
+from tasuki_controller.controller import Controller
+from tasuki_controller.course import Course
 from tasuki_controller.hearing import stage_said
 from tasuki_controller.leases import Leases
 
@@ -63,12 +64,16 @@ class Vigil:
 
     def course(self, run: str) -> Course:
         """How the turn that is out goes, as far as is known."""
-        held_up = self._c.held_up()
-        lease = self.leases.of(self._runs[run].expected)
+        held_up, id = self._c.held_up(), self._runs[run].expected
+        lease, now = self.leases.of(id), asyncio.get_running_loop().time()
         if lease is None:
             return Course(held_up=held_up)
-        still_s = max(0.0, asyncio.get_running_loop().time() - lease.moved_at)
-        return Course(phase=lease.phase, still_s=still_s, held_up=held_up)
+        still_s = max(0.0, now - lease.moved_at)
+        if not (lease.phase or self.leases.is_given_out(id)) or lease.phase == Stage.GIVEN_OUT:
+            # What we do ourselves says nothing, and nobody else can say anything of it yet.
+            return Course(phase=Stage.GIVEN_OUT, still_s=still_s, held_up=held_up)
+        silent_s = max(0.0, now - lease.heard_at)
+        return Course(phase=lease.phase, still_s=still_s, silent_s=silent_s, held_up=held_up)
 
     async def _make_sure(self, id: TurnId) -> None:
         """Before a lease runs out. A sign of life may come meanwhile, or an excuse."""

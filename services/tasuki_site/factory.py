@@ -14,11 +14,23 @@ from tasuki_site.spell import failure_of
 def main() -> None:
     connection = channel.connect()
     channel.end_with(connection)
-    initial, folder, seed, path = sys.argv[1:]
+    initial, folder, seed, path, *non_finite = sys.argv[1:]
+    warnings: list[str] = []
     sys.argv[:] = Source(run=initial, folder=Path(folder)).argv
     try:
-        weights = write_initial(initial, Path(path), folder=Path(folder), seed=int(seed))
-        answer: channel.Map = {"digest": weights.digest, "size": weights.size}
+        weights = write_initial(
+            initial,
+            Path(path),
+            folder=Path(folder),
+            seed=int(seed),
+            non_finite=non_finite,
+            warn=warnings.append,
+        )
+        answer: channel.Map = {
+            "digest": weights.digest,
+            "size": weights.size,
+            "warnings": warnings,
+        }
     except BaseException as exc:  # noqa: BLE001 - the operator's code may raise anything
         error, detail = failure_of(exc)
         answer = {"error": error, "detail": detail}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tasuki.core.model import WeightsRef
@@ -12,17 +12,26 @@ from tasuki_site.spell import told_error
 
 
 async def first_weights(
-    initial: str, path: Path, *, folder: Path, seed: int, show: Callable[[str], None]
+    initial: str,
+    path: Path,
+    *,
+    folder: Path,
+    seed: int,
+    show: Callable[[str], None],
+    non_finite: Sequence[str] = (),
+    warn: Callable[[str], None] = lambda _: None,
 ) -> WeightsRef:
     """Write a run's first weights to `path`; as `model_files.write_initial`, elsewhere.
 
     Args:
         show: gets each line that the factory prints.
+        non_finite, warn: as `write_initial`.
 
     Raises:
-        SettingsError, BadWeights: as `write_initial`; whatever a factory does is its own failure.
+        SettingsError, BadWeights, NonFiniteWeights: as `write_initial`; whatever a factory does is
+            its own failure.
     """
-    words = (initial, str(folder), str(seed), str(path.absolute()))
+    words = (initial, str(folder), str(seed), str(path.absolute()), *non_finite)
     child = await ChildProcess.start("tasuki_site.factory", words, folder=folder, show=show)
     try:
         answer = await child.hear()
@@ -32,6 +41,8 @@ async def first_weights(
         if "error" in answer:
             raise told_error(answer["error"], answer["detail"])
         await child.ended_within(1.0)  # what it prints at its end is shown
+        for text in answer["warnings"]:
+            warn(text)
         return WeightsRef(digest=answer["digest"], size=answer["size"])
     finally:
         await child.kill()

@@ -15,6 +15,7 @@ from typing import Any
 
 from tasuki.core.model import SITE
 from tasuki.errors import TrainerNotFound
+from tasuki_site.shadows import library_module
 from tasuki_site.spell import failure_of
 
 
@@ -92,6 +93,8 @@ class Source:
                 f"trainer {self.run!r}: write a script (train.py, or train.py --epochs 2),"
                 " module:function (train:train) or a command (torchrun train.py)"
             )
+        elif (said := library_module(module.partition(".")[0], self.folder)) is not None:
+            raise TrainerNotFound(f"trainer {self.run!r}: {said}")
         elif not self._has_module(module.partition(".")[0]):
             raise TrainerNotFound(
                 f"there is no module {module!r} in {self.folder}, and none is installed"
@@ -124,6 +127,8 @@ def load_function(source: Source) -> Callable[..., Any]:
         TrainerNotFound: with the last frames of what went wrong.
     """
     name, _, attribute = source.run.partition(":")
+    if (said := library_module(name.partition(".")[0], source.folder)) is not None:
+        raise TrainerNotFound(f"trainer {source.run!r}: {said}")
     if str(source.folder) not in sys.path:
         sys.path.insert(0, str(source.folder))
     try:

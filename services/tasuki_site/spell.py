@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from itertools import dropwhile
 from pathlib import Path
@@ -15,8 +15,9 @@ from tasuki.errors import DiskFull, TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
 from tasuki.wire.spool import disk_errors, is_disk_full
-from tasuki.wire.weights import read_manifest
+from tasuki.wire.weights import ResultOf, open_excerpts
 from tasuki_site import tensors
+from tasuki_site.shadows import shadow_hint
 
 MOST_HEADLINE = 300
 MOST_FRAMES = 1650
@@ -35,6 +36,7 @@ class Spell:
         result: the file to write.
         folder: where the trainer works; None: where its code is.
         turn_s, progress_s: how long it may take, and how long it may show no progress.
+        non_finite: names, or patterns of them, of tensors that may hold NaN and Inf.
     """
 
     run: str
@@ -55,6 +57,7 @@ class Spell:
     folder: str | None = None
     turn_s: float | None = None
     progress_s: float | None = None
+    non_finite: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -80,6 +83,7 @@ class Spell:
             result=str(result.absolute()),
             turn_s=task.turn_s,
             progress_s=task.progress_s,
+            non_finite=task.non_finite,
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -145,8 +149,14 @@ def write_result(spell: Spell, result: object) -> Outcome:
     if result.is_difference:
         state = tensors.apply_difference(received, state)
     path = Path(spell.result)
-    with disk_errors(path):
-        written = tensors.save_state(path, state, like=read_manifest(received))
+    with disk_errors(path), open_excerpts(received) as before:
+        written = tensors.save_state(
+            path,
+            state,
+            like=before.manifest,
+            look=ResultOf(before).look,
+            exempt=spell.non_finite,
+        )
     return Outcome(digest=written.digest, size=written.size, metrics=metrics, samples=samples)
 
 
@@ -166,6 +176,8 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     said = traceback.TracebackException.from_exception(exc)
     first = "".join(said.format_exception_only()).strip().partition("\n")[0][:MOST_HEADLINE]
     frames = _frames(said)[-MOST_FRAMES:]
+    if (hint := shadow_hint(exc)) is not None:
+        frames += f"\n{hint}"
     if isinstance(exc, SystemExit):
         frames += "\nIt called sys.exit, which ends nothing here: return a result instead"
     return kind.__name__, f"{first}\n{frames}"

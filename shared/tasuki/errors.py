@@ -13,7 +13,7 @@
     ├── WeightsError            weights that cannot be used                          30
     │   ├── BadWeights          not a well-formed container                          31
     │   ├── DigestMismatch      other bytes than were promised                       32
-    │   ├── NonFiniteWeights    NaN or Inf                                           33
+    │   ├── NonFiniteWeights    NaN, or a new Inf                                    33
     │   ├── ManifestMismatch    other tensors than the run's                         34
     │   └── GateRejected        the result fails a check of the run                  35
     ├── StorageError            the disk                                             40
@@ -125,7 +125,7 @@ class DigestMismatch(WeightsError):
 
 
 class NonFiniteWeights(WeightsError):
-    """The weights contain NaN or Inf; lower the learning rate or clip the gradients."""
+    """The weights hold NaN, or an infinity where there was none; the message says what to do."""
 
     exit_code = 33
 

@@ -13,7 +13,7 @@ def train(turn: Turn) -> Result:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -92,7 +92,8 @@ class Turn:
     def weights(self, framework: Framework = "torch") -> dict[str, Any]:
         """The received weights, on the CPU: name -> torch.Tensor, or numpy.ndarray.
 
-        They are the trainer's own: changing them changes nothing elsewhere.
+        They are in the order in which the run's first weights were listed. They are the trainer's
+        own: changing them changes nothing elsewhere.
         """
         return self.load(framework)
 
@@ -122,10 +123,30 @@ def plain_numbers(values: Mapping[str, Any], *, what: str) -> dict[str, float]:
     Raises:
         TrainerError: one of them is no number.
     """
-    numbers = {}
-    for name, value in values.items():
+    if not isinstance(values, Mapping):
+        raise TrainerError(
+            f"{what}: {_kind(values)} is no dict of name to number; give {{'loss': 0.5}}"
+        )
+    return {str(name): _plain_number(value, f"{what}: {name}") for name, value in values.items()}
+
+
+def _plain_number(value: Any, name: str) -> float:  # Any: of whatever scalar type it is
+    try:
         scalar = value.item() if hasattr(value, "item") else value
-        if not isinstance(scalar, Real):
-            raise TrainerError(f"{what}: {name} is {scalar!r:.60}, not a number")
-        numbers[str(name)] = float(scalar)
-    return numbers
+        if isinstance(scalar, Real):
+            return float(scalar)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        scalar = value  # several numbers, or one that no float holds
+    if isinstance(scalar, Sized) and not isinstance(scalar, str):
+        raise TrainerError(
+            f"{name} is {_kind(scalar)}, not a number; give one (the last, the mean), or each a"
+            " name of its own"
+        )
+    raise TrainerError(f"{name} is {scalar!r:.60}, not a number")
+
+
+def _kind(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    size = f" of {len(value)}" if isinstance(value, Sized) and shape is None else ""
+    shown = "" if shape is None else f" of shape {list(shape)}"
+    return f"a {type(value).__name__}{size}{shown}"

@@ -61,6 +61,10 @@ RESULTS = [
     ("wrong_dtype", errors.ManifestMismatch, "w"),
     ("missing_tensor", errors.ManifestMismatch, "n"),
     ("extra_tensor", errors.ManifestMismatch, "extra"),
+    ("prefixed_names", errors.ManifestMismatch, "'_orig_mod.' in them, which torch.compile adds"),
+    ("masked_array", errors.WeightsError, "'w' is a numpy.ma.MaskedArray"),
+    ("list_of_metrics", errors.TrainerError, "accuracy is a list of 2, not a number"),
+    ("half_a_step", errors.ManifestMismatch, "'n', which holds integers, has 0.5 in it"),
     ("no_metrics", errors.GateRejected, "accuracy"),
     ("nothing", errors.TrainerError, "NoneType"),
 ]
@@ -78,6 +82,78 @@ def test_a_bad_result_ends_the_run_with_its_reason_and_is_never_handed_on(
     assert ended.last["turns"] == 0
     verified = tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data")
     assert verified.code == 0, verified.err
+
+
+def test_a_result_may_keep_the_infinities_of_the_first_weights_and_add_none(tmp_path: Path) -> None:
+    """Also, that turns get the tensors in the order in which the factory listed them."""
+    run = write_run(tmp_path, initial="walk:make_masked", trainer="keep_mask")
+    ended = simulate(run, "--in-process")
+    assert ended.code == 0, ended.err
+    assert "the first weights hold infinite values, in 'mask'" in ended.err
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    spreads = simulate(
+        write_run(bad, initial="walk:make_masked", trainer="spread_mask"), "--in-process"
+    )
+    assert spreads.code == errors.NonFiniteWeights.exit_code
+    assert "'mask' holds Inf where there was none" in spreads.last["reason"]
+
+
+def test_first_weights_with_nan_are_refused_unless_the_run_names_the_tensor(tmp_path: Path) -> None:
+    changes = {"initial": "walk:make_nan", "trainer": "keep_mask", "rounds": 1}
+    ended = simulate(write_run(tmp_path, **changes), "--in-process")
+    assert ended.code == errors.NonFiniteWeights.exit_code
+    assert "'mask' of the first weights holds NaN" in ended.err
+    gate = '[gate]\nnon_finite = ["mask"]'
+    ended = simulate(write_run(tmp_path, bottom=gate, **changes), "--in-process")
+    assert ended.code == 0, ended.err
+
+
+def test_a_difference_in_floats_counts_as_the_weights_themselves(tmp_path: Path) -> None:
+    ended = simulate(write_run(tmp_path, trainer="a_step", rounds=1), "--in-process")
+    assert ended.code == 0, ended.err
+    assert ended.last["metrics"]["accuracy"] == 2.0  # the mean of 1, 2 and 3
+
+
+def test_nan_among_metrics_leaves_json_that_every_reader_takes(tmp_path: Path) -> None:
+    run = write_run(tmp_path, trainer="nan_among_metrics", rounds=1)
+    ended = simulate(run, "--in-process")
+    assert ended.code == 0, ended.err
+    assert ended.last["metrics"] == {"accuracy": 2.0, "auc": None}
+    for path in (tmp_path / "data").rglob("*.json"):
+        assert "NaN" not in path.read_text()
+    verified = tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data")
+    assert verified.code == 0, verified.err
+
+
+def test_a_module_that_the_standard_library_has_is_told_as_that(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rounds=1)
+    (tmp_path / "site.py").write_text((tmp_path / "walk.py").read_text())
+    text = run.read_text()
+    for old, new, error in (
+        ("walk:make", "site:make", errors.SettingsError),
+        ("walk:train", "site:train", errors.TrainerNotFound),
+    ):
+        run.write_text(text.replace(old, new))
+        ended = simulate(run)
+        assert ended.code == error.exit_code, ended.err
+        assert "site.py has the name of a module of Python's standard library" in ended.err
+
+
+def test_a_file_beside_the_trainer_that_hides_one_of_the_standard_library_is_named(
+    tmp_path: Path,
+) -> None:
+    run = write_run(tmp_path, rounds=1)
+    (tmp_path / "queue.py").write_text("Sample = int\n")
+    ended = simulate(run, "--processes")
+    assert ended.code == 0, ended.err  # nobody needs it: the trainer's process has Python's own
+    walk = (tmp_path / "walk.py").read_text()
+    (tmp_path / "walk.py").write_text(f"{walk}\nfrom queue import Sample\n")
+    run.write_text(run.read_text().replace("walk:make", "again:make"))
+    (tmp_path / "again.py").write_text(walk)
+    ended = tasuki("simulate", run, "--data", tmp_path / "other", "--json", "--processes")
+    assert ended.code == errors.TrainerNotFound.exit_code, ended.err
+    assert f"{tmp_path / 'queue.py'} has the name of a module" in ended.last["reason"]
 
 
 def test_a_pickle_as_first_weights_is_never_executed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ that is ours to say; `test_cluster_soak.py` does a short one.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import os
 import random
@@ -22,7 +23,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,7 +131,7 @@ class Soak:
     def _submit(self, file: Path) -> None:
         """Until a controller has it on record."""
         while True:
-            with self._submitting:
+            with self._submitting, redirect_stdout(io.StringIO()):
                 run = self.scripted.submit(file)
             with suppress(UnknownRun), self.scripted.client() as client:
                 client.outcome(run)
@@ -154,8 +155,7 @@ def main() -> None:
     started = time.monotonic()
 
     def tell(what: str) -> None:
-        sys.stdout.write(f"{time.monotonic() - started:6.0f} s  {what}\n")
-        sys.stdout.flush()
+        sys.stderr.write(f"{time.monotonic() - started:6.0f} s  {what}\n")
 
     tell(f"seed {options.seed}")
     with tempfile.TemporaryDirectory(prefix="tasuki-soak-") as made, Cluster() as cluster:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from enum import StrEnum
 
 import pytest
 
 from support.cluster import Cluster
 from support.rabbit import Rabbit
-from support.scripted import Row, Scripted, go_on, scripted, write_scripted
+from support.scripted import Scripted, go_on, scripted, seconds_of_turns, write_scripted
 from support.standing import CONTROLLERS, ORDERS, TOGETHER, Write, standing, stop_at
 from tasuki.core.model import CONTROLLER
 from tasuki.moments import Moment
@@ -56,13 +55,6 @@ def whole(cluster: Cluster) -> None:
     cluster.mend()
 
 
-def seconds(rows: list[Row]) -> list[float]:
-    """How long each turn took, from what came before it to its record."""
-    done = [row for row in rows if row["event"] in {"RunSubmitted", "TurnFinished"}]
-    times = [datetime.fromisoformat(row["at"]) for row in done]
-    return [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
-
-
 @pytest.mark.parametrize("victim", Victim)
 @pytest.mark.parametrize("moments", TOGETHER.values(), ids=TOGETHER)
 def test_runs_go_on_after_a_node_killed_under_all_services(
@@ -79,7 +71,7 @@ def test_runs_go_on_after_a_node_killed_under_all_services(
         if victim is Victim.FOLLOWER:
             cluster.begin(node)
     for rows in found.check().values():
-        assert max(seconds(rows)) < LONGEST_S
+        assert max(seconds_of_turns(rows)) < LONGEST_S
     federation.check_spools()
 
 
@@ -99,7 +91,7 @@ def test_a_run_goes_on_after_a_node_killed_under_the_controller(
     if victim is Victim.FOLLOWER:
         cluster.begin(node)
     rows = federation.check(file.parent.name, ORDERS[CONTROLLER])
-    assert max(seconds(rows)) < LONGEST_S
+    assert max(seconds_of_turns(rows)) < LONGEST_S
 
 
 @pytest.mark.parametrize("victim", Victim)
@@ -120,4 +112,4 @@ def test_the_last_hand_over_of_a_round_survives_a_killed_node(
     if victim is Victim.FOLLOWER:
         cluster.begin(node)
     rows = federation.check(file.parent.name, ORDERS["site-1"])
-    assert max(seconds(rows)) < LONGEST_S
+    assert max(seconds_of_turns(rows)) < LONGEST_S

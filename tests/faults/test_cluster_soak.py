@@ -1,4 +1,4 @@
-"""Nodes of the broker die at random, and services and trainers with them; see `soak.py`."""
+"""Nodes of the broker die at random, and whoever uses them too; `soak.py` says how."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ KILLS = 60
 @pytest.mark.timeout(1200)
 def test_sixty_nodes_killed_at_random_change_no_bit(cluster: Cluster, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
-    sys.stdout.write(f"seed {seed}\n")
+    sys.stderr.write(f"seed {seed}\n")
     cluster.mend()
     with scripted(tmp_path, cluster, settings=SETTINGS) as federation:
         soak = Soak(cluster, federation, tmp_path, random.Random(seed))
-        assert soak.run(KILLS, told=sys.stdout.write) >= len(federation.federation.processes)
+        assert soak.run(KILLS, told=sys.stderr.write) >= len(federation.federation.processes)

@@ -82,7 +82,7 @@ class Cluster(Vhosts):
         return self.living[0].port
 
     @property
-    def hosts(self) -> list[str]:
+    def hosts(self) -> Sequence[str]:
         return [f"{HOST}:{node.port}" for node in self.nodes]
 
     @property

@@ -21,6 +21,15 @@ from support.waiting import wait_until
 ADMIN = "admin"
 HOST = "127.0.0.1"
 _SERVERS = Path("/usr/lib/rabbitmq/lib")
+_PLUGINS = {
+    "rabbitmq_management",
+    "rabbitmq_management_agent",
+    "rabbitmq_prelaunch",
+    "rabbitmq_prometheus",
+    "rabbitmq_web_dispatch",
+}
+"""All that a test enables, and what those need. A node that has to look through the folders of the
+other forty whenever it loads something takes a third more of the processor to start."""
 _WATCHDOG = 'cat >/dev/null; folder=$1; shift; kill -9 "$@"; rm -rf "$folder"'
 
 
@@ -209,7 +218,18 @@ class Rabbit:
         (self._folder / "rabbitmq.conf").write_text("".join(lines))
         if self._advanced is not None:
             (self._folder / "advanced.config").write_text(self._advanced)
-        (self._folder / "plugins").write_text(f"[{self._plugins}].\n")
+        (self._folder / "enabled_plugins").write_text(f"[{self._plugins}].\n")
+        self._choose_plugins()
+
+    def _choose_plugins(self) -> None:
+        chosen = self._folder / "plugins"
+        if chosen.exists():
+            return
+        chosen.mkdir()
+        for found in (self._sbin.parent / "plugins").iterdir():
+            name = found.name.rpartition("-")[0]
+            if name in _PLUGINS or not name.startswith("rabbitmq_"):
+                (chosen / found.name).symlink_to(found)
 
     def _environment(self) -> dict[str, str]:
         folder = self._folder
@@ -225,7 +245,8 @@ class Rabbit:
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_PLUGINS_DIR": str(folder / "plugins"),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
         }
 

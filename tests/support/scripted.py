@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,13 @@ def scripted(
                 yield Scripted(federation, supervisor, broker, script)
             wait_until(lambda: not _unsettled(broker, vhost), what="every message is settled")
     broker.drop_vhost(vhost)
+
+
+def seconds_of_turns(rows: Sequence[Row]) -> list[float]:
+    """How long each took, from what came before it to its record."""
+    told = [row for row in rows if row["event"] in {"RunSubmitted", "TurnFinished"}]
+    times = [datetime.fromisoformat(row["at"]) for row in told]
+    return [(after - before).total_seconds() for before, after in itertools.pairwise(times)]
 
 
 def go_on(pid: int) -> None:

@@ -38,7 +38,7 @@ class Vhosts(ABC):
     @property
     def hosts(self) -> Sequence[str]:
         """Every node, for a service's settings; nothing if there is but one."""
-        return []
+        return ()
 
     def vhost(self) -> str:
         """A fresh vhost that the administrator may do everything in."""

@@ -130,6 +130,7 @@ class Task:
     beat_s: float = 5.0
     requires: tuple[str, ...] = ()  # metrics that a result must have
     max_norm: float | None = None  # L2 norm that a turn may move the weights by
+    non_finite: tuple[str, ...] = ()  # names, or patterns, of tensors that may hold NaN and Inf
     refuses_unchanged: bool = False  # a result that is exactly what was received
     turn_s: float | None = None  # how long a turn may train
     progress_s: float | None = None  # how long it may show no progress

@@ -182,7 +182,19 @@ _RUNS = (
         unit="seconds since 1970",
         labels="run",
     ),
-    _run("tasuki_lease_seconds", "How long a holder may be silent.", unit="seconds", labels="run"),
+    _run(
+        "tasuki_holder_moved_timestamp_seconds",
+        "When the holder's turn last came on, and what it is at: `given_out`, `waiting`, `taken`, "
+        "`training`, `trained`, `other`, or `unknown`.",
+        unit="seconds since 1970",
+        labels="run phase",
+    ),
+    _run(
+        "tasuki_lease_seconds",
+        "How long a holder may be silent, or its turn stand still.",
+        unit="seconds",
+        labels="run",
+    ),
     _run(
         "tasuki_lease_left_seconds",
         "Until the holder's lease runs out; 0 once it has.",
@@ -206,7 +218,8 @@ _RUNS = (
     ),
     _run(
         "tasuki_turns_skipped_total",
-        "Turns that the run's policy passed over: `silent`, `given_back`, or an error's class.",
+        "Turns that the run's policy passed over: `silent`, `stood_still`, `given_back`, "
+        "or an error's class.",
         kind="counter",
         unit="turns",
         labels="run site reason",

@@ -13,6 +13,7 @@ from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import printable
+from tasuki.wire.strict_json import json_text
 
 Form = Literal["console", "json"]
 
@@ -50,7 +51,10 @@ def _tell_of_lost(outlet: Outlet, _: WrappedLogger, __: str, event: EventDict) -
 
 def _for_machines() -> tuple[Processor, ...]:
     in_words = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-    return structlog.processors.ExceptionRenderer(in_words), structlog.processors.JSONRenderer()
+    return (
+        structlog.processors.ExceptionRenderer(in_words),
+        structlog.processors.JSONRenderer(serializer=json_text),
+    )
 
 
 def _for_people() -> tuple[Processor, ...]:

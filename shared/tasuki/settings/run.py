@@ -49,10 +49,11 @@ class CheckpointTable(Settings):
 
 
 class GateTable(Settings):
-    """What a turn's result must keep to, beyond finite values of the right shape."""
+    """What weights must keep to, beyond their names, shapes and types."""
 
     max_norm: float | None = Field(default=None, gt=0)
     unchanged: Literal["accept", "refuse"] = "accept"
+    non_finite: list[str] = Field(default_factory=list)
 
 
 class SimulateTable(Settings):
@@ -165,6 +166,7 @@ class RunFile(Settings):
                 turn_s=failure.turn_s,
                 progress_s=failure.progress_s,
                 refuses_unchanged=self.gate.unchanged == "refuse",
+                non_finite=tuple(self.gate.non_finite),
             ),
             failure=Failure(**failure.model_dump(exclude={"turn_s", "progress_s"})),
             checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),

@@ -24,7 +24,12 @@ M = TypeVar("M", bound=BaseModel)
 class Settings(BaseModel):
     """A table of a settings file: frozen, and no key is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        allow_inf_nan=False,  # JSON has neither, and no duration or limit is one
+    )
 
 
 def _seen_from_its_file(path: Path, info: ValidationInfo) -> Path:

@@ -20,6 +20,8 @@ def test_the_answer_to_a_wish_is_shown_though_it_does_not_say_all_of_a_run(
         skipped=0,
         digest="blake3:00",
         reason="",
+        phase="",
+        still_s=0.0,
         outcome="",
     )
 

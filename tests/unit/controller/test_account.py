@@ -55,6 +55,16 @@ def test_a_row_names_its_turn_and_whose_it_was() -> None:
     assert expired["skipped"] == [{"round": 0, "hop": 1, "site": "b", "reason": "silent"}]
 
 
+def test_a_row_says_what_stood_still_when_a_lease_ran_out() -> None:
+    """Where the run goes on with another attempt, nothing else says so."""
+    relay = Relay(plan(on_silent=OnSilent.RETRY))
+    relay.expire("trained")
+    relay.expire("other")
+    *_, hands_over, other = [row["what"] for row in account(relay)]
+    assert hands_over.endswith("a hands over, and stood still for too long")
+    assert other.endswith("its turn was there, and stood still for too long")
+
+
 def test_another_attempt_and_the_end_are_told() -> None:
     relay = Relay(plan(on_silent=OnSilent.RETRY, max_attempts=2))
     relay.expire()

@@ -79,6 +79,7 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
             "beat_s": 5.0,
             "requires": [],
             "max_norm": None,
+            "non_finite": [],
             "refuses_unchanged": False,
             "turn_s": None,
             "progress_s": None,
