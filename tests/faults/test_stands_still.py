@@ -111,7 +111,7 @@ def test_a_hand_over_that_is_not_confirmed_is_done_again_by_a_run_that_retries(
         kept.check(run)
     keeps_nothing(kept)
     told = [lease["what"] for lease in expired(kept, run)]
-    assert f"lease of {FIRST} ran out: {FIRST} hands over, and stood still" in told[0]
+    assert f"{FIRST} hands over, and stood still for too long" in told[0]
 
 
 def test_a_queue_that_confirms_nothing_has_its_site_skipped_by_a_run_that_skips(
