@@ -48,13 +48,13 @@ MUTATIONS = {
         file="core/turn/machine.py",
         text="abort = AbortHandOver if is_trained else AbortTrainer",
         becomes="abort = AbortTrainer",
-        tests="core/test_turn.py",
+        tests="unit/core/test_turn.py",
     ),
     "a turn that stands still is kept alive by its site's being alive": Mutation(
         file="core/run/lease.py",
         text="moved_at=now - still_s",
         becomes="moved_at=now",
-        tests="core/test_lease.py",
+        tests="unit/core/test_lease.py",
     ),
     "wrong bytes are accepted": Mutation(
         file="wire/spool.py",
