@@ -17,6 +17,8 @@ SETTINGS = [
     ({"top": "this is = = not toml"}, errors.SettingsError, "line 7"),
     ({"top": "roundz = 3"}, errors.SettingsError, "did you mean 'rounds'"),
     ({"failure": "lease = 3"}, errors.SettingsError, "did you mean 'lease_s'"),
+    ({"failure": "lease_s = inf"}, errors.SettingsError, "finite number"),
+    ({"bottom": '[gate]\nnon_finite = "*.mask"'}, errors.SettingsError, "gate.non_finite"),
     ({"order": '"randon"'}, errors.SettingsError, "did you mean 'random'"),
     ({"order": '["site-1", "site-9"]'}, errors.UnknownSite, "'site-9'"),
     ({"sites": 0}, errors.SettingsError, "sites"),
