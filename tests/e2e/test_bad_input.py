@@ -185,6 +185,7 @@ def test_truncated_first_weights_are_refused(tmp_path: Path) -> None:
 
 def test_a_second_run_of_one_name_leaves_the_first_alone(tmp_path: Path) -> None:
     first = simulate(write_run(tmp_path, rounds=1), "--in-process")
+    assert first.code == 0, first.err
     second = simulate(write_run(tmp_path, rounds=1), "--in-process")
     assert second.code == errors.RunExists.exit_code
     assert "--resume" in second.err
