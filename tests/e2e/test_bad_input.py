@@ -17,6 +17,8 @@ SETTINGS = [
     ({"top": "this is = = not toml"}, errors.SettingsError, "line 7"),
     ({"top": "roundz = 3"}, errors.SettingsError, "did you mean 'rounds'"),
     ({"failure": "lease = 3"}, errors.SettingsError, "did you mean 'lease_s'"),
+    ({"failure": "lease_s = inf"}, errors.SettingsError, "finite number"),
+    ({"bottom": '[gate]\nnon_finite = "*.mask"'}, errors.SettingsError, "gate.non_finite"),
     ({"order": '"randon"'}, errors.SettingsError, "did you mean 'random'"),
     ({"order": '["site-1", "site-9"]'}, errors.UnknownSite, "'site-9'"),
     ({"sites": 0}, errors.SettingsError, "sites"),
@@ -183,6 +185,7 @@ def test_truncated_first_weights_are_refused(tmp_path: Path) -> None:
 
 def test_a_second_run_of_one_name_leaves_the_first_alone(tmp_path: Path) -> None:
     first = simulate(write_run(tmp_path, rounds=1), "--one-process")
+    assert first.code == 0, first.err
     second = simulate(write_run(tmp_path, rounds=1), "--one-process")
     assert second.code == errors.RunExists.exit_code
     assert "--resume" in second.err
