@@ -33,6 +33,7 @@ OF_RABBITMQ = frozenset(
         "rabbitmq_disk_space_available_bytes",
         "rabbitmq_disk_space_available_limit_bytes",
         "rabbitmq_erlang_uptime_seconds",
+        "rabbitmq_identity_info",
         "rabbitmq_global_messages_delivered_total",
         "rabbitmq_global_messages_received_total",
         "rabbitmq_global_messages_redelivered_total",
