@@ -52,7 +52,7 @@ class Soak:
     """Kills, and the runs that have to survive them.
 
     Attributes:
-        killed: how often each was.
+        killed: how often each of the others was.
     """
 
     cluster: Cluster
@@ -78,9 +78,7 @@ class Soak:
                     self._kill(self.draw.choice(self.cluster.nodes))
                     _raise_from(lines)
                     if number % 10 == 0:
-                        told(
-                            f"{number} nodes killed, {len(self._ended)} runs ended: {dict(self.killed)}"
-                        )
+                        told(f"{number} nodes killed, {len(self._ended)} runs: {self._others()}")
             finally:
                 self._enough.set()
         _raise_from(lines)
@@ -92,7 +90,6 @@ class Soak:
         """One node, and perhaps some others while it is away; until it is back."""
         self._pause()
         self.cluster.kill(node)
-        self.killed["node"] += 1
         for name in self.draw.choices(SERVICES, k=self.draw.randint(0, MOST_SERVICES)):
             self._pause()
             self._kill_service(name)
@@ -114,6 +111,9 @@ class Soak:
                 with suppress(OSError):
                     listed += (thread / "children").read_text().split()
         return sorted(map(int, listed))
+
+    def _others(self) -> str:
+        return ", ".join(f"{name} {count}" for name, count in sorted(self.killed.items()))
 
     def _pause(self) -> None:
         until = time.monotonic() + self.draw.uniform(0, MOST_PAUSE_S)
