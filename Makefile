@@ -14,10 +14,11 @@ MB ?= 0.25 100
 
 DEV := $(VENV)/.tasuki-dev
 DEMO := $(VENV)/.tasuki-demo
+FRAMEWORKS := $(VENV)/.tasuki-frameworks
 # What `make dev` installed is enough for the demo too.
 TO_RUN := $(if $(wildcard $(DEV)),$(DEV),$(DEMO))
 
-.PHONY: help dev lint check test compose-test wheel-check demo bench clean
+.PHONY: help dev lint check test compose-test cluster-drill wheel-check demo bench clean
 
 help:
 	@echo "make dev          a virtual environment with everything in it"
@@ -28,6 +29,7 @@ help:
 	@echo "make demo         three sites train a small network on this machine"
 	@echo "make bench        what a turn and a hand-over cost beyond training; MB='1000 3000' for larger"
 	@echo "make compose-test the drill of compose/ on a Docker engine, as root"
+	@echo "make cluster-drill the same with a broker of three nodes; takes half an hour, CI does without"
 	@echo "make clean        remove what these commands made; your runs in .tasuki stay"
 
 dev: $(DEV)
@@ -45,6 +47,11 @@ $(DEMO): pyproject.toml
 	@$(PIP) install --editable '.[torch,examples]'
 	@touch $@
 
+$(FRAMEWORKS): $(DEV)
+	@echo "installing Lightning, transformers and TensorFlow for their tests"
+	@$(PIP) install --editable '.[dev,frameworks]'
+	@touch $@
+
 lint: $(DEV)
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -54,15 +61,18 @@ lint: $(DEV)
 check: lint
 	$(BIN)/python -m pytest tests/unit tests/contract $(PYTEST_ARGS)
 
-test: $(DEV)
+test: $(DEV) $(FRAMEWORKS)
 	@.ci/provide rabbitmq
 	@.ci/provide promtool
 	@.ci/provide systemd-analyze
 	@.ci/provide fashion-mnist
 	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
 
-compose-test: $(DEV)
+compose-test: $(DEV) $(FRAMEWORKS)
 	PYTHONPATH=tests $(BIN)/python -m compose.drill
+
+cluster-drill: $(DEV)
+	PYTHONPATH=tests $(BIN)/python -m compose.cluster_drill
 
 wheel-check: $(DEV)
 	$(BIN)/python -m pytest tests/e2e/test_wheel.py $(PYTEST_ARGS)

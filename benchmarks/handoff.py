@@ -29,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from support.broker import Broker
+from support.cluster import Cluster
 from support.federation import Federation
 from support.process_memory import Memory, MemoryWatch
 from tasuki.testing import faults
@@ -113,7 +114,7 @@ def measure(broker: Broker, mb: float, rounds: int) -> Found:
     references = _references(broker, size, rounds)
     with tempfile.TemporaryDirectory(dir=IN_MEMORY) as name:
         notes = Path(name)
-        watch = _run(broker, mb, rounds, notes)
+        watch = run_once(broker, mb, rounds, notes, traces=True)
         traced = handoff_parts.parts(faults.read_log(notes / "script"))
         inside, across = hand_overs(notes, every=1 if mb >= LARGE_MB else 2)
     for subject, times in _references(broker, size, rounds).items():
@@ -133,11 +134,14 @@ def measure(broker: Broker, mb: float, rounds: int) -> Found:
     )
 
 
-def _run(broker: Broker, mb: float, rounds: int, notes: Path) -> MemoryWatch:
+def run_once(
+    broker: Broker | Cluster, mb: float, rounds: int, notes: Path, *, traces: bool = False
+) -> MemoryWatch:
+    """One run of so many rounds; what its trainers noted is in `notes`."""
     script = notes / "script"
     # Round 0 warms up. Of small weights every other round is traced, and the rest is timed: what
     # is traced takes some longer.
-    traced = range(1, rounds, 1 if mb >= LARGE_MB else 2)
+    traced = range(1, rounds, 1 if mb >= LARGE_MB else 2) if traces else ()
     script.write_text("".join(f"* * trace round={number}\n" for number in traced))
     changes = {"HANDOFF_MB": str(mb), "HANDOFF_NOTES": str(notes), faults.VARIABLE: str(script)}
     os.environ.update(changes)

@@ -68,7 +68,7 @@ def measure(sites: int, rounds: int) -> dict[str, float]:
                 folder=Path(__file__).parent,
                 data=DataFolder(Path(folder)),
                 sites=run_file.simulated_sites(sites),
-                in_process=True,
+                one_process=True,
                 watcher=watch,
             )
         )

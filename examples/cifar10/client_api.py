@@ -50,7 +50,7 @@ def main() -> None:
 
         trained = accuracy(net, *test_set)
         print(
-            f"{site}, round {input_model.current_round + 1} of {input_model.total_rounds}: "
+            f"round {input_model.current_round + 1} of {input_model.total_rounds}: "
             f"{source(DATASET_PATH)} accuracy {received:.1%} received, {trained:.1%} trained",
             flush=True,
         )

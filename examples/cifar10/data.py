@@ -166,7 +166,7 @@ def read_photo(file: str) -> np.ndarray:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(
-            f'photo10 needs pictures of {package}: pip install "tasuki[examples]"'
+            f'photo10 needs pictures of {package}: pip install ".[examples]" in the repository'
         )
     with Image.open(Path(spec.origin).parent / inside) as picture:
         return np.asarray(picture.convert("RGB"))

@@ -35,7 +35,7 @@ def train(turn: Turn) -> Result:
     trained = accuracy(net, *test)
 
     print(
-        f"{turn.site}, round {turn.round + 1} of {turn.rounds}: {source(turn.data)} accuracy "
+        f"round {turn.round + 1} of {turn.rounds}: {source(turn.data)} accuracy "
         f"{received:.1%} received, {trained:.1%} trained",
         flush=True,
     )

@@ -25,7 +25,7 @@ def train(turn: Turn) -> Result:
     trained = score(net, *test)
 
     print(
-        f"{turn.site}, round {turn.round + 1} of {turn.rounds}: {len(labels)} images, accuracy "
+        f"round {turn.round + 1} of {turn.rounds}: {len(labels)} images, accuracy "
         f"{received['accuracy']:.1%} received, {trained['accuracy']:.1%} trained",
         flush=True,
     )

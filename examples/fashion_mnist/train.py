@@ -28,7 +28,7 @@ def train(turn: Turn) -> Result:
     trained = accuracy(net, *test)
 
     print(
-        f"{turn.site}, round {turn.round + 1} of {turn.rounds}: {len(labels):,} images, "
+        f"round {turn.round + 1} of {turn.rounds}: {len(labels):,} images, "
         f"accuracy {received:.1%} received, {trained:.1%} trained",
         flush=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 from tasuki import errors
 from tasuki.core.model import WeightsRef
 from tasuki.core.run import OVER
-from tasuki.errors import NotPermitted, SettingsError, TasukiError, TransportError
+from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
 from tasuki.wire.spool import disk_errors
+from tasuki.wire.weights import verify_digest
+from tasuki_cli import door
 from tasuki_controller import views
+from tasuki_controller.checkpoints import Kept
 from tasuki_controller.controller import Update
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 View = Mapping[str, Any]  # Any: JSON
 
 PIECE_BYTES = 2**20
-SILENCE_S = 30.0  # three times as long as the controller is ever silent
 AGAIN_S = 0.5
 PATIENCE_S = 120.0
 
@@ -36,22 +37,12 @@ class ControllerClient:
     not know the token, and otherwise the error that the controller had.
     """
 
-    def __init__(self, url: str, token_file: Path, *, ca: Path | None = None) -> None:
-        try:
-            import httpx
-        except ImportError as exc:
-            raise SettingsError(
-                "asking a controller needs httpx: pip install 'tasuki[controller]'"
-            ) from exc
+    def __init__(
+        self, url: str, token_file: Path, *, ca: Path | None = None, proxy: str | None = None
+    ) -> None:
+        self._url, self._proxy = url, proxy
         token = read_secret(token_file, what="--token-file")
-        self._httpx = httpx
-        self._url = url
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=httpx.Timeout(SILENCE_S, read=300.0),
-            verify=_trusting(ca),
-        )
+        self._http = door.opened(url, token=token, ca=ca, proxy=proxy)
 
     def close(self) -> None:
         """Let the connection go; a command just ends."""
@@ -84,16 +75,18 @@ class ControllerClient:
         found = self._ask("GET", f"/runs/{run}/ledger?verify=true")
         return found["rows"], found["checkpoints"]
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        path = folder / "best.safetensors"
-        with self._reaching(), self._http.stream("GET", f"/runs/{run}/weights") as answer:
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        path, query = folder / "weights.safetensors", {} if round is None else {"round": round}
+        asked = self._http.stream("GET", f"/runs/{run}/weights", params=query)
+        with self._reaching(), asked as answer:
             if answer.is_error:
                 answer.read()
             self._check(answer)
             with disk_errors(path), path.open("wb") as file:
                 for piece in answer.iter_bytes(PIECE_BYTES):
                     file.write(piece)
-        return path
+            number, name = int(answer.headers["Tasuki-Round"]), answer.headers["Tasuki-Name"]
+        return Kept(path=path, round=number, digest=verify_digest(path), name=name)
 
     def follow(self, run: str) -> Iterator[Update]:
         """The run as it is and whatever happens to it, until it is over.
@@ -125,7 +118,7 @@ class ControllerClient:
     def _told(self, run: str) -> Iterator[Update]:
         with (
             self._reaching(),
-            self._http.stream("GET", f"/runs/{run}/events", timeout=SILENCE_S) as answer,
+            self._http.stream("GET", f"/runs/{run}/events", timeout=door.SILENCE_S) as answer,
         ):
             if answer.is_error:
                 answer.read()
@@ -140,12 +133,13 @@ class ControllerClient:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
+        import httpx
+
         try:
             yield
-        except (self._httpx.TransportError, self._httpx.InvalidURL) as exc:
-            raise TransportError(
-                f"no controller at {self._url}: {exc}; start it, or name it by --controller"
-            ) from exc
+        except (httpx.TransportError, httpx.InvalidURL) as exc:
+            advice = door.advice(proxy=self._proxy)
+            raise TransportError(f"no controller at {self._url}: {exc}; {advice}") from exc
 
     def _checked(self, answer: httpx.Response) -> View:
         self._check(answer)
@@ -169,16 +163,6 @@ def _wait_or_raise(exc: TransportError, deadline: float) -> None:
     if isinstance(exc, NotPermitted) or time.monotonic() > deadline:
         raise exc
     time.sleep(AGAIN_S)
-
-
-def _trusting(ca: Path | None) -> ssl.SSLContext | bool:
-    """Whom to believe that he is the controller; True is httpx's own choice."""
-    if ca is None:
-        return True
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as exc:
-        raise SettingsError(f"--ca {ca} cannot be used: {exc}") from exc
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

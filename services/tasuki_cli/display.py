@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from operator import itemgetter
 
@@ -13,11 +14,14 @@ from rich.text import Text
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
-from tasuki.observe.printable import printable
-from tasuki_controller.controller import Update
+from tasuki.observe.printable import headline, printable
+from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.course import Course, doing, trouble
 
 RECEIVED = "received_"
 MOST_SITES = 12
+MOST_METRICS = 6
+UNCHANGED = "trained nothing: it handed on exactly what it received"
 
 
 class RunDisplay:
@@ -27,7 +31,11 @@ class RunDisplay:
         self._console = console
         self._state: RunState | None = None
         self._values: Mapping[str, float] = {}
-        self._live = Live(console=console, refresh_per_second=8, get_renderable=self._render)
+        self._told: set[str] = set()
+        self._beat: tuple[TurnProgressed, float] | None = None  # the newest, and when it came
+        self._held_up = ""
+        self._trouble_told: str | bool = False  # what was told of the turn's trouble last
+        self._live = Live(console=console, refresh_per_second=8, get_renderable=self.render)
 
     def __enter__(self) -> RunDisplay:
         self._live.start()
@@ -39,19 +47,36 @@ class RunDisplay:
     def watch(self, update: Update) -> None:
         """Take in what happened."""
         if update.run is not None:
+            if self._state is None or self._state.expected != update.run.expected:
+                self._beat = None
             self._note(self._state, update.run)
             self._state = update.run
         match update.what:
-            case TurnProgressed(values=values):
+            case TurnProgressed(values=values) if not update.outcome:
                 self._values = values
-            case TurnFinished() if not update.outcome:
+                self._beat = (update.what, time.monotonic())
+            case HeldUp(reason=reason):
+                self._held_up = reason
+            case TurnFinished(record=record) if not update.outcome:
                 self._values = {}
+                if not self._console.is_terminal:  # there is no ring in which it would show
+                    self.print(record.site, _turn_line(record, self._state))
+                if record.is_unchanged:
+                    self.print(record.site, f"{UNCHANGED} in round {record.id.round + 1}")
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
-                self.print(site, printable(f"{error}: {detail}"))
+                self.print(site, printable(f"{error}: {self._once(detail)}"))
+        self._tell_trouble()
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
         self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+
+    def _once(self, detail: str) -> str:
+        """All of it the first time; an attempt that fails as the last one is a line."""
+        if detail in self._told:
+            return f"{headline(detail)} (as before)"
+        self._told.add(detail)
+        return detail
 
     def _note(self, before: RunState | None, state: RunState) -> None:
         """What an operator must not miss stays above the display, where it does not scroll by."""
@@ -64,7 +89,38 @@ class RunDisplay:
         elif before is not None and before.reason and not state.reason:
             self.print(state.plan.run, "goes on")
 
-    def _render(self) -> RenderableType:
+    def _tell_trouble(self) -> None:
+        """Once when it begins and once when it ends; how long it lasts is in the display."""
+        state = self._state
+        if state is None or state.status in OVER:
+            return
+        found = self._find_trouble(state)
+        before, self._trouble_told = self._trouble_told, self._held_up or bool(found)
+        if self._trouble_told == before:
+            return
+        if found:
+            self.print(state.plan.run, printable(found))
+        elif not state.reason:
+            self.print(state.plan.run, "goes on")
+
+    def _find_trouble(self, state: RunState) -> str:
+        """What the state itself does not tell: that comes first."""
+        return self._held_up if state.reason else trouble(state, self._course())
+
+    def _course(self) -> Course:
+        if self._beat is None:
+            return Course(held_up=self._held_up)
+        beat, at = self._beat
+        silent_s = time.monotonic() - at
+        return Course(
+            phase=beat.phase,
+            still_s=beat.still_s + silent_s,
+            silent_s=silent_s,
+            held_up=self._held_up,
+        )
+
+    def render(self) -> RenderableType:
+        """What is shown now."""
         state = self._state
         if state is None:
             return Text("starting ...", style="dim")
@@ -72,9 +128,11 @@ class RunDisplay:
         head = Text.assemble(
             (f"{state.plan.run} ", "bold"), f"{state.status}  {done}  {state.turns} turns accepted"
         )
-        if state.reason:
-            head.append(f"  {printable(state.reason)}", style="yellow")
-        return Group(head, self._ring(state), Text(_shown(self._values), style="green"))
+        for said in filter(None, (state.reason, self._find_trouble(state))):
+            head.append(f"  {printable(headline(said))}", style="yellow")
+        does = doing(state.holder or "", self._course().phase)
+        values = Text(f"  {does}{_shown(self._values)}".rstrip(), style="green")
+        return Group(head, self._ring(state), values)
 
     def _ring(self, state: RunState) -> Text:
         ring = Text("  ")
@@ -108,7 +166,8 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
 def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
     received, trained = record.metrics.get(RECEIVED + metric), record.metrics.get(metric)
     shown = (_number(received), _number(trained), f"{record.seconds:.1f}")
-    return (str(record.id.round + 1), record.site, *shown)
+    site = f"{record.site} (unchanged)" if record.is_unchanged else record.site
+    return (str(record.id.round + 1), site, *shown)
 
 
 def _skip_row(skip: Skip) -> tuple[str | Text, ...]:
@@ -116,8 +175,19 @@ def _skip_row(skip: Skip) -> tuple[str | Text, ...]:
     return (str(skip.round + 1), skip.site, "skipped", reason, "-")
 
 
+def _turn_line(record: TurnRecord, state: RunState | None) -> str:
+    """A turn that is over, for a log in which nothing moves."""
+    of = f" of {state.plan.task.rounds}" if state else ""
+    metrics = sorted(record.metrics.items())[:MOST_METRICS]
+    shown = ", ".join(f"{printable(name)} {value:.4g}" for name, value in metrics)
+    more = ", ..." if len(record.metrics) > MOST_METRICS else ""
+    said = f"round {record.id.round + 1}{of} done in {record.seconds:.1f} s"
+    return f"{said}: {shown}{more}" if shown else said
+
+
 def _standing(state: RunState) -> str:
-    return state.reason if state.status is Status.RELAYING else f"{state.status}: {state.reason}"
+    reason = headline(state.reason)
+    return reason if state.status is Status.RELAYING else f"{state.status}: {reason}"
 
 
 def _shown(values: Mapping[str, float]) -> str:

@@ -2,27 +2,53 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from tasuki import __version__
-from tasuki.errors import TasukiError
+from tasuki.errors import SettingsError, TasukiError
+from tasuki.observe.outlet import let_go
 from tasuki.observe.printable import printable
 
 if TYPE_CHECKING:
     from tasuki_cli.client import ControllerClient
     from tasuki_cli.records import Archive
 
+
+class Commands(TyperGroup):
+    """All of them. Flags are shown as flags: `--json`, not `--json <bool>`."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # Any: typer brings a click of its own, or not
+        return _plain(super().get_params(ctx))
+
+
+class Command(TyperCommand):
+    """One of them, likewise."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # Any: typer brings a click of its own, or not
+        return _plain(super().get_params(ctx))
+
+
+def _plain(params: list[Any]) -> list[Any]:  # Any: likewise
+    for param in params:
+        if isinstance(param, TyperOption) and param.is_flag:
+            param.metavar = ""
+    return params
+
+
 app = typer.Typer(
     name="tasuki",
+    cls=Commands,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="Cyclic weight transfer: sites train one model together, one at a time.",
     epilog=(
@@ -62,6 +88,15 @@ Ca = Annotated[
     Path | None,
     typer.Option("--ca", envvar="TASUKI_CA", help="Trust these for an https:// controller."),
 ]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        "--proxy",
+        metavar="URL",
+        envvar="TASUKI_PROXY",
+        help="Ask by way of it; http_proxy and the like are not heeded.",
+    ),
+]
 FAULTS = "TASUKI_FAULTS"  # `tasuki.testing.faults`: for tests, never in production
 
 
@@ -86,15 +121,37 @@ def tasuki(
     """What stands before a command."""
 
 
+@app.command(epilog="Example: tasuki init my-run --template torch")
+def init(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Where the files go.")
+    ] = None,
+    template: Annotated[
+        str, typer.Option("--template", help="What to begin with; --list has them all.")
+    ] = "torch",
+    list_: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run file and a trainer that train at once, to put your own data into."""
+    from tasuki_cli.init import list_templates, run_init
+
+    if list_:
+        list_templates(as_json=as_json)
+    elif folder is None:
+        raise SettingsError("name a folder for the files: tasuki init my-run")
+    else:
+        run_init(folder, template=template, as_json=as_json)
+
+
 @app.command(epilog="Example: tasuki simulate examples/cifar10/run.toml --sites 5")
 def simulate(
     run_toml: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to train.")],
     data: Data = DATA,
     sites: Annotated[int | None, typer.Option(min=0, help="So many sites, site-1 ...")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run begun here.")] = False,
-    in_process: Annotated[
+    one_process: Annotated[
         bool | None,
-        typer.Option("--in-process/--processes", help="Trainers here, or one process a site."),
+        typer.Option("--one-process/--processes", help="For all trainers, or one for each site."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +160,12 @@ def simulate(
 
     raise typer.Exit(
         run_simulation(
-            run_toml, data=data, sites=sites, resume=resume, in_process=in_process, as_json=as_json
+            run_toml,
+            data=data,
+            sites=sites,
+            resume=resume,
+            one_process=one_process,
+            as_json=as_json,
         )
     )
 
@@ -143,12 +205,13 @@ def submit(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a run on a running controller."""
     from tasuki_cli import operate
 
-    client = _client(url, token_file, ca)
+    client = _client(url, token_file, ca, proxy)
     raise typer.Exit(operate.submit(run_toml, client, wait=wait, as_json=as_json))
 
 
@@ -158,12 +221,13 @@ def watch(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show a run until it is over; the exit code says how it ended."""
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.watch(run, _client(url, token_file, ca), as_json=as_json))
+    raise typer.Exit(operate.watch(run, _client(url, token_file, ca, proxy), as_json=as_json))
 
 
 @app.command(epilog="Example: tasuki pause cifar10")
@@ -172,10 +236,11 @@ def pause(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Pause a run when its round ends."""
-    _steer(run, "pause", url, token_file, ca, as_json=as_json)
+    _steer(run, "pause", url, token_file, ca, proxy, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki resume cifar10")
@@ -184,10 +249,11 @@ def resume(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Go on with a paused run."""
-    _steer(run, "resume", url, token_file, ca, as_json=as_json)
+    _steer(run, "resume", url, token_file, ca, proxy, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki stop cifar10")
@@ -196,10 +262,11 @@ def stop(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """End a run now; its checkpoints stay."""
-    _steer(run, "stop", url, token_file, ca, as_json=as_json)
+    _steer(run, "stop", url, token_file, ca, proxy, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki add cifar10 site-4")
@@ -209,12 +276,15 @@ def add(
     url: Url = URL,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Let one more site take part in a run, from its next round on."""
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.add_site(run, site, _client(url, token_file, ca), as_json=as_json))
+    raise typer.Exit(
+        operate.add_site(run, site, _client(url, token_file, ca, proxy), as_json=as_json)
+    )
 
 
 @app.command(epilog="Example: tasuki runs --data .tasuki")
@@ -223,12 +293,13 @@ def runs(
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """List the runs of a data folder, or of a running controller."""
     from tasuki_cli import records
 
-    records.show_runs(_archive(data, url, token_file, ca), as_json=as_json)
+    records.show_runs(_archive(data, url, token_file, ca, proxy), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki ledger cifar10 --verify")
@@ -241,29 +312,36 @@ def ledger(
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what happened in a run, or prove that its record is whole."""
     from tasuki_cli import records
 
     show = records.verify if verify else records.show_ledger
-    show(run, _archive(data, url, token_file, ca), as_json=as_json)
+    show(run, _archive(data, url, token_file, ca, proxy), as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki export cifar10 -o model.safetensors")
 def export(
     run: RunName,
     output: Annotated[Path, typer.Option("-o", "--output", help=".safetensors or .pt")],
+    round: Annotated[
+        int | None,
+        typer.Option("--round", min=0, help="The end of this round, from 1, if it is kept."),
+    ] = None,
     data: OtherData = None,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a run's best checkpoint, or its latest, to a file of yours."""
+    """Copy a run's best checkpoint, its latest if none was chosen, or a round's, to a file."""
     from tasuki_cli import records
 
-    records.export(run, output, _archive(data, url, token_file, ca), as_json=as_json)
+    archive = _archive(data, url, token_file, ca, proxy)
+    records.export(run, output, archive, round=round, as_json=as_json)
 
 
 @app.command(epilog="Example: tasuki provision federation.toml --out kits")
@@ -328,42 +406,82 @@ def doctor(
     raise typer.Exit(run_doctor(config, role=role, as_json=as_json))
 
 
-def _client(url: str, token_file: Path, ca: Path | None) -> ControllerClient:
+for _each in app.registered_commands:
+    _each.cls = Command
+
+
+def _client(url: str, token_file: Path, ca: Path | None, proxy: str | None) -> ControllerClient:
     from tasuki_cli.client import ControllerClient
 
-    return ControllerClient(url, token_file, ca=ca)
+    return ControllerClient(url, token_file, ca=ca, proxy=proxy)
 
 
-def _archive(data: Path | None, url: str | None, token_file: Path, ca: Path | None) -> Archive:
+def _archive(
+    data: Path | None, url: str | None, token_file: Path, ca: Path | None, proxy: str | None
+) -> Archive:
     from tasuki_cli.records import LocalArchive
 
     if data is None and url is not None:
-        return _client(url, token_file, ca)
+        return _client(url, token_file, ca, proxy)
     return LocalArchive(DATA if data is None else data)
 
 
 def _steer(
-    run: str, what: str, url: str, token_file: Path, ca: Path | None, *, as_json: bool
+    run: str,
+    what: str,
+    url: str,
+    token_file: Path,
+    ca: Path | None,
+    proxy: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.steer(run, what, _client(url, token_file, ca), as_json=as_json))
+    raise typer.Exit(operate.steer(run, what, _client(url, token_file, ca, proxy), as_json=as_json))
 
 
 def main() -> None:
     """Run the command; an error of ours is one message and its own exit code."""
+    _show_whatever_can_be_shown()
     try:
+        _refuse_foreign_systems(sys.platform)
         app()
     except TasukiError as exc:
         if "--json" in sys.argv:
             print(json.dumps({"error": type(exc).__name__, "message": str(exc)}))  # noqa: T201
-        typer.secho(printable(f"{type(exc).__name__}: {exc}"), fg=typer.colors.RED, err=True)
+        _complain(printable(f"{type(exc).__name__}: {exc}"), fg=typer.colors.RED)
         sys.exit(exc.exit_code)
     except KeyboardInterrupt:
         is_simulation = sys.argv[1:2] == ["simulate"]
         what = "go on with --resume" if is_simulation else "a run on a controller goes on"
-        typer.secho(f"interrupted; {what}", err=True)
+        _complain(f"interrupted; {what}")
         sys.exit(130)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            let_go(stream)
+
+
+def _refuse_foreign_systems(platform: str) -> None:
+    """Processes that are ended with all that they started are had where POSIX is."""
+    if platform in {"win32", "cygwin"}:
+        raise SettingsError(
+            "Tasuki does not run on Windows itself: use WSL2 or a container, which is Linux, for a "
+            "site too; docs/deploy.md has more"
+        )
+
+
+def _complain(text: str, *, fg: str | None = None) -> None:
+    """On stderr; if nobody can read that, the exit code says it alone."""
+    with suppress(OSError):
+        typer.secho(text, fg=fg, err=True)
+
+
+def _show_whatever_can_be_shown() -> None:
+    """A terminal that lacks a letter gets it spelled out."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

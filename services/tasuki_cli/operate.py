@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 
 from tasuki import errors
 from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
-from tasuki.observe.printable import printable
+from tasuki.observe.outlet import Outlet
+from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
-from tasuki.settings.toml import read
+from tasuki.settings.toml import read, read_text
 from tasuki_cli.client import ControllerClient
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_cli.records import print_json
@@ -28,27 +31,44 @@ _NOT_ADDED = {
 
 def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
     """Make the first weights here and start the run there; returns the exit code."""
-    from tasuki_site.model_files import write_initial
+    from tasuki_site.first_weights import first_weights
 
     run_file = read(run_toml, RunFile)
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
         path = Path(folder) / "initial.safetensors"
-        weights = write_initial(
-            run_file.weights.initial,
-            path,
-            folder=run_toml.resolve().parent,
-            seed=run_file.seed,
+        weights = asyncio.run(
+            first_weights(
+                run_file.weights.initial,
+                path,
+                folder=run_toml.resolve().parent,
+                seed=run_file.seed,
+                non_finite=run_file.gate.non_finite,
+                warn=lambda text: _warn(run_file.name, text),
+                show=lambda line: _note(f"initial {line}"),
+            )
         )
-        submitted = client.submit(run_toml.read_text(encoding="utf-8"), weights, path)
+        submitted = client.submit(read_text(run_toml), weights, path)
     if wait:
         return watch(run_file.name, client, as_json=as_json)
-    _show(submitted, as_json=as_json)
+    show(submitted, as_json=as_json)
     return 0
+
+
+def _note(line: str) -> None:
+    """What is not the command's answer goes beside it."""
+    sys.stderr.write(f"{line}\n")
+
+
+def _warn(run: str, text: str) -> None:
+    Console(stderr=True, soft_wrap=True, highlight=False).print(
+        f"{run}: {printable(text)}", style="yellow", markup=False
+    )
 
 
 def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
     """Show a run until it is over; returns the exit code that fits how it ended."""
-    console = Console(stderr=as_json)
+    # Who reads it may go; the run goes on.
+    console = Console(file=cast("TextIO", Outlet(sys.stderr if as_json else sys.stdout)))
     display = RunDisplay(console)
     if console.is_terminal:
         with display:
@@ -67,7 +87,7 @@ def steer(run: str, what: str, client: ControllerClient, *, as_json: bool) -> in
     standing = client.steer(run, what)
     if standing["outcome"]:
         raise RunError(f"{run} is {standing['status']}: nothing to {what}")
-    _show(standing, as_json=as_json)
+    show(standing, as_json=as_json)
     return 0
 
 
@@ -77,7 +97,7 @@ def add_site(run: str, site: str, client: ControllerClient, *, as_json: bool) ->
     if standing["outcome"]:
         reason = _NOT_ADDED.get(standing["outcome"], f"the run is {standing['status']}")
         raise RunError(f"{site} cannot be added to {run}: {reason}")
-    _show(standing, as_json=as_json)
+    show(standing, as_json=as_json)
     return 0
 
 
@@ -100,17 +120,21 @@ def _show_end(standing: View, *, as_json: bool) -> None:
     records, skipped = load_history(standing)
     table = turns_table(records, skipped, standing["best"] or "accuracy")
     Console(highlight=False).print(table)
-    _show(standing, as_json=False)
+    show(standing, as_json=False)
 
 
-def _show(standing: View, *, as_json: bool) -> None:
+def show(standing: View, *, as_json: bool) -> None:
+    """Where a run stands, in a few lines; what an answer does not say is left out."""
     if as_json:
         print_json(standing)
         return
     console = Console(soft_wrap=True, highlight=False)
     skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
-    console.print(f"{standing['run']} {standing['status']}: {standing['turns']} turns{skipped}")
+    # A run in one line, as an answer to a wish, does not say it.
+    unchanged = f", {count} handed on unchanged" if (count := standing.get("unchanged")) else ""
+    line = f"{standing['run']} {standing['status']}: {standing['turns']} turns"
+    console.print(f"{line}{skipped}{unchanged}")
     if standing["reason"] and standing["status"] != "finished":
-        reason = printable(standing["reason"])
+        reason = printable(headline(standing["reason"]))
         console.print(f"reason: {reason}", style="red", markup=False)
     console.print(f"digest {standing['digest']}")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import headline, printable
+from tasuki.wire.strict_json import json_text
 from tasuki.wire.weights import verify_digest
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
+from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 
 View = Mapping[str, Any]  # Any: JSON
@@ -33,8 +34,11 @@ class Archive(Protocol):
     def verify(self, run: str) -> tuple[int, int]:
         """How many rows and checkpoints hold. Raises LedgerBroken."""
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        """A file with the weights to use, perhaps in `folder`. Raises UnknownRun."""
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        """A file with the weights to use, perhaps in `folder`; `round`: those of its end.
+
+        Raises UnknownRun.
+        """
 
 
 class LocalArchive:
@@ -52,8 +56,8 @@ class LocalArchive:
     def verify(self, run: str) -> tuple[int, int]:
         return self._data.verify(run)
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        return self._data.best(run)
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        return self._data.checkpoint(run) if round is None else self._data.checkpoint_of(run, round)
 
 
 def show_runs(archive: Archive, *, as_json: bool) -> None:
@@ -69,7 +73,7 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
         table.add_row(
             *(str(row[key]) for key in ("run", "status", "rounds", "turns", "skipped")),
             str(row["digest"])[:23],
-            Text(printable(str(row["reason"]))),
+            Text(printable(headline(str(row["reason"])))),
         )
     Console().print(table)
 
@@ -80,13 +84,26 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
     if as_json:
         print_json({"run": run, "rows": list(rows)})
         return
-    table = Table("row", "at (UTC)", "what", "led to", "hash", box=None)
+    table = Table("row", Column("at (UTC)", no_wrap=True), "what", "led to", "hash", box=None)
     for row in rows:
         # What a site called its error is text of the site's, not markup.
-        what, led_to = str(row["what"]), "; ".join(row["led_to"]) or str(row["outcome"])
-        said = (Text(printable(text)) for text in (what, led_to))
-        table.add_row(str(row["seq"]), str(row["at"]), *said, str(row["hash"])[7:23])
-    Console().print(table)
+        what, led_to = str(row["what"]), "; ".join(map(headline, row["led_to"]))
+        said = (Text(printable(text)) for text in (what, led_to or str(row["outcome"])))
+        table.add_row(str(row["seq"]), str(row["at"])[:19], *said, str(row["hash"])[7:15])
+    console = Console()
+    console.print(table)
+    for text, numbers in _details(rows).items():
+        console.print(f"\nrow {', '.join(numbers)}:", highlight=False)
+        console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _details(rows: Sequence[View]) -> Mapping[str, list[str]]:
+    """What sites said of their failures, each text once, with the rows in which they said it."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("detail"):
+            found.setdefault(str(row["detail"]), []).append(str(row["seq"]))
+    return found
 
 
 def verify(run: str, archive: Archive, *, as_json: bool) -> None:
@@ -98,20 +115,29 @@ def verify(run: str, archive: Archive, *, as_json: bool) -> None:
         Console().print(f"{run}: {rows} rows and {files} checkpoints are as they were recorded")
 
 
-def export(run: str, output: Path, archive: Archive, *, as_json: bool) -> None:
-    """Copy the best checkpoint."""
+def export(
+    run: str, output: Path, archive: Archive, *, round: int | None = None, as_json: bool
+) -> None:
+    """Copy the best checkpoint, or that of a round."""
     from tasuki_site.model_files import export as write
 
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
-        source = archive.copy_best(run, Path(folder))
-        write(source, output)
-        digest = verify_digest(source)
+        kept = archive.copy_weights(run, Path(folder), round=round)
+        write(kept.path, output)
+        digest = verify_digest(kept.path)
     if as_json:
-        print_json({"run": run, "path": str(output), "digest": digest})
+        print_json({"run": run, "path": str(output), "digest": digest, "round": kept.round})
     else:
-        Console().print(f"{output}: {source.stem} of {run}, {digest}", soft_wrap=True)
+        Console().print(f"{output}: {in_words(kept)} of {run}, {digest}", soft_wrap=True)
+
+
+def in_words(kept: Kept) -> str:
+    """Which of a run's weights these are."""
+    where = f"the end of round {kept.round}" if kept.round else "what it began with, round 0"
+    said = {BEST: "the best, ", LATEST: "the last, "}.get(kept.name, "")
+    return f"{said}{where}"
 
 
 def print_json(content: View) -> None:
     """One object on one line."""
-    Console(soft_wrap=True, highlight=False).out(json.dumps(content), highlight=False)
+    Console(soft_wrap=True, highlight=False).out(json_text(content), highlight=False)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tasuki import errors
@@ -14,26 +14,25 @@ from tasuki.clock import SystemClock
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER
 from tasuki.core.run import RunState, Status
-from tasuki.errors import RunExists, SettingsError, TasukiError
+from tasuki.errors import DiskFull, RunExists, SettingsError, TasukiError
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
 from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
-from tasuki.wire.spool import Spool
+from tasuki.wire.spool import Spool, disk_errors
 from tasuki_controller import history
 from tasuki_controller.controller import Controller, Update
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.service import ControllerService
+from tasuki_site.first_weights import first_weights
 from tasuki_site.journal import Journal
-from tasuki_site.model_files import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import ChildTrainer, InProcessTrainer, Trainer, TrainerPool
-
-MANY_SITES = 8
-"""From here on trainers share one process unless the operator says otherwise."""
+from tasuki_site.spell import Log, Outcome, Spell
+from tasuki_site.trainers import ChildTrainer, Output, Trainer, TrainerPool
+from tasuki_site.workplace import Workplaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +41,9 @@ class Simulation:
 
     Attributes:
         folder: where the run file is; its trainer and factory are found from here.
-        in_process: train in this process; None: only where sites are many.
-        output: gets (site, line) for every line that a trainer's process prints.
+        one_process: one trainer's process for all sites, one after the other; None: unless it is
+            a script, which goes on from turn to turn at its own site.
+        output: gets (who, line) for every line that a site's own code prints.
     """
 
     run_file: RunFile
@@ -51,7 +51,7 @@ class Simulation:
     data: DataFolder
     sites: tuple[str, ...]
     resume: bool = False
-    in_process: bool | None = None
+    one_process: bool | None = None
     watcher: Callable[[Update], None] = lambda _: None
     output: Callable[[str, str], None] = lambda *_: None
 
@@ -62,10 +62,10 @@ class Simulation:
         )
 
     @property
-    def trains_here(self) -> bool:
-        if self.source.is_script:
-            return False
-        return len(self.sites) >= MANY_SITES if self.in_process is None else self.in_process
+    def shares_a_process(self) -> bool:
+        """Whatever the number of sites: what a trainer sees must not depend on it."""
+        is_function = not (self.source.is_script or self.source.is_command)
+        return is_function and self.one_process is not False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,10 @@ def simulate(simulation: Simulation) -> Ended:
         SettingsError, TrainerNotFound: before anything was started.
         TasukiError: something broke on the way; `resume` goes on.
     """
-    if simulation.source.is_script and simulation.in_process:
-        raise SettingsError("a script needs a process of its own: leave --in-process out")
+    if simulation.one_process and not simulation.shares_a_process:
+        raise SettingsError(
+            "a script or a command needs a process of its own at each site: leave --one-process out"
+        )
     simulation.source.check()
     with simulation.data.locked():
         return asyncio.run(_Federation(simulation).run())
@@ -103,6 +105,13 @@ class _Federation:
         self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
+        self._shared = self._child_trainer() if simulation.shares_a_process else None
+        self._workplaces = Workplaces(
+            beside=simulation.folder,
+            folder=self._folder / "sites",
+            apart=simulation.data.path,
+        )
+        self._pools: list[TrainerPool] = []
         self._failed: str | None = None
         self._pause = asyncio.Event()
 
@@ -121,6 +130,8 @@ class _Federation:
                     tasks.create_task(site.run())
                 await started.wait()
                 state = await self._relay(controller, is_new=known is None)
+                if state.status in machine.OVER:
+                    await self._say_farewell()
                 for site in sites:
                     site.drain()
                 controller.stop()
@@ -160,11 +171,14 @@ class _Federation:
         run = self._plan.run
         if is_new:
             first = self._spool.part("initial")
-            weights = write_initial(
+            weights = await first_weights(
                 self._s.run_file.weights.initial,
                 first,
                 folder=self._s.folder,
                 seed=self._plan.task.seed,
+                show=lambda line: self._s.output("initial", line),
+                non_finite=self._plan.task.non_finite,
+                warn=lambda text: self._s.output(run, text),
             )
             controller.submit(self._plan, first, weights)
             first.unlink(missing_ok=True)
@@ -193,23 +207,35 @@ class _Federation:
         journal = Journal(self._journals, name)
         journal.introduce()  # new as it is, the controller has given nothing out yet
         data = self._s.run_file.simulate.data
+        self._pools.append(TrainerPool(lambda _: self._trainer(), limit=1))
         return SiteService(
             Site(
                 name=name,
                 transport=self._queues.connect(name),
                 journal=journal,
                 spool=Spool(self._spool.folder),
-                trainers=TrainerPool(lambda _: self._trainer(name), limit=1),
+                trainers=self._pools[-1],
                 clock=SystemClock(),
                 data=None if data is None else str(data),
                 idle_beat_s=None,
+                ends_by=(DiskFull,),
             )
         )
 
-    def _trainer(self, site: str) -> Trainer:
-        if self._s.trains_here:
-            return InProcessTrainer(self._s.source)
-        return ChildTrainer(self._s.source, lambda line: self._s.output(site, line))
+    async def _say_farewell(self) -> None:
+        """A script may work on after its last turn, which was that of the whole run."""
+        for pool in self._pools:
+            await pool.end(self._plan.run)
+        await asyncio.gather(*(pool.all_gone() for pool in self._pools))
+
+    def _trainer(self) -> Trainer:
+        return _Placed(self._shared or self._child_trainer(), self._workplaces, self._show)
+
+    def _child_trainer(self) -> ChildTrainer:
+        return ChildTrainer(self._s.source, self._show, self._s.run_file.simulate.farewell_s)
+
+    def _show(self, spell: Spell, line: str) -> None:
+        self._s.output(spell.site, line)
 
     def _watch(self, update: Update) -> None:
         if isinstance(update.what, machine.TurnFailed):
@@ -218,3 +244,29 @@ class _Federation:
             # Nobody will come: all sites of a simulation are here.
             self._pause.set()
         self._s.watcher(update)
+
+
+@dataclass(slots=True)
+class _Placed:
+    """A trainer that works in the folder of whichever site the turn is for."""
+
+    trainer: Trainer
+    workplaces: Workplaces
+    output: Output
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        place = self.workplaces.ready(spell.site)
+        if place is None:
+            with disk_errors(Path(spell.result)):
+                place = await asyncio.to_thread(self.workplaces.prepare, spell.site)
+        try:
+            return await self.trainer.train(replace(spell, folder=str(place)), log)
+        finally:
+            for name in self.workplaces.written_to():
+                self.output(spell, f"{name} beside the trainer was changed, which all sites share")
+
+    async def farewell(self) -> None:
+        await self.trainer.farewell()
+
+    async def close(self) -> None:
+        await self.trainer.close()

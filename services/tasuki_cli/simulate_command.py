@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 from rich.console import Console
@@ -13,9 +13,13 @@ from rich.console import Console
 from tasuki.core.model import TurnRecord
 from tasuki.core.run import Status
 from tasuki.errors import RunFailed, RunPaused, RunStopped, TasukiError
+from tasuki.observe.outlet import Outlet
+from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
+from tasuki.wire.strict_json import json_text
 from tasuki_cli.display import RunDisplay, turns_table
+from tasuki_cli.records import in_words
 from tasuki_cli.simulate import Ended, Simulation, simulate
 from tasuki_controller import history
 from tasuki_controller.data_folder import DataFolder
@@ -34,13 +38,14 @@ def run_simulation(
     data: Path,
     sites: int | None,
     resume: bool,
-    in_process: bool | None,
+    one_process: bool | None,
     as_json: bool,
 ) -> int:
     """Simulate and report; returns the exit code."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     run_file = read(run_toml, RunFile)
-    console = Console(stderr=as_json)
+    out = cast("TextIO", Outlet(sys.stdout))  # who reads it may go; the run goes on
+    console = Console(file=cast("TextIO", Outlet(sys.stderr)) if as_json else out)
     display = RunDisplay(console)
     simulation = Simulation(
         run_file=run_file,
@@ -48,7 +53,7 @@ def run_simulation(
         data=DataFolder(data),
         sites=run_file.simulated_sites(sites),
         resume=resume,
-        in_process=in_process,
+        one_process=one_process,
         watcher=display.watch,
         output=display.print,
     )
@@ -59,7 +64,7 @@ def run_simulation(
         ended = simulate(simulation)
     records = history.records(simulation.data.rows(run_file.name))
     if as_json:
-        sys.stdout.write(json.dumps(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
+        out.write(json_text(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
     else:
         _show(console, simulation, ended, records)
     return _exit_code(ended)
@@ -73,12 +78,16 @@ def _show(
     console.print(turns_table(records, state.skipped, metric))
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
     skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
-    console.print(f"{line}{skipped}", highlight=False)
+    idle = sum(record.is_unchanged for record in records)
+    unchanged = f", {idle} handed on unchanged" if idle else ""
+    console.print(f"{line}{skipped}{unchanged}", highlight=False)
     if state.status is not Status.FINISHED:
-        console.print(f"reason: {state.reason}", style="red", markup=False, soft_wrap=True)
-    path = simulation.data.best(state.plan.run)
-    console.print(f"digest {state.weights.digest}", highlight=False, soft_wrap=True)
-    console.print(f"weights {path}", highlight=False, soft_wrap=True)
+        reason = printable(headline(state.reason))
+        console.print(f"reason: {reason}", style="red", markup=False, soft_wrap=True)
+    kept = simulation.data.checkpoint(state.plan.run)
+    console.print(f"these are {in_words(kept)}:", highlight=False)
+    console.print(f"weights {kept.path}", highlight=False, soft_wrap=True)
+    console.print(f"digest {kept.digest}", highlight=False, soft_wrap=True)
 
 
 def _exit_code(ended: Ended) -> int:

@@ -6,21 +6,33 @@ replaying the rows, as the controller itself finds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from tasuki.core import run as machine
-from tasuki.core.model import TurnId
+from tasuki.core.model import Plan, TurnId, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import RunState, Skip, Status
 from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
+from tasuki_controller.course import doing
 
 View = dict[str, Any]  # Any: JSON
+_IN_WORDS: Mapping[type, str] = {
+    Plan: "the run as it was submitted",
+    machine.RunSubmitted: "the run began",
+    machine.SiteHeard: "{site} was heard of again",
+    machine.SiteForgot: "{site} came back without its journal",
+    machine.SiteAdded: "an operator added {site}",
+    machine.RelayLost: "the queues were empty",
+    machine.PauseRequested: "an operator asked for a pause",
+    machine.ResumeRequested: "an operator asked to go on",
+    machine.StopRequested: "an operator asked to end it",
+}
 _Step = tuple[RunState | None, RunState | None, tuple[machine.Effect, ...]]
 
 
@@ -62,6 +74,7 @@ def _ledger_row(
         "event": type(event).__name__,
         "turn": _turn(event, site),
         "what": _described(event, site),
+        "detail": event.detail if isinstance(event, machine.TurnFailed) else "",
         "led_to": [] if after is None else list(_led_to(before, after, effects)),
         "skipped": skips(newly),
         "outcome": row.outcome,
@@ -115,17 +128,40 @@ def _turn(event: object, site: str | None) -> View | None:
 
 
 def _described(event: object, site: str | None) -> str:
+    if (id := _id(event)) is not None:
+        return f"{_place(id)}: {_of_turn(event, site)}"
+    match event:
+        case WeightsRef(digest=digest):
+            return f"the first weights, {_short(digest)}"
+        case machine.WeightsArrived(weights=weights):
+            return f"the round's weights are here, {_short(weights.digest)}"
+        case machine.WeightsLost(weights=weights):
+            return f"weights are lost, {_short(weights.digest)}"
+    return _IN_WORDS.get(type(event), type(event).__name__).format(site=site)
+
+
+def _of_turn(event: object, site: str | None) -> str:
     match event:
         case machine.TurnFinished(record=record):
-            return f"{record.id}: {site} {record.received[:15]} -> {record.sent.digest[:15]}"
-        case machine.TurnFailed(id=id, error=error):
-            return f"{id}: {site} failed with {error}"
-        case machine.TurnReturned(id=id):
-            return f"{id}: given back by {site}"
-        case machine.LeaseExpired(id=id):
-            return f"{id}: lease of {site} ran out"
-        case TurnRefused(id=id):
-            return f"{id}: refused by {site}"
-        case machine.SiteHeard() | machine.SiteForgot() | machine.SiteAdded():
-            return f"{type(event).__name__}: {site}"
-    return type(event).__name__
+            said = f"{site} trained {_short(record.received)} -> {_short(record.sent.digest)}"
+            return f"{said}, unchanged" if record.is_unchanged else said
+        case machine.TurnFailed(error=error):
+            return f"{site} failed with {error}"
+        case machine.TurnReturned():
+            return f"given back by {site}"
+        case machine.LeaseExpired(phase=""):
+            return f"{site} was silent for too long"
+        case machine.LeaseExpired(phase=phase):
+            does = doing(str(site), phase) or "its turn was there"
+            return f"{does}, and stood still for too long"
+    return f"not taken by {site}"
+
+
+def _place(id: TurnId) -> str:
+    """Which turn, as people count."""
+    lane = f"lane {id.lane + 1}, " if id.lane else ""
+    return f"{lane}round {id.round + 1}, turn {id.hop + 1}, term {id.term}"
+
+
+def _short(digest: str) -> str:
+    return digest.partition(":")[2][:8]

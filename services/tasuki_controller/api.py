@@ -12,57 +12,53 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, StreamingResponse
+from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 import tasuki
-from tasuki import errors
 from tasuki.core import run as machine
 from tasuki.core.model import WeightsRef
-from tasuki.errors import NotPermitted, SettingsError, TasukiError, TransportError
+from tasuki.errors import NotPermitted, SettingsError, TransportError
 from tasuki.observe.metrics import CONTENT_TYPE
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import parse
 from tasuki_controller import documents, views
-from tasuki_controller.checkpoints import BEST, LATEST
+from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
+from tasuki_controller.refusals import (
+    OPENAPI,
+    Answers,
+    explain_all,
+    refusals,
+    refuse_unknown_keys,
+)
 
 MAX_RUN_FILE_BYTES = 2**20
 BEAT_S = 10.0
-OPENAPI = "/openapi.json"
 BEARER = HTTPBearer(auto_error=False, description="What the controller's token file holds.")
-STATUS: tuple[tuple[type[TasukiError], int], ...] = (
-    (errors.NotPermitted, 401),
-    (errors.UnknownRun, 404),
-    (errors.RunExists, 409),
-    (errors.SettingsError, 422),
-    (errors.WeightsError, 422),
-    (errors.DiskFull, 507),
-    (errors.TransportError, 503),
-)
 STEERING: Mapping[str, Callable[[], machine.Event]] = {
     "pause": machine.PauseRequested,
     "resume": machine.ResumeRequested,
     "stop": machine.StopRequested,
 }
-_MEANING = {
-    401: "the token is missing or wrong",
-    404: "there is no such run",
-    409: "there is a run of this name",
-    422: "the request is wrong; the message says how",
-    503: "the controller is not ready yet",
-    507: "the controller's disk is full",
-}
-Answers = dict[int | str, dict[str, Any]]  # Any: OpenAPI
 
 
 def make_app(
-    desk: Desk, folder: DataFolder, *, token: str, is_ready: Callable[[], bool]
+    desk: Desk,
+    folder: DataFolder,
+    *,
+    token: str,
+    is_ready: Callable[[], bool],
+    lacks: Callable[[], str] = lambda: "",
 ) -> FastAPI:
-    """Everything that a controller answers to."""
+    """Everything that a controller answers to.
+
+    Args:
+        is_ready: whether operators are let in.
+        lacks: what keeps turns from going on, for whoever watches over the service; empty: nothing.
+    """
     app = FastAPI(
         title="Tasuki controller",
         version=tasuki.__version__,
@@ -71,13 +67,13 @@ def make_app(
         docs_url=None,  # they load scripts from elsewhere, which a hospital's network refuses
         redoc_url=None,
     )
-    app.add_exception_handler(TasukiError, _explain)
-    app.add_exception_handler(RequestValidationError, _explain_request)
-    app.include_router(_pages(desk, is_ready=is_ready))
+    explain_all(app)
+    known = Depends(refuse_unknown_keys)
+    app.include_router(_pages(desk, lacks=lacks), dependencies=[known])
     guard = Depends(_guard(token.encode(), is_ready=is_ready))
-    refusals = _refusals(401, 503)
+    may_come = refusals(401, 422, 503)
     for router in (_submitting(desk), _reading(desk, folder), _steering(desk)):
-        app.include_router(router, dependencies=[guard], responses=refusals)
+        app.include_router(router, dependencies=[guard, known], responses=may_come)
     return app
 
 
@@ -105,7 +101,7 @@ def _submitting(desk: Desk) -> APIRouter:
         status_code=201,
         summary="Upload a run's first weights, streamed",
         response_model=documents.UploadedWeights,
-        responses=_refusals(422, 507),
+        responses=refusals(422, 507),
         openapi_extra=_body("application/octet-stream", "A safetensors container of any size."),
     )
     async def upload(request: Request) -> views.View:
@@ -117,7 +113,7 @@ def _submitting(desk: Desk) -> APIRouter:
         status_code=201,
         summary="Start a run from uploaded weights",
         response_model=documents.RunRow,
-        responses=_refusals(409, 422),
+        responses=refusals(409, 422),
         openapi_extra=_body("application/toml", "The run file, run.toml."),
     )
     async def submit(
@@ -135,7 +131,7 @@ def _submitting(desk: Desk) -> APIRouter:
 
 
 def _reading(desk: Desk, folder: DataFolder) -> APIRouter:
-    router = APIRouter(tags=["read"], responses=_refusals(404, 422))
+    router = APIRouter(tags=["read"], responses=refusals(404, 422))
 
     @router.get("/runs", summary="List the runs", response_model=documents.RunList)
     async def runs() -> views.View:
@@ -169,12 +165,18 @@ def _reading(desk: Desk, folder: DataFolder) -> APIRouter:
     async def weights(
         run: str,
         which: Annotated[
-            Literal["best", "latest"], Query(description="best: the latest if none was chosen.")
-        ] = "best",
+            Literal["best", "latest"] | None,
+            Query(description="best, which is the default: the latest if none was chosen."),
+        ] = None,
+        round: Annotated[
+            int | None,
+            Query(description="The end of this round, from 1; 0: what the run began with.", ge=0),
+        ] = None,
     ) -> Response:
         desk.state(run)
-        path = folder.checkpoint(run, (LATEST,) if which == LATEST else (BEST, LATEST))
-        return FileResponse(path, filename=f"{run}-{path.name}")
+        kept = _chosen(folder, run, which=which, round=round)
+        said = {"Tasuki-Round": str(kept.round), "Tasuki-Name": kept.name}
+        return FileResponse(kept.path, filename=f"{run}-{kept.path.name}", headers=said)
 
     @router.get(
         "/runs/{run}/events",
@@ -189,6 +191,14 @@ def _reading(desk: Desk, folder: DataFolder) -> APIRouter:
     return router
 
 
+def _chosen(folder: DataFolder, run: str, *, which: str | None, round: int | None) -> Kept:
+    if round is None:
+        return folder.checkpoint(run, (LATEST,) if which == LATEST else (BEST, LATEST))
+    if which is not None:
+        raise SettingsError("give which or round: they name different weights")
+    return folder.checkpoint_of(run, round)
+
+
 async def _told(desk: Desk, run: str) -> AsyncIterator[str]:
     async for update in desk.follow(run, beat_s=BEAT_S):
         yield ": still here\n\n" if update is None else f"data: {views.dump_update(update)}\n\n"
@@ -198,7 +208,7 @@ async def _told(desk: Desk, run: str) -> AsyncIterator[str]:
 
 
 def _steering(desk: Desk) -> APIRouter:
-    router = APIRouter(tags=["steer"], responses=_refusals(404, 422))
+    router = APIRouter(tags=["steer"], responses=refusals(404, 422))
 
     @router.post(
         "/runs/{run}/sites/{site}",
@@ -222,7 +232,7 @@ def _steering(desk: Desk) -> APIRouter:
 # For machines: no token, nothing that a run's members would not show.
 
 
-def _pages(desk: Desk, *, is_ready: Callable[[], bool]) -> APIRouter:
+def _pages(desk: Desk, *, lacks: Callable[[], str]) -> APIRouter:
     router = APIRouter(tags=["machines"])
 
     @router.get("/healthz", summary="Whether the process answers", response_class=PlainTextResponse)
@@ -231,12 +241,13 @@ def _pages(desk: Desk, *, is_ready: Callable[[], bool]) -> APIRouter:
 
     @router.get(
         "/readyz",
-        summary="Whether runs can be submitted",
+        summary="Whether turns go on: it has started and reaches the broker",
         response_class=PlainTextResponse,
-        responses={503: {"description": "not yet"}},
+        responses={503: {"description": "no; the text says why"}},
     )
     async def readyz() -> Response:
-        return _plain("ready\n") if is_ready() else _plain("not ready\n", 503)
+        why = lacks()
+        return _plain(f"not ready: {why}\n", 503) if why else _plain("ready\n")
 
     @router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
@@ -245,22 +256,7 @@ def _pages(desk: Desk, *, is_ready: Callable[[], bool]) -> APIRouter:
     return router
 
 
-# Errors in words.
-
-
-def _explain(_: Request, exc: Exception) -> Response:
-    status = next((code for kind, code in STATUS if isinstance(exc, kind)), 500)
-    return JSONResponse({"error": type(exc).__name__, "message": str(exc)}, status)
-
-
-def _explain_request(_: Request, exc: Exception) -> Response:
-    assert isinstance(exc, RequestValidationError)  # noqa: S101 - it was registered for these
-    wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors())
-    return JSONResponse({"error": SettingsError.__name__, "message": wrong}, 422)
-
-
-def _refusals(*codes: int) -> Answers:
-    return {code: {"model": documents.Problem, "description": _MEANING[code]} for code in codes}
+# Bodies.
 
 
 def _content(kind: str, meaning: str) -> Answers:
@@ -281,7 +277,7 @@ async def _text(request: Request) -> str:
         if len(content) > MAX_RUN_FILE_BYTES:
             raise SettingsError(f"a run file has no more than {MAX_RUN_FILE_BYTES} bytes")
     try:
-        return content.decode()
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise SettingsError(f"the run file is not UTF-8: {exc}") from exc
 

@@ -12,13 +12,14 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
 from tasuki.errors import LedgerBroken
 from tasuki.wire.spool import disk_errors
+from tasuki.wire.strict_json import json_text
 from tasuki.wire.weights import verify_digest
 
 LATEST, BEST = "latest", "best"
@@ -60,6 +61,16 @@ def document(
         "turns": [asdict(record) for record in records],
         "ledger": asdict(anchor),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """One checkpoint's weights. `name`: as what it was asked for, `best` or `latest` or neither."""
+
+    path: Path
+    round: int
+    digest: str
+    name: str = ""
 
 
 class Checkpoints:
@@ -104,9 +115,10 @@ class Checkpoints:
         Raises:
             LedgerBroken: naming the first file that is not what was recorded.
         """
+        self.check_there(expected)
         kept = sorted(self.folder.glob("round-*.json"))
         for path in kept:
-            number = int(path.stem.removeprefix("round-"))
+            number = _number(path)
             if number not in expected or path.read_bytes() != _encoded(expected[number]):
                 raise LedgerBroken(f"{path} is not what the ledger says")
             weights = path.with_suffix(".safetensors")
@@ -119,6 +131,36 @@ class Checkpoints:
                 raise LedgerBroken(f"{path} is not in the ledger")
         return len(kept)
 
+    def named(self, name: str) -> Kept | None:
+        """The checkpoint that `latest` or `best` leads to, if it is there."""
+        link = self.folder / name
+        if not link.exists():
+            return None
+        kept = self.of_round(_number(link.readlink()))
+        return kept and replace(kept, name=name)
+
+    def of_round(self, number: int) -> Kept | None:
+        """The checkpoint of a round's end, if it is kept."""
+        path = self.weights_path(number)
+        if not (path.exists() and path.with_suffix(".json").exists()):
+            return None
+        return Kept(path=path, round=number, digest=_read(path.with_suffix(".json"))["digest"])
+
+    def kept_in_words(self) -> str:
+        """The rounds of which there are weights."""
+        return ", ".join(str(number) for number in self._numbers()) or "none"
+
+    def check_there(self, expected: Mapping[int, Document]) -> None:
+        """Raises LedgerBroken: the run had checkpoints, of which the newest always stays."""
+        if expected and not self._numbers():
+            raise LedgerBroken(
+                f"the checkpoints of the run are gone from {self.folder}; the ledger has "
+                f"{len(expected)}: restore the folder from a copy"
+            )
+
+    def _numbers(self) -> list[int]:
+        return sorted(map(_number, self.folder.glob("round-*.json")))
+
     def _choose_best(self, policy: CheckpointPolicy) -> None:
         if policy.best is None:
             return
@@ -126,14 +168,14 @@ class Checkpoints:
         scored = [
             (sign * found["metrics"][policy.best], -found["round"])
             for found in map(_read, self.folder.glob("round-*.json"))
-            if not math.isnan(found["metrics"].get(policy.best, math.nan))
+            if _is_number(found["metrics"].get(policy.best))
         ]
         if scored:
             self._point(BEST, self.weights_path(-max(scored)[1]))
 
     def _prune(self, policy: CheckpointPolicy) -> None:
         """Keep the newest few, the best, and those of every n-th round."""
-        numbers = sorted(int(path.stem[6:]) for path in self.folder.glob("round-*.json"))
+        numbers = self._numbers()
         wanted = [
             n for n in numbers if n == 0 or n % policy.every_n_rounds == 0 or n == numbers[-1]
         ]
@@ -155,8 +197,16 @@ class Checkpoints:
         link.replace(self.folder / name)
 
 
+def _number(path: Path) -> int:
+    return int(path.stem.removeprefix("round-"))
+
+
+def _is_number(score: float | None) -> bool:
+    return score is not None and math.isfinite(score)
+
+
 def _encoded(content: Document) -> bytes:
-    return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
+    return json_text(content, indent=1, sort_keys=True).encode() + b"\n"
 
 
 def _read(path: Path) -> dict[str, Any]:  # Any: JSON

@@ -30,6 +30,13 @@ class MessageRefused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldUp:
+    """The broker holds everybody up, and why; empty: it does so no more."""
+
+    reason: str
+
+
 Watcher = Callable[[Update], None]
 
 
@@ -43,6 +50,7 @@ class Controller:
         alone_s: how long another controller may take to go when this one starts.
         hears_since: the event loop's time from which reports could come without a break; None if
             they cannot now.
+        held_up: why they cannot, in words; empty if they can.
         only: leave every other run of the ledger alone.
     """
 
@@ -54,5 +62,6 @@ class Controller:
     patience_s: float = 10.0
     alone_s: float = 0.0
     hears_since: Callable[[], float | None] = lambda: 0.0
+    held_up: Callable[[], str] = lambda: ""
     only: str | None = None
     moments: Moments = UNWATCHED

@@ -17,7 +17,7 @@ from tasuki.errors import UnknownRun
 from tasuki.ledger.lock import locked
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki_controller import history
-from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints
+from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints, Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +79,32 @@ class DataFolder:
             rows = ledger.verify(run)
         return len(rows), self.checkpoints(run).verify(history.documents(rows))
 
-    def checkpoint(self, run: str, names: tuple[str, ...] = (BEST, LATEST)) -> Path:
+    def checkpoint(self, run: str, names: tuple[str, ...] = (BEST, LATEST)) -> Kept:
         """The weights to use: the best checkpoint if the run has chosen one, else the latest.
 
         Raises:
             UnknownRun: it has no checkpoint.
+            LedgerBroken: it had some, and they are gone.
         """
-        folder = self.runs_path / run
+        folder = self.checkpoints(run)
         for name in names:
-            if (folder / name).exists():
-                return folder / (folder / name).readlink()
-        self.rows(run)
+            if (kept := folder.named(name)) is not None:
+                return kept
+        folder.check_there(history.documents(self.rows(run)))
         raise UnknownRun(f"run {run!r} has no checkpoint yet")
 
-    def best(self, run: str) -> Path:
-        """`checkpoint` by its usual names."""
-        return self.checkpoint(run)
+    def checkpoint_of(self, run: str, number: int) -> Kept:
+        """The weights of the end of a round, counted from 1; 0 is what the run started from.
+
+        Raises:
+            UnknownRun: it is not kept, or not yet.
+            LedgerBroken: there were some, and they are gone.
+        """
+        folder = self.checkpoints(run)
+        if (kept := folder.of_round(number)) is not None:
+            return kept
+        folder.check_there(history.documents(self.rows(run)))
+        raise UnknownRun(
+            f"run {run!r} keeps no weights of round {number}, only of {folder.kept_in_words()}: "
+            "[checkpoint] keep and every_n_rounds say which stay"
+        )

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from tasuki.core import run as machine
-from tasuki.core.model import WeightsRef
+from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import OVER, RunState
 from tasuki.errors import SettingsError, TooFewSites, UnknownRun, UnknownSite
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
+from tasuki.wire import names
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
-from tasuki_controller.controller import MessageRefused, Update
+from tasuki_controller.controller import HeldUp, MessageRefused, Update
+from tasuki_controller.hearing import stage_said
 from tasuki_controller.service import ControllerService
 from tasuki_controller.uploads import Uploads
 
@@ -64,10 +66,14 @@ class Desk:
             case SiteMeasured(site=site, series=series):
                 self._hear(site)
                 self.metrics.sites.take(site, series)
-            case TurnTaken(id=id, site=site) | TurnProgressed(id=id, site=site):
+            case TurnTaken(id=id, site=site) | TurnProgressed(id=id, site=site) as said:
                 self._hear(site)
                 if not update.outcome:
-                    self.metrics.runs.holder_heard(id.run)
+                    still_s = said.still_s if isinstance(said, TurnProgressed) else 0.0
+                    phase = stage_said(said)
+                    self.metrics.runs.holder_heard(id.run, phase=phase, still_s=still_s)
+            case HeldUp():
+                pass  # the transport's own counters tell it
             case MessageRefused(queue_kind=kind, reason=reason):
                 self.metrics.refused(kind, reason)
             case _ if update.run is not None:
@@ -75,6 +81,11 @@ class Desk:
         if update.run is not None:
             for queue in self._onlookers.get(update.run.plan.run, set()):
                 _put(queue, update)
+
+    def streams(self) -> list[str]:
+        """The weights' streams of the controller and of every site that it knows."""
+        sites = {*(self.sites or ()), *self._heard}
+        return [names.weights_stream(name) for name in (CONTROLLER, *sorted(sites))]
 
     def submit(self, run_file: RunFile, weights: WeightsRef) -> RunState:
         """Start a run from weights that were uploaded before.
@@ -94,7 +105,8 @@ class Desk:
         return self.state(plan.run)
 
     def runs(self) -> list[views.View]:
-        return [views.run_row(state) for state in self.service.runs.values()]
+        service = self.service
+        return [views.run_row(state, service.course(run)) for run, state in service.runs.items()]
 
     def state(self, run: str) -> RunState:
         """Raises UnknownRun: with those that there are."""
@@ -105,7 +117,8 @@ class Desk:
         return found
 
     def standing(self, run: str) -> views.View:
-        return views.standing(self.state(run), list(self.ledger.rows(run)))
+        state = self.state(run)
+        return views.standing(state, list(self.ledger.rows(run)), self.service.course(run))
 
     def rows(self, run: str) -> list[views.View]:
         self.state(run)
@@ -115,7 +128,8 @@ class Desk:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""
         self.state(run)
         outcome = self.service.apply(run, event)
-        return {**views.run_row(self.state(run)), "outcome": outcome}
+        state = self.state(run)
+        return {**views.run_row(state, self.service.course(run)), "outcome": outcome}
 
     def add_site(self, run: str, site: str) -> views.View:
         """Let a site take part from the next round on; `outcome` as in `steer`.
@@ -139,6 +153,8 @@ class Desk:
         self._onlookers.setdefault(run, set()).add(queue)
         try:
             yield Update(run=state, what=None)
+            for what in self._news_of(state):
+                yield Update(run=state, what=what)
             while state.status not in OVER:
                 try:
                     update = await asyncio.wait_for(queue.get(), beat_s)
@@ -151,6 +167,16 @@ class Desk:
                 yield update
         finally:
             self._onlookers[run].discard(queue)
+
+    def _news_of(self, state: RunState) -> Iterator[HeldUp | TurnProgressed]:
+        """What who looks on from now on has missed."""
+        course = self.service.course(state.plan.run)
+        if course.held_up:
+            yield HeldUp(reason=course.held_up)
+        if course.phase and state.holder is not None:
+            yield TurnProgressed(
+                id=state.expected, site=state.holder, phase=course.phase, still_s=course.still_s
+            )
 
     def close(self) -> None:
         """Send the onlookers home."""

@@ -41,6 +41,8 @@ class RunRow(Document):
     skipped: int = Field(description="Turns that the run's policy passed over.")
     digest: str = Field(description="Of the newest accepted weights.")
     reason: str = Field(description="Why it stands as it does; empty while all is well.")
+    phase: str = Field(description="What its turn is at; empty if that is not known.")
+    still_s: float = Field(description="How long that has not come on, in seconds.")
 
 
 class SteeredRun(RunRow):
@@ -65,17 +67,20 @@ class Standing(Document):
     turns: int
     skipped: int
     skips: list[Skip]
+    unchanged: int = Field(description="Accepted turns that handed on exactly what they received.")
     digest: str
     metrics: dict[str, float | None] = Field(description="Means over the newest round.")
     wall_s: float
     holder: str | None = Field(description="The site that has the weights now.")
+    phase: str = Field(description="What its turn is at; empty if that is not known.")
+    still_s: float = Field(description="How long that has not come on, in seconds.")
     error: str | None = Field(description="The class of error that the run failed with.")
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
     history: list[TurnRecord]
 
 
 class LedgerTurn(Document):
-    """The turn that a row is about."""
+    """The turn that a row is about, by its identity: lane, round and hop are counted from 0."""
 
     lane: int
     term: int
@@ -91,7 +96,8 @@ class LedgerRow(Document):
     at: datetime
     event: str
     turn: LedgerTurn | None
-    what: str
+    what: str = Field(description="In words; rounds and turns are counted from 1 there.")
+    detail: str = Field(description="All that a site said of a failure.")
     led_to: list[str]
     skipped: list[Skip]
     outcome: str

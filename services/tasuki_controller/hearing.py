@@ -11,12 +11,17 @@ from tasuki.core.report import (
     Report,
     RoundDone,
     SiteBeat,
+    SiteMeasured,
+    SiteStarted,
+    Stage,
+    TurnAbandoned,
     TurnDone,
     TurnProgressed,
     TurnRefused,
     TurnTaken,
 )
 from tasuki.core.run import RunState
+from tasuki.core.run.lease import renews
 from tasuki.errors import MessageError, RunExists
 
 REPORTS: tuple[type, ...] = get_args(Report)
@@ -25,6 +30,10 @@ MOST_REFUSALS = 256
 
 VOID = {"stale_term", "run_over", "unknown_run"}
 """Why a turn that a site holds on to will never be awaited again."""
+
+
+OTHER_STAGE = "other"
+"""What a turn is at, of which its site says something that we do not know."""
 
 
 def voids(id: TurnId) -> int:
@@ -86,6 +95,35 @@ def why_not_awaited(state: RunState | None, report: TurnTaken | TurnProgressed) 
         return "stale_term"
     is_past = (report.id.round, report.id.hop) < (state.round, state.hop)
     return "stale_position" if is_past else "not_awaited"
+
+
+def stage_said(report: TurnTaken | TurnProgressed) -> str:
+    """What a site's turn is at; a word of its own is not repeated to operators."""
+    if isinstance(report, TurnTaken):
+        return Stage.TAKEN
+    is_known = report.phase in set(Stage) - {Stage.GIVEN_OUT}  # that only we can know
+    return report.phase if is_known else OTHER_STAGE
+
+
+def is_heard(state: RunState, report: Report) -> bool:
+    """Whether a site that counts as silent does so no more, by what it says.
+
+    Any word will do, but of one that its run waits for: that has to say that its turn comes on, or
+    that it has none.
+    """
+    if report.site not in state.silent or isinstance(report, SiteMeasured):
+        return False
+    waits = state.plan.failure.on_silent is OnSilent.WAIT and report.site == state.holder
+    match report:
+        case SiteStarted() | SiteBeat():
+            return True
+        case TurnProgressed(id=id, still_s=still_s):
+            comes_on = id == state.expected and renews(still_s, state.plan.failure.lease_s)
+            return comes_on or not waits
+        case TurnDone(record=TurnRecord(id=id)):
+            return id == state.expected or not waits
+        case TurnTaken(id=id) | RoundDone(id=id) | TurnAbandoned(id=id) | TurnRefused(id=id):
+            return id == state.expected or not waits
 
 
 def is_worth_recording(event: machine.Event, outcome: str) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
+
+import structlog
 
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
@@ -18,6 +21,8 @@ from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller.controller import Controller
 from tasuki_controller.shelf import Shelf
+
+log = structlog.get_logger()
 
 TO_BE_DONE = (
     machine.IssueTurn,
@@ -35,6 +40,7 @@ class Outbox:
     Args:
         runs: every run, as it stands at the time.
         apply: takes what came of it.
+        sent_on: told of a turn that is being sent, at first and with every body that is confirmed.
         given_out: told of each turn that was sent, or that will not be.
         spawn: lets work go on beside.
     """
@@ -46,16 +52,19 @@ class Outbox:
         *,
         runs: Mapping[str, RunState],
         apply: Callable[[str, machine.Event], object],
+        sent_on: Callable[[TurnId], None],
         given_out: Callable[[TurnId], None],
-        spawn: Callable[[Coroutine[object, object, None]], None],
+        spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
     ) -> None:
         self._c = controller
         self._shelf = shelf
         self._runs = runs
         self._apply = apply
+        self._sent_on = sent_on
         self._given_out = given_out
         self._spawn = spawn
         self._waiting: dict[str, asyncio.Queue[Pending]] = {}
+        self._issuing: dict[str, tuple[TurnId, asyncio.Task[None]]] = {}
         self._over: dict[str, asyncio.Event] = {}
 
     def put(self, pending: Pending) -> None:
@@ -64,6 +73,13 @@ class Outbox:
             self._waiting[pending.run] = asyncio.Queue()
             self._spawn(self._do_all(self._waiting[pending.run]))
         self._waiting[pending.run].put_nowait(pending)
+
+    def review(self, run: str) -> None:
+        """The run went on: a turn that is not awaited any more holds up nothing, sent or not."""
+        id, issuing = self._issuing.get(run, (None, None))
+        is_void = issuing is not None and id != self._runs[run].expected
+        if issuing is not None and is_void and issuing is not asyncio.current_task():
+            issuing.cancel()
 
     async def concluded(self, run: str) -> None:
         """Returns once the run is over and what had to be done about that is done."""
@@ -84,10 +100,10 @@ class Outbox:
         effect = decode(pending.effect, TO_BE_DONE)
         match effect:
             case machine.IssueTurn():
-                await self._issue(effect)
+                await self._issue_while_awaited(effect)
                 self._given_out(effect.id)
             case machine.Fence(run=run, lane=lane, term=term):
-                await self.tell(FenceRaised(run=run, lane=lane, term=term))
+                await self._fence(FenceRaised(run=run, lane=lane, term=term))
             case machine.CollectWeights(weights=weights, at=at):
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
@@ -96,6 +112,24 @@ class Outbox:
             case machine.Conclude():
                 await self.tell(RunEnded(run=pending.run))
                 self._conclude(pending.run)
+
+    async def _fence(self, message: FenceRaised) -> None:
+        """Terms keep results out, not fences: so one queue that takes nothing holds up no run."""
+        telling = self._spawn(self.tell(message))
+        await asyncio.wait({telling}, timeout=self._c.patience_s)
+
+    async def _issue_while_awaited(self, effect: machine.IssueTurn) -> None:
+        issuing = asyncio.create_task(self._issue(effect))
+        self._issuing[effect.id.run] = (effect.id, issuing)
+        try:
+            await issuing
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise  # the service ends
+            log.info("turn not sent any further", turn=str(effect.id), site=effect.site)
+        finally:
+            del self._issuing[effect.id.run]
 
     async def _issue(self, effect: machine.IssueTurn) -> None:
         """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
@@ -113,8 +147,17 @@ class Outbox:
             task=state.plan.task,
             history=tuple(encode(record) for record in effect.records),
         )
+        came_on = partial(self._sent_on, turn.id)
+        came_on()
         try:
-            await hand_over(self._c.transport, path, turn, to=turn.site, moments=self._c.moments)
+            await hand_over(
+                self._c.transport,
+                path,
+                turn,
+                to=turn.site,
+                came_on=came_on,
+                moments=self._c.moments,
+            )
             self._c.moments.reach(Moment.CONFIRMED, turn.id)
         except Unroutable as exc:
             failed = machine.TurnFailed(

@@ -17,7 +17,9 @@ from tasuki.moments import Moments
 from tasuki.observe import logs
 from tasuki.observe.certificate import watched
 from tasuki.observe.controller import ControllerMetrics
+from tasuki.observe.http import lacking
 from tasuki.observe.metrics import Subject
+from tasuki.observe.outlet import Outlet
 from tasuki.settings.broker import read_secret
 from tasuki.settings.controller import ControllerSettings
 from tasuki.testing.faults import listening
@@ -31,6 +33,7 @@ from tasuki_controller.dead_letters import counted
 from tasuki_controller.desk import Desk
 from tasuki_controller.service import ControllerService
 from tasuki_controller.serving import Door, opened
+from tasuki_controller.stream_replicas import tried
 from tasuki_controller.uploads import Uploads
 
 log = structlog.get_logger()
@@ -42,11 +45,11 @@ def run_controller(settings: ControllerSettings, *, faults: str | None = None) -
     Raises:
         TasukiError: why it could not start or go on.
     """
-    logs.configure(settings.log)
+    outlet = logs.configure(settings.log)
     folder = DataFolder(settings.folder)
     with folder.locked():
         moments = listening(faults, actor=CONTROLLER)
-        return asyncio.run(_run(settings, folder, _token(settings), moments))
+        return asyncio.run(_run(settings, folder, _token(settings), moments, outlet))
 
 
 def _token(settings: ControllerSettings) -> str:
@@ -63,7 +66,11 @@ def _token(settings: ControllerSettings) -> str:
 
 
 async def _run(
-    settings: ControllerSettings, folder: DataFolder, token: str, moments: Moments
+    settings: ControllerSettings,
+    folder: DataFolder,
+    token: str,
+    moments: Moments,
+    outlet: Outlet,
 ) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     ledger = SqliteLedger(folder.ledger_path)
@@ -75,6 +82,7 @@ async def _run(
             is_up=lambda: connection.is_up,
             folder=folder.path,
             certificate=settings.broker.cert,
+            lines_lost=lambda: outlet.lost,
         )
     )
     desk = Desk(
@@ -95,12 +103,20 @@ async def _run(
             # The broker gives up a connection that is silent for two or three heartbeats.
             alone_s=4 * settings.broker.heartbeat_s,
             hears_since=lambda: connection.hears_since,
+            held_up=lambda: connection.held_up,
             moments=moments,
         ),
         watcher=desk.watch,
     )
     desk.serve(service)
-    door = Door(desk=desk, folder=folder, token=token, is_ready=started.is_set)
+    connection.on_held_up = service.note_held_up
+    door = Door(
+        desk=desk,
+        folder=folder,
+        token=token,
+        is_ready=started.is_set,
+        lacks=lambda: lacking(is_started=started.is_set(), is_up=connection.is_up),
+    )
 
     def drain() -> bool:
         desk.close()
@@ -113,6 +129,7 @@ async def _run(
             opened(door, settings.http),
             watched(settings.broker.cert),
             counted(connection.transport, metrics.dead_letters, started),
+            tried(settings.broker, desk.streams, metrics.stream_replicas),
         ):
             return await live(service.run(started=started), drain=drain)
     finally:

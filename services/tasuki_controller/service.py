@@ -42,13 +42,15 @@ from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
 from tasuki_controller.alone import be_alone
-from tasuki_controller.controller import Controller, MessageRefused, Update, Watcher
+from tasuki_controller.controller import Controller, HeldUp, MessageRefused, Update, Watcher
+from tasuki_controller.course import Course
 from tasuki_controller.hearing import (
     MOST_REFUSALS,
     REPORTS,
     VOID,
     check_precede,
     check_sender,
+    is_heard,
     is_waited_for_in_vain,
     is_worth_recording,
     voids,
@@ -56,9 +58,9 @@ from tasuki_controller.hearing import (
     why_not_awaited,
 )
 from tasuki_controller.intake import Intake
-from tasuki_controller.leases import Leases
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
 from tasuki_controller.shelf import Shelf
+from tasuki_controller.vigil import Vigil
 
 log = structlog.get_logger()
 
@@ -81,18 +83,19 @@ class ControllerService:
             refused=partial(self._tell_refused, "weights"),
         )
         self._shelf = Shelf(controller, self._intake)
-        self._leases = Leases(
-            lambda lease: self._work_on(self._make_sure(lease)),
-            hears_since=controller.hears_since,
+        self._vigil = Vigil(
+            controller, self._runs, apply=self.apply, soon=self._soon, spawn=self._work_on
         )
+        self._leases = self._vigil.leases
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._refusals: Counter[str] = Counter()
-        self._workers: list[asyncio.Task[None]] = []
+        self._workers: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(
             controller,
             self._shelf,
             runs=self._runs,
             apply=self.apply,
+            sent_on=self._leases.sent_on,
             given_out=self._leases.given_out,
             spawn=self._work_on,
         )
@@ -111,6 +114,16 @@ class ControllerService:
     def is_on_its_way(self, run: str) -> bool:
         """Whether the turn that is out is still being sent to its site."""
         return not self._leases.is_given_out(self._runs[run].expected)
+
+    def course(self, run: str) -> Course:
+        """How the turn that is out goes, as far as is known."""
+        return self._vigil.course(run)
+
+    def note_held_up(self) -> None:
+        """The broker began or ceased to hold everybody up: nobody must take that for silence."""
+        for state in self._runs.values():
+            if state.status not in machine.OVER:
+                self._watch(Update(run=state, what=HeldUp(reason=self._c.held_up())))
 
     async def run(self, *, started: asyncio.Event) -> None:
         """Serve until `stop`. Sets `started` once runs can be submitted.
@@ -134,7 +147,7 @@ class ControllerService:
                 started.set()
                 await self._stopped.wait()
                 self._leases.close()
-                for worker in self._workers:
+                for worker in list(self._workers):
                     worker.cancel()
         finally:
             await self._c.transport.close()
@@ -142,9 +155,12 @@ class ControllerService:
     def stop(self) -> None:
         self._stopped.set()
 
-    def _work_on(self, work: Coroutine[object, object, None]) -> None:
+    def _work_on(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Until the service stops; whatever it raises ends the service, which starts anew."""
-        self._workers.append(self._tasks.create_task(work))
+        worker = self._tasks.create_task(work)
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+        return worker
 
     def _soon(self, function: Callable[..., object], *args: object) -> None:
         self._inbox.put_nowait(partial(function, *args))
@@ -205,6 +221,7 @@ class ControllerService:
             run, encode(event), at=self._c.clock.now(), outcome=outcome, effects=lasting
         )
         self._runs[run] = state
+        self._outbox.review(run)
         self._reach(Moment.LEDGER_APPENDED, run)
         for effect in effects:
             self._leases.apply(run, effect)
@@ -309,11 +326,11 @@ class ControllerService:
         state = self._runs.get(report.id.run)
         ignored = why_not_awaited(state, report)
         if not ignored:
-            self._leases.renew(report.id)
+            self._vigil.heard(report)
         if ignored in VOID:
             # It missed the fence: a control queue keeps nothing for a site that is away for long.
             fence = FenceRaised(run=report.id.run, lane=report.id.lane, term=voids(report.id))
-            self._tasks.create_task(self._outbox.tell(fence, site=report.site))
+            self._work_on(self._outbox.tell(fence, site=report.site))
         self._watch(Update(run=state, what=report, outcome=ignored))
         return ignored
 
@@ -335,24 +352,11 @@ class ControllerService:
 
     def _hear(self, report: Report) -> None:
         for run, state in list(self._runs.items()):
-            if report.site not in state.silent:
+            if not is_heard(state, report):
                 continue
             self.apply(run, machine.SiteHeard(site=report.site))
             if is_waited_for_in_vain(state, report):
                 self.apply(run, machine.SiteForgot(site=report.site))
-
-    async def _make_sure(self, lease: machine.StartLease) -> None:
-        """A broker that takes nothing from sites does not say so to whoever only listens.
-
-        So it is told what all know already; with its confirmation it takes from others too.
-        """
-        id = lease.id
-        await self._outbox.tell(FenceRaised(run=id.run, lane=id.lane, term=id.term))
-        self._soon(self._expire, lease)
-
-    def _expire(self, lease: machine.StartLease) -> None:
-        if self._leases.has_run_out(lease):
-            self.apply(lease.id.run, machine.LeaseExpired(id=lease.id))
 
     def _recover(self) -> None:
         """After a restart: what was decided and not done is done now."""

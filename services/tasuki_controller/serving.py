@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from tasuki.errors import SettingsError
+from tasuki.installed import command_for
 from tasuki.settings.controller import ControllerHttpTable
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
@@ -35,6 +36,7 @@ class Door:
     folder: DataFolder
     token: str = field(repr=False)
     is_ready: Callable[[], bool]
+    lacks: Callable[[], str] = lambda: ""
 
 
 @asynccontextmanager
@@ -75,7 +77,7 @@ def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
         from tasuki_controller.api import make_app
     except ImportError as exc:
         raise SettingsError(
-            f"the controller's door needs {exc.name}: pip install 'tasuki[controller]'"
+            f"the controller's door needs {exc.name}: {command_for('controller')}"
         ) from exc
 
     class Server(uvicorn.Server):
@@ -90,7 +92,13 @@ def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
                 transport.close()
 
     config = uvicorn.Config(
-        make_app(door.desk, door.folder, token=door.token, is_ready=door.is_ready),
+        make_app(
+            door.desk,
+            door.folder,
+            token=door.token,
+            is_ready=door.is_ready,
+            lacks=door.lacks,
+        ),
         http=Connection,
         log_config=None,
         access_log=False,

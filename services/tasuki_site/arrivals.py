@@ -6,6 +6,7 @@ from collections.abc import Set
 from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Turn, TurnId, WeightsRef
+from tasuki.core.turn.standing import NEVER
 from tasuki.errors import DigestMismatch, MessageError, TasukiError
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
@@ -33,6 +34,7 @@ class Arrivals:
         self._broken: dict[Name, TasukiError] = {}  # in the order in which they became so
         self._unwanted: dict[bytes, None] = {}  # in the order in which they became so
         self.count = 0  # chunks that came, of any transfer
+        self.came_at = NEVER  # when the last of them did, by the site's `elapsed`
 
     def take_in(self, delivery: Delivery) -> bytes | None:
         """Spool a piece of weights; the transfer, if that is complete now, or broken."""
@@ -43,6 +45,7 @@ class Arrivals:
             self._site.bury(delivery, exc)
             return None
         self.count += 1
+        self.came_at = self._site.elapsed()
         is_over = self._spool(chunk, delivery.sender)
         if self._site.transport.is_durable and delivery.offset is not None:
             self._note_position(chunk, delivery.sender, delivery.offset, is_over=is_over)

@@ -7,8 +7,10 @@ nothing but plain values.
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +23,22 @@ Map = Mapping[str, Any]  # Any: plain values as msgpack has them
 FD_VARIABLE = "TASUKI_TRAINER_FD"
 _LENGTH = struct.Struct(">I")
 _MAX_BYTES = 16 * 2**20
+
+
+def connect() -> socket.socket:
+    """The end of the channel that a process of the site's code was started with."""
+    return socket.socket(fileno=int(os.environ.pop(FD_VARIABLE)))
+
+
+def end_with(connection: socket.socket) -> None:
+    """End this process when the service ends, for one that is told nothing."""
+
+    def watch() -> None:
+        while receive(connection) is not None:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def pack(message: Map) -> bytes:

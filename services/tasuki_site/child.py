@@ -6,6 +6,7 @@ service does, so that no trainer of a dead service goes on.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import queue
 import runpy
@@ -14,7 +15,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,12 @@ from typing import Any
 from tasuki.errors import TrainerError
 from tasuki.flare.session import ScriptTurn, Session, install
 from tasuki.moments import UNWATCHED, Moment, Moments
-from tasuki.trainer import Result, Turn
+from tasuki.trainer import Turn
 from tasuki_site import channel
+from tasuki_site.seeding import seed_everything
 from tasuki_site.source import Source, load_function
-from tasuki_site.spell import Spell, failure_of, seed_everything, write_result
+from tasuki_site.spell import Spell, failure_of, write_result
+from tasuki_site.stage import Stage
 
 FAULTS_VARIABLE = "TASUKI_FAULTS"
 
@@ -78,6 +81,18 @@ class Service:
         error, detail = failure_of(exc)
         self._send({"error": error, "detail": detail})
 
+    def say_begun(self, spell: Spell) -> None:
+        """This process, one of several, has this turn."""
+        self._send({"begun": spell.to_map()})
+
+    def say_through(self) -> None:
+        """This process, one of several, is through with its turn."""
+        self._send({"through": True})
+
+    def say_ended(self) -> None:
+        """This process takes no more turns; one that was given to it meanwhile was not begun."""
+        self._send({"ended": True})
+
     def _reach(self, moment: Moment, spell: Spell) -> None:
         self._moments.reach(moment, spell.id)
 
@@ -96,24 +111,29 @@ class Service:
 
 def run_function(service: Service, source: Source) -> None:
     """The function form: call it once a turn; what it raises fails that turn only."""
-    function: Callable[[Turn], Result] | None = None
+    stage = Stage(source)
     while (spell := service.next_spell()) is not None:
         try:
-            function = function or load_function(source)
+            stage.enter(spell.site, folder=spell.folder)
+            function = load_function(source)  # a look-up, but for the first of a site
             seed_everything(spell.seed)
             service.finish(spell, function(service.open(spell)))
-        except Exception as exc:  # noqa: BLE001 - the trainer's code may raise anything
+        except BaseException as exc:  # noqa: BLE001 - the trainer's code may raise anything
             service.fail(exc)
 
 
 def run_script(service: Service, source: Source) -> None:
     """The script form: run it once; it asks for turns and ends by itself.
 
-    A turn that it leaves without a result fails: the one it has, or else the next one.
+    One that ends well after a result has no loop: it is started again for the next turn. Else a
+    turn that it leaves without a result fails: the one it has, or the next one.
     """
     session = Session(partial(_next_turn, service))
     install(session)
     raised = _run_to_its_end(source)
+    if raised is None and session.has_sent and session.current is None:
+        service.say_ended()
+        return
     had_turn, had_received = session.current is not None, session.has_received
     # Told only when somebody waits for a result: the service reads one answer for each turn.
     turn = session.await_turn()
@@ -138,7 +158,7 @@ def _next_turn(service: Service, *, timeout_s: float | None) -> ScriptTurn | Non
 def _run_to_its_end(source: Source) -> BaseException | None:
     """Run a script as `python path` does, and say what it raised."""
     path = source.script
-    sys.argv = [str(path), *source.arguments]
+    sys.argv = source.argv
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     try:
@@ -179,8 +199,8 @@ def _moments(script: str | None) -> Moments:
 def main() -> None:
     # Ctrl-C reaches every process of a terminal; when a trainer ends is for its service to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    connection = socket.socket(fileno=int(os.environ.pop(channel.FD_VARIABLE)))
-    service = Service(connection, _moments(os.environ.get(FAULTS_VARIABLE)))
+    faulthandler.enable()  # says where it was when it crashes, or is ended because it hangs
+    service = Service(channel.connect(), _moments(os.environ.get(FAULTS_VARIABLE)))
     source = Source(run=sys.argv[1], folder=Path(sys.argv[2]))
     sys.path.insert(0, str(source.folder))
     if source.is_script:

@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import shutil
-import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tasuki.core.model import WeightsRef
-from tasuki.errors import BadWeights, SettingsError
+from tasuki.errors import SettingsError
 from tasuki.trainer import turn_seed
 from tasuki.wire.spool import disk_errors
-from tasuki.wire.weights import read_manifest, verify_digest
-from tasuki_site import tensors
-from tasuki_site.spell import failure_of, seed_everything
+from tasuki.wire.weights import (
+    FirstWeights,
+    Manifest,
+    WrittenWeights,
+    exempting,
+    fits,
+    look_through,
+    read_manifest,
+    verify_digest,
+)
+from tasuki_site import tensors, torch_files
+from tasuki_site.factories import made_state
+from tasuki_site.seeding import seed_everything
+
+_CONTAINER = ".safetensors"
+_MOST_NAMED = 5
+
+Warn = Callable[[str], None]
 
 
-def write_initial(initial: str, path: Path, *, folder: Path, seed: int) -> WeightsRef:
+def write_initial(
+    initial: str,
+    path: Path,
+    *,
+    folder: Path,
+    seed: int,
+    non_finite: Sequence[str] = (),
+    warn: Warn = lambda _: None,
+) -> WeightsRef:
     """Write a run's first weights to `path`.
 
     Args:
-        initial: "module:factory", a .safetensors file or a .pt file; seen from `folder`.
+        initial: "module:factory", a .safetensors file, or one that torch.save wrote: "last.ckpt",
+            or "last.ckpt#state_dict" for what lies in it under that key. Seen from `folder`.
         seed: the run's; a factory draws from generators that start there.
+        non_finite: the run's `[gate] non_finite`.
+        warn: told what may be meant, and may not be.
 
     Raises:
-        SettingsError: there is no such file or factory.
+        SettingsError: there is no such file, key or factory.
         BadWeights: the file is not what it should be; a pickle is never executed.
+        NonFiniteWeights: they hold NaN.
     """
-    if initial.endswith(".safetensors"):
-        return _copied(folder / initial, path)
-    if initial.endswith((".pt", ".pth", ".bin")):
-        state = _read_pt(folder / initial)
+    first = FirstWeights()
+    file, *keys = _split(initial, folder)
+    if file.endswith(_CONTAINER):
+        written = _copied(folder / file, path, keys)
+        look_through(path, partial(exempting, first.look, patterns=non_finite))
     else:
-        seed_everything(turn_seed(seed=seed, round=0, hop=0, site="initial"))
-        state = _made(initial, folder)
-    with disk_errors(path):
-        written = tensors.save_state(path, state)
+        if file.lower().endswith(torch_files.ENDINGS):
+            state = torch_files.read_state(folder / file, keys)
+        else:
+            seed_everything(turn_seed(seed=seed, round=0, hop=0, site="initial"))
+            state = made_state(initial, folder)
+        with disk_errors(path):
+            written = tensors.save_state(path, state, look=first.look, exempt=non_finite)
+    _warn(warn, first, written.manifest, non_finite)
     return WeightsRef(digest=written.digest, size=written.size)
 
 
@@ -48,66 +77,44 @@ def export(source: Path, target: Path) -> None:
     Raises:
         SettingsError: the target has another ending.
     """
-    if target.suffix == ".safetensors":
+    if target.suffix == _CONTAINER:
         with disk_errors(target):
             shutil.copyfile(source, target)
     elif target.suffix in {".pt", ".pth"}:
-        import torch
-
-        with disk_errors(target):
-            torch.save(tensors.load_state(source, framework="torch"), target)
+        torch_files.write_state(source, target)
     else:
         raise SettingsError(f"{target.name}: export to a .safetensors or a .pt file")
 
 
-def _copied(source: Path, path: Path) -> WeightsRef:
+def _split(initial: str, folder: Path) -> list[str]:
+    """A file and what to take out of it, one key inside the other."""
+    return [initial] if (folder / initial).is_file() else initial.split("#")
+
+
+def _copied(source: Path, path: Path, keys: Sequence[str]) -> WrittenWeights:
     if not source.is_file():
         raise SettingsError(f"[weights] initial: there is no file {source}")
-    read_manifest(source)
+    if keys:
+        raise SettingsError(f"[weights] initial: {source.name} has no keys; write its name alone")
+    manifest = read_manifest(source)
     with disk_errors(path):
         shutil.copyfile(source, path)
-    return WeightsRef(digest=verify_digest(path), size=path.stat().st_size)
+    size = path.stat().st_size
+    return WrittenWeights(digest=verify_digest(path), size=size, manifest=manifest)
 
 
-def _read_pt(source: Path) -> Mapping[str, Any]:  # Any: tensors
-    if not source.is_file():
-        raise SettingsError(f"[weights] initial: there is no file {source}")
-    import torch
-
-    try:
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as exc:
-        # torch raises whatever its reader met: none of it says more than this.
-        raise BadWeights(
-            f"{source} is no file of plain tensors, so nothing of it was loaded; save a "
-            f"state_dict with torch.save, or use safetensors ({type(exc).__name__})"
-        ) from exc
-    if not isinstance(loaded, Mapping):
-        raise BadWeights(f"{source} holds a {type(loaded).__name__}, not a state_dict")
-    return loaded
-
-
-def _made(initial: str, folder: Path) -> Mapping[str, Any]:  # Any: tensors
-    name, colon, factory = initial.partition(":")
-    if not (colon and name and factory):
-        raise SettingsError(
-            f"[weights] initial = {initial!r}: write module:factory, or a .safetensors or .pt file"
+def _warn(warn: Warn, first: FirstWeights, manifest: Manifest, patterns: Sequence[str]) -> None:
+    if first.infinite:
+        warn(
+            f"the first weights hold infinite values, in {_named(list(first.infinite))}: they are"
+            " taken for constants, which a result may hold where they were and nowhere else"
         )
-    sys.path.insert(0, str(folder))
-    try:
-        module = importlib.import_module(name)
-        make = getattr(module, factory, None)
-        made: Any = None if make is None else make()  # Any: what the operator's code makes
-    except Exception as exc:
-        detail = failure_of(exc)[1]
-        raise SettingsError(f"[weights] initial = {initial!r} failed:\n{detail}") from exc
-    finally:
-        sys.path.remove(str(folder))
-    if make is None:
-        near = difflib.get_close_matches(factory, dir(module), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SettingsError(f"[weights] initial: module {name} has no {factory!r}{hint}")
-    state = made.state_dict() if hasattr(made, "state_dict") else made
-    if not isinstance(state, Mapping):
-        raise SettingsError(f"{initial} made a {type(made).__name__}: return a module or a dict")
-    return state
+    for pattern in patterns:
+        if not any(fits(name, [pattern]) for name in manifest.names):
+            warn(f"[gate] non_finite: no tensor of the first weights is called {pattern!r}")
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMED
+    shown = ", ".join(map(repr, names[:_MOST_NAMED]))
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -14,8 +18,9 @@ from tasuki.lifetime import live
 from tasuki.moments import Moments
 from tasuki.observe import logs
 from tasuki.observe.certificate import watched
-from tasuki.observe.http import Pages, served
+from tasuki.observe.http import Pages, lacking, served
 from tasuki.observe.metrics import Subject
+from tasuki.observe.outlet import Outlet
 from tasuki.observe.site import SiteMetrics
 from tasuki.settings.site import SiteSettings
 from tasuki.testing.faults import listening
@@ -25,12 +30,17 @@ from tasuki.wire.spool import Spool
 from tasuki.wire.unclaimed import Limits
 from tasuki_site import measuring
 from tasuki_site.journal import Journal, open_journal
+from tasuki_site.reports import named
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
+from tasuki_site.spell import Spell
+from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool, as_many_as_fit
 
 log = structlog.get_logger()
+
+REFUSED_S = 5.0
+"""A site that is to end and whose broker does not let it in for so long hands nothing over."""
 
 
 def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
@@ -39,12 +49,12 @@ def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
     Raises:
         TasukiError: why it could not start or go on.
     """
-    logs.configure(settings.log)
+    outlet = logs.configure(settings.log)
     trainers = _Trainers(settings)
     trainers.check()
     with locked(settings.folder):
         moments = listening(faults, actor=settings.name)
-        return asyncio.run(_run(settings, trainers, moments))
+        return asyncio.run(_run(settings, trainers, moments, outlet))
 
 
 class _Trainers:
@@ -52,6 +62,7 @@ class _Trainers:
 
     def __init__(self, settings: SiteSettings) -> None:
         self._site = settings.name
+        self._farewell_s = {name: t.farewell_s for name, t in settings.trainers.items()}
         self._sources = {
             name: Source(run=table.run, folder=table.folder)
             for name, table in settings.trainers.items()
@@ -69,10 +80,21 @@ class _Trainers:
                 f"site {self._site} has no trainer {name!r}; its settings have {known}: "
                 f"add [trainers.{name}]"
             )
-        return ChildTrainer(self._sources[name], lambda line: log.info("trainer said", line=line))
+        return ChildTrainer(self._sources[name], said, self._farewell_s[name])
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._sources)
 
 
-async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) -> int:
+def said(spell: Spell, line: str) -> None:
+    """Into the log: a line that a trainer printed, and in which turn."""
+    log.info("trainer said", **named(spell.id), line=line)
+
+
+async def _run(
+    settings: SiteSettings, trainers: _Trainers, moments: Moments, outlet: Outlet
+) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     database = open_journal(settings.folder / "journal.sqlite")
     metrics = SiteMetrics(
@@ -82,6 +104,7 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             is_up=lambda: connection.is_up,
             folder=settings.folder,
             certificate=settings.broker.cert,
+            lines_lost=lambda: outlet.lost,
         ),
         has_turn=lambda: service.has_turn,
     )
@@ -91,32 +114,64 @@ async def _run(settings: SiteSettings, trainers: _Trainers, moments: Moments) ->
             transport=connection.transport,
             journal=Journal(database, settings.name),
             spool=_spool(settings, metrics),
-            trainers=TrainerPool(trainers.make),
+            trainers=TrainerPool(trainers.make, limit=settings.processes or _fitting()),
             clock=SystemClock(),
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
             device=settings.device,
             watcher=measuring.into(metrics),
             series=metrics.packed,
+            blocked_s=lambda: connection.transport.counters.blocked_s,
             moments=moments,
         )
     )
-    pages = Pages(metrics, is_ready=lambda: service.is_ready and connection.is_up)
+    pages = Pages(
+        metrics,
+        lacks=lambda: lacking(is_started=service.is_ready, is_up=connection.is_up),
+    )
 
     def drain() -> bool:
         if service.is_ready:
             service.drain()
         return service.is_ready
 
-    log.info("site starts", site=settings.name, broker=settings.broker.url)
+    log.info(
+        "site starts",
+        site=settings.name,
+        broker=settings.broker.url,
+        trainers=", ".join(trainers.names) or "none",
+    )
+    warn_of_data(settings.data.path)
     try:
         async with (
             served(pages, settings.http.host, settings.http.port),
             watched(settings.broker.cert),
         ):
-            return await live(service.run(), drain=drain)
+            return await live(
+                service.run(), drain=drain, in_vain=partial(connection.refuses, for_s=REFUSED_S)
+            )
     finally:
         database.close()
+
+
+def warn_of_data(path: Path | None) -> None:
+    """A turn would tell as well, but only when it comes; the site takes turns all the same."""
+    if path is None:
+        return
+    if not path.exists():
+        log.warning("[data] path is not there: mount it, or name where it is", path=str(path))
+    elif not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        log.warning("[data] path cannot be read by this user", path=str(path), user=os.getuid())
+    elif path.is_dir() and not any(path.iterdir()):
+        log.warning("[data] path is empty", path=str(path))
+
+
+def _fitting() -> int:
+    """Processes of trainers that fit into this machine, or into this container."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return as_many_as_fit(memory)
 
 
 def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tasuki.core.model import Turn, TurnId
-from tasuki.core.turn import Phase
+from tasuki.core.turn import SiteState, came_on_at, stage_of
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.reports import Reports
-
-WAITING = "waiting"
-"""How far a turn has come that waits for another run's to make room."""
+from tasuki_site.site import Site
 
 LEAST_BEAT_S = 0.01
 """No turn makes its site beat more often, whatever it says."""
@@ -28,16 +26,17 @@ class Pulse:
     """One turn that the site has.
 
     Attributes:
-        work: the training, once it has begun.
+        moved_at: when it entered its phase or more of its result was confirmed, by the site's
+            `elapsed`.
+        work: the training, once it has begun, and then the hand-over.
         ready_at: the event loop's time when the result was there.
-        count: chunks that this site had received at the last beat.
     """
 
     turn: Turn
+    moved_at: float
     work: asyncio.Task[None] | None = None
     ready_at: float | None = None
     values: Mapping[str, float] = field(default_factory=dict)
-    count: int = 0
     timer: asyncio.TimerHandle | None = None
     shown_at: float = 0.0
 
@@ -46,27 +45,29 @@ class Pulses:
     """All turns that the site has, those that wait for room included.
 
     Args:
-        standing_of: how far a turn has come, `TAKEN` also for one that waits for room in vain;
-            None if the site has it no more.
+        state: the site's, as it is at the time.
     """
 
     def __init__(
-        self, reports: Reports, arrivals: Arrivals, standing_of: Callable[[TurnId], str | None]
+        self, site: Site, reports: Reports, arrivals: Arrivals, state: Callable[[], SiteState]
     ) -> None:
+        self._site = site
         self._reports = reports
         self._arrivals = arrivals
-        self._standing_of = standing_of
+        self._state = state
         self._pulses: dict[TurnId, Pulse] = {}
 
     def begin(self, turn: Turn) -> None:
-        self._pulses[turn.id] = pulse = Pulse(turn, count=self._arrivals.count)
+        self._pulses[turn.id] = pulse = Pulse(turn, moved_at=self._site.elapsed())
         self._schedule(pulse)
+
+    def come_on(self, id: TurnId) -> None:
+        """It entered another phase, or more of its result was confirmed."""
+        if (pulse := self._pulses.get(id)) is not None:
+            pulse.moved_at = self._site.elapsed()
 
     def find(self, id: TurnId) -> Pulse | None:
         return self._pulses.get(id)
-
-    def of_run(self, run: str) -> list[TurnId]:
-        return [id for id in self._pulses if id.run == run]
 
     def end(self, id: TurnId) -> Pulse | None:
         """The turn is not under way any more; its work is for the caller to end."""
@@ -76,7 +77,7 @@ class Pulses:
         return pulse
 
     def abort(self, id: TurnId) -> None:
-        """Nobody wants its result: end its trainer, and let its weights go."""
+        """Nobody wants its result: end what works on it, and let its weights go."""
         pulse = self.end(id)
         if pulse is None:
             return
@@ -100,16 +101,19 @@ class Pulses:
         pulse.timer = later(max(LEAST_BEAT_S, pulse.turn.task.beat_s), self._beat, pulse)
 
     def _beat(self, pulse: Pulse) -> None:
-        """Say that the turn goes on; while no weights arrive for it, silence says that."""
+        """Say what the turn is at, and for how long it has not come on."""
         self._schedule(pulse)
-        before, pulse.count = pulse.count, self._arrivals.count
-        if self._standing_of(pulse.turn.id) != Phase.TAKEN or pulse.count > before:
-            self._show(pulse)
+        self._show(pulse)
 
     def _show(self, pulse: Pulse) -> None:
-        standing = self._standing_of(pulse.turn.id)
-        if standing is not None:
-            self._reports.progressed(pulse.turn.id, phase=standing, values=pulse.values)
+        id, state, now = pulse.turn.id, self._state(), self._site.elapsed()
+        stage = stage_of(state, id)
+        if stage is None:
+            return
+        moved_at = {each: pulse.moved_at for each, pulse in self._pulses.items()}
+        at = came_on_at(state, id, moved_at, weights_at=self._arrivals.came_at, now=now)
+        still_s = max(0.0, now - at)
+        self._reports.progressed(id, phase=stage, values=pulse.values, still_s=still_s)
 
 
 def _newest(values: dict[str, float]) -> dict[str, float]:

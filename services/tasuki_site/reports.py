@@ -31,6 +31,11 @@ from tasuki_site.site import Site
 log = structlog.get_logger()
 
 
+def named(id: TurnId) -> dict[str, str]:
+    """Whose turn a line of the log is about, and which."""
+    return {"run": id.run, "turn": str(id)}
+
+
 class Reports:
     """Those that wait to be published, and one method for each kind."""
 
@@ -52,8 +57,16 @@ class Reports:
             self._waiting.task_done()
 
     async def all_confirmed(self) -> None:
-        """Returns once nothing waits any more."""
-        await self._waiting.join()
+        """Returns once nothing waits any more, or the site has waited for that for long enough.
+
+        What was not said is said again after the next start, or the lease tells it.
+        """
+        try:
+            async with asyncio.timeout(self._site.farewell_s):
+                await self._waiting.join()
+        except TimeoutError:
+            count = self._waiting.qsize()
+            self._log.warning("ends before its reports were confirmed", waiting=count)
 
     def started(self) -> None:
         """A journal that is new stays so until the broker has this: the run may depend on it."""
@@ -72,11 +85,15 @@ class Reports:
         self._say_newest("measured", SiteMeasured(site=self._name, series=series))
 
     def taken(self, turn: Turn) -> None:
-        self._log.info("turn taken", turn=str(turn.id))
+        self._log.info("turn taken", **named(turn.id))
         self._say(TurnTaken(id=turn.id, site=self._name, history=turn.history))
 
-    def progressed(self, id: TurnId, *, phase: str, values: Mapping[str, float]) -> None:
-        report = TurnProgressed(id=id, site=self._name, phase=phase, values=values)
+    def progressed(
+        self, id: TurnId, *, phase: str, values: Mapping[str, float], still_s: float
+    ) -> None:
+        report = TurnProgressed(
+            id=id, site=self._name, phase=phase, values=values, still_s=round(still_s, 3)
+        )
         self._say_newest(id, report)
 
     def finished(self, turn: Turn, record: TurnRecord) -> None:
@@ -88,7 +105,7 @@ class Reports:
         self._say(RoundDone(id=turn.id, site=self._name, weights=record.sent, history=history))
 
     def failed(self, id: TurnId, *, error: str, detail: str) -> None:
-        self._log.warning("turn failed", turn=str(id), error=error, detail=detail)
+        self._log.warning("turn failed", **named(id), error=error, detail=detail)
         error, detail = error[:MOST_ERROR], detail[-MOST_DETAIL:]
         self._say(TurnAbandoned(id=id, site=self._name, error=error, detail=detail))
 
@@ -96,7 +113,7 @@ class Reports:
         self._say(TurnAbandoned(id=id, site=self._name, error="GivenBack", returned=True))
 
     def dropped(self, id: TurnId, *, reason: str) -> None:
-        self._log.info("dropped", turn=str(id), reason=reason)
+        self._log.info("dropped", **named(id), reason=reason)
         self._site.watcher(TurnDropped(id=id, reason=reason))
         self._say(TurnRefused(id=id, site=self._name, reason=reason))
 

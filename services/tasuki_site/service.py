@@ -15,7 +15,7 @@ import structlog
 
 from tasuki.core import turn as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, MOST, Turn, TurnId, TurnRecord
 from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
@@ -24,8 +24,8 @@ from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki_site import turning
 from tasuki_site.arrivals import Arrivals
-from tasuki_site.pulse import WAITING, Pulses
-from tasuki_site.reports import Reports
+from tasuki_site.pulse import Pulses
+from tasuki_site.reports import Reports, named
 from tasuki_site.site import Site
 from tasuki_site.stream import WeightsStream
 
@@ -46,7 +46,7 @@ class SiteService:
         )
         self._tasks: asyncio.TaskGroup
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
-        self._pulses = Pulses(self._reports, self._arrivals, self._standing_of)
+        self._pulses = Pulses(site, self._reports, self._arrivals, lambda: self._state)
         self._drained = asyncio.Event()
         self._stopped = asyncio.Event()
         self.is_ready = False
@@ -75,6 +75,7 @@ class SiteService:
                 if site.idle_beat_s is not None:
                     serving.append(self._spawn(self._measure(site.idle_beat_s)))
                 self.is_ready = True
+                self._log.info("ready for turns")
                 await self._stopped.wait()
                 await self._reports.all_confirmed()
                 for task in serving:
@@ -146,6 +147,7 @@ class SiteService:
             case FenceRaised(run=run, lane=lane, term=term):
                 self._step(machine.TermRaised(run=run, lane=lane, term=term), delivery)
             case RunEnded(run=run):
+                self._void_turns_of(run)
                 self._spawn(self._end_run(run))
                 self._site.transport.settle(delivery, Settlement.DONE)
 
@@ -158,15 +160,6 @@ class SiteService:
     def _awaiting_weights(self) -> frozenset[TurnId]:
         taken = machine.Phase.TAKEN
         return frozenset(held.turn.id for held in self._state.active if held.phase is taken)
-
-    def _standing_of(self, id: TurnId) -> str | None:
-        if (held := self._state.under_way(id)) is not None:
-            return held.phase
-        if id not in {waiting.turn.id for waiting in self._state.waiting}:
-            return None
-        # Behind turns that themselves get nothing, it will not come on by waiting.
-        is_busy = any(held.phase is not machine.Phase.TAKEN for held in self._state.active)
-        return WAITING if is_busy else machine.Phase.TAKEN
 
     # Decide, then act.
 
@@ -192,10 +185,10 @@ class SiteService:
                 self._soon(self._check_weights, turn)
             case machine.StartTrainer(turn=turn):
                 self._start_trainer(turn)
-            case machine.AbortTrainer(id=id):
+            case machine.AbortTrainer(id=id) | machine.AbortHandOver(id=id):
                 self._pulses.abort(id)
             case machine.HandOver(turn=turn, record=record):
-                self._spawn(self._hand_over(turn, record))
+                self._start_hand_over(turn, record)
             case machine.ReportFinished(turn=turn, record=record):
                 self._pulses.end(turn.id)
                 self._reports.finished(turn, record)
@@ -253,10 +246,18 @@ class SiteService:
         except TasukiError as exc:
             self._fail(turn.id, exc)
             return
+        if record.is_unchanged:
+            self._log.warning("handed on exactly what it received", turn=str(turn.id))
         self._reach(Moment.TRAINED, turn.id)
         if (pulse := self._pulses.find(turn.id)) is not None:
             pulse.ready_at = asyncio.get_running_loop().time()
         self._step(machine.TrainingFinished(record=record))
+
+    def _start_hand_over(self, turn: Turn, record: TurnRecord) -> None:
+        self._pulses.come_on(turn.id)
+        work = self._spawn(self._hand_over(turn, record))
+        if (pulse := self._pulses.find(turn.id)) is not None:
+            pulse.work = work
 
     async def _hand_over(self, turn: Turn, record: TurnRecord) -> None:
         """Send the result on, and report that."""
@@ -266,18 +267,27 @@ class SiteService:
         def check(path: Path) -> None:
             self._arrivals.check(turn.id, path, record.sent)
 
+        come_on = partial(self._pulses.come_on, turn.id)
         try:
-            await turning.send_on(self._site, turn, record, check=check, ready_at=ready_at)
+            await turning.send_on(
+                self._site, turn, record, check=check, came_on=come_on, ready_at=ready_at
+            )
+        except asyncio.CancelledError:
+            if machine.stage_of(self._state, turn.id) is None:
+                turning.let_go(self._site, turn, record)
+            raise  # else the service ends: after a restart it is handed over again
         except (DigestMismatch, Unroutable) as exc:
             # Whether to try again is for the run; a missing queue is the operator's to mend.
             self._fail(turn.id, exc)
             turning.let_go(self._site, turn, record)
             return
         self._reach(Moment.CONFIRMED, turn.id)
-        if self._standing_of(turn.id) is not None:  # else it was fenced meanwhile: dropped as void
+        if (
+            machine.stage_of(self._state, turn.id) is not None
+        ):  # else it was fenced meanwhile: dropped as void
             # The site's own proof: results reach the ledger through the hands of others too.
             to, digest = turn.successor, record.sent.digest
-            self._log.info("handed over", turn=str(turn.id), to=to, digest=digest)
+            self._log.info("handed over", **named(turn.id), to=to, digest=digest)
         self._step(machine.HandedOver(id=turn.id))
         self._let_go(turn, record)
 
@@ -288,6 +298,8 @@ class SiteService:
             turning.let_go(self._site, turn, record)
 
     def _fail(self, id: TurnId, error: TasukiError) -> None:
+        if isinstance(error, self._site.ends_by):
+            raise error
         name, detail = type(error).__name__, str(error)
         self._step(machine.TrainingFailed(id=id, error=name, detail=detail))
 
@@ -296,9 +308,13 @@ class SiteService:
             self._arrivals.discard(pulse.turn)
         self._reports.returned(id)
 
+    def _void_turns_of(self, run: str) -> None:
+        """What is left here of a run that is over, be it a result that never was confirmed."""
+        held = [held.turn.id for held in (*self._state.active, *self._state.waiting)]
+        for id in [id for id in held if id.run == run]:
+            self._step(machine.TermRaised(run=run, lane=id.lane, term=min(id.term + 1, MOST)))
+
     async def _end_run(self, run: str) -> None:
-        for id in self._pulses.of_run(run):
-            self._pulses.abort(id)
         await self._site.trainers.end(run)
         self._site.journal.forget(run)
 

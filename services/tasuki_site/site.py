@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
 
-from tasuki.errors import MessageError
+from tasuki.errors import MessageError, TasukiError
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Delivery, Settlement, Transport
 from tasuki.wire.spool import Spool
@@ -28,6 +29,10 @@ class Site:
         watcher: told what happens, for metrics.
         series: its metrics, for the controller.
         stall_s: how long a turn may get no weights before their stream is read anew.
+        ends_by: errors of a turn that end the service instead; in a simulation a full disk is full
+            for all, and the run is to go on once there is room.
+        farewell_s: how long a service that ends waits for its last reports to be confirmed.
+        blocked_s: for how long, in all, the broker was short of memory or disk and took nothing.
         moments: told how far a turn has come, for tests of what a crash leaves.
     """
 
@@ -42,9 +47,16 @@ class Site:
     device: str | None = None
     idle_beat_s: float | None = 10.0
     stall_s: float = 15.0
+    farewell_s: float = 30.0
+    blocked_s: Callable[[], float] = lambda: 0.0
     watcher: Watcher = lambda _: None
     series: Callable[[], Mapping[str, float]] = dict
+    ends_by: tuple[type[TasukiError], ...] = ()
     moments: Moments = UNWATCHED
+
+    def elapsed(self) -> float:
+        """A clock that stands while the broker takes nothing: who waits then is not to blame."""
+        return asyncio.get_running_loop().time() - self.blocked_s()
 
     def bury(self, delivery: Delivery, why: MessageError) -> None:
         """Refuse a message for good: it is no message of ours."""

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import shlex
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasuki.core.model import SITE
 from tasuki.errors import TrainerNotFound
+from tasuki_site.shadows import library_module
 from tasuki_site.spell import failure_of
 
 
@@ -19,7 +23,9 @@ from tasuki_site.spell import failure_of
 class Source:
     """`run` is "train.py" (script form) or "train:train" (function form), seen from `folder`.
 
-    A script may have arguments: "train.py --epochs 2".
+    Or a command whose processes call `tasuki.flare`: "torchrun --nproc_per_node=2 train.py".
+
+    A script may have arguments: "train.py --data data/{site}", where the site's name is put in.
     """
 
     run: str
@@ -30,6 +36,23 @@ class Source:
         return self._words[0].endswith(".py")
 
     @property
+    def is_command(self) -> bool:
+        first = self._words[0]
+        is_program = len(self._words) > 1 or shutil.which(first, path=self.programs) is not None
+        return not self.is_script and is_program and ":" not in first
+
+    @property
+    def command(self) -> list[str]:
+        """The words, a file of them that lies in `folder` by its whole path."""
+        return [str(self.folder / w) if self._is_own_script(w) else w for w in self._words]
+
+    @property
+    def programs(self) -> str:
+        """Where a command's program is looked for: first where this Python's own are."""
+        here = str(Path(sys.executable).parent)
+        return os.pathsep.join([here, os.environ.get("PATH", os.defpath)])
+
+    @property
     def script(self) -> Path:
         return self.folder / self._words[0]
 
@@ -37,6 +60,18 @@ class Source:
     def arguments(self) -> list[str]:
         """What the script finds in `sys.argv` after its own path."""
         return self._words[1:]
+
+    def at(self, site: str) -> str:
+        """`run` as this site runs it."""
+        return self.run.replace(SITE, site)
+
+    @property
+    def argv(self) -> list[str]:
+        """What the code finds in `sys.argv`: its own file, and the arguments of a script."""
+        if self.is_script:
+            return [str(self.script), *self.arguments]
+        path = self.folder.joinpath(*self.run.partition(":")[0].split("."))
+        return [str(path.with_suffix(".py"))]
 
     def check(self) -> None:
         """Say early what would fail later, without running any of the trainer's code.
@@ -48,11 +83,18 @@ class Source:
         if self.is_script:
             if not self.script.is_file():
                 raise TrainerNotFound(f"there is no trainer script {self.script}")
+        elif self.is_command:
+            if shutil.which(self._words[0], path=self.programs) is None:
+                raise TrainerNotFound(
+                    f"trainer {self.run!r}: there is no program {self._words[0]!r} on this machine"
+                )
         elif not (colon and module and function.isidentifier()):
             raise TrainerNotFound(
-                f"trainer {self.run!r}: write a script (train.py, or train.py --epochs 2) or"
-                " module:function (train:train)"
+                f"trainer {self.run!r}: write a script (train.py, or train.py --epochs 2),"
+                " module:function (train:train) or a command (torchrun train.py)"
             )
+        elif (said := library_module(module.partition(".")[0], self.folder)) is not None:
+            raise TrainerNotFound(f"trainer {self.run!r}: {said}")
         elif not self._has_module(module.partition(".")[0]):
             raise TrainerNotFound(
                 f"there is no module {module!r} in {self.folder}, and none is installed"
@@ -64,6 +106,9 @@ class Source:
             return shlex.split(self.run) or [""]
         except ValueError:
             return [self.run]  # a quote that does not end; `check` says that this is no trainer
+
+    def _is_own_script(self, word: str) -> bool:
+        return word.endswith(".py") and (self.folder / word).is_file()
 
     def _has_module(self, name: str) -> bool:
         here = self.folder / name
@@ -82,11 +127,13 @@ def load_function(source: Source) -> Callable[..., Any]:
         TrainerNotFound: with the last frames of what went wrong.
     """
     name, _, attribute = source.run.partition(":")
+    if (said := library_module(name.partition(".")[0], source.folder)) is not None:
+        raise TrainerNotFound(f"trainer {source.run!r}: {said}")
     if str(source.folder) not in sys.path:
         sys.path.insert(0, str(source.folder))
     try:
         module = importlib.import_module(name)
-    except Exception as exc:
+    except BaseException as exc:  # SystemExit, where a module reads arguments as it is imported
         detail = failure_of(exc)[1]
         raise TrainerNotFound(f"trainer {source.run} cannot be imported:\n{detail}") from exc
     function = getattr(module, attribute, None)

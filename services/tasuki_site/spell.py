@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import random
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from tasuki import errors
 from tasuki.core.model import Budget, Kind, Turn, TurnId
-from tasuki.errors import TasukiError, TrainerError, TrainerRaised
+from tasuki.errors import DiskFull, TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
-from tasuki.wire.spool import disk_errors
-from tasuki.wire.weights import read_manifest
+from tasuki.wire.spool import disk_errors, is_disk_full
+from tasuki.wire.weights import ResultOf, open_excerpts
 from tasuki_site import tensors
+from tasuki_site.shadows import shadow_hint
 
+MOST_HEADLINE = 300
+MOST_FRAMES = 1650
+"""With the headline no more than what a report carries, `MOST_DETAIL`."""
+
+_OURS = str(Path(__file__).parent)
 Log = Callable[[Mapping[str, float]], None]
 
 
@@ -29,6 +34,9 @@ class Spell:
     Attributes:
         received: the file of the received weights.
         result: the file to write.
+        folder: where the trainer works; None: where its code is.
+        turn_s, progress_s: how long it may take, and how long it may show no progress.
+        non_finite: names, or patterns of them, of tensors that may hold NaN and Inf.
     """
 
     run: str
@@ -46,6 +54,10 @@ class Spell:
     device: str | None = None
     received: str
     result: str
+    folder: str | None = None
+    turn_s: float | None = None
+    progress_s: float | None = None
+    non_finite: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -62,13 +74,16 @@ class Spell:
             site=turn.site,
             seed=turn_seed(seed=task.seed, round=id.round, hop=id.hop, site=turn.site),
             kind=turn.kind.value,
-            params=task.params,
+            params=task.params_of(turn.site),
             budget=asdict(task.budget),
             data=data,
             device=device,
             # The trainer's process has a working folder of its own.
             received=str(received.absolute()),
             result=str(result.absolute()),
+            turn_s=task.turn_s,
+            progress_s=task.progress_s,
+            non_finite=task.non_finite,
         )
 
     def to_map(self) -> dict[str, Any]:
@@ -95,7 +110,7 @@ class Spell:
             rounds=self.rounds,
             site=self.site,
             seed=self.seed,
-            device=self.device or tensors.best_device(),
+            find_device=lambda: self.device or tensors.best_device(),
             kind=Kind(self.kind),
             params=self.params,
             budget=Budget(**self.budget),
@@ -113,13 +128,6 @@ class Outcome:
     size: int
     metrics: Mapping[str, float]
     samples: int
-
-
-def seed_everything(seed: int) -> None:
-    """Every generator that a trainer may draw from starts at the turn's seed."""
-    random.seed(seed)
-    np.random.seed(seed)
-    tensors.seed_torch(seed)
 
 
 def write_result(spell: Spell, result: object) -> Outcome:
@@ -141,8 +149,14 @@ def write_result(spell: Spell, result: object) -> Outcome:
     if result.is_difference:
         state = tensors.apply_difference(received, state)
     path = Path(spell.result)
-    with disk_errors(path):
-        written = tensors.save_state(path, state, like=read_manifest(received))
+    with disk_errors(path), open_excerpts(received) as before:
+        written = tensors.save_state(
+            path,
+            state,
+            like=before.manifest,
+            look=ResultOf(before).look,
+            exempt=spell.non_finite,
+        )
     return Outcome(digest=written.digest, size=written.size, metrics=metrics, samples=samples)
 
 
@@ -158,5 +172,32 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
     """What to tell the operator: the class of error, and a text with the last frames."""
     if isinstance(exc, TasukiError):
         return type(exc).__name__, str(exc)
-    frames = traceback.format_exception(exc, limit=-4)
-    return TrainerRaised.__name__, "".join(frames).strip()[-4000:]
+    kind = DiskFull if is_disk_full(exc) else TrainerRaised  # its own files fill a disk as well
+    said = traceback.TracebackException.from_exception(exc)
+    first = "".join(said.format_exception_only()).strip().partition("\n")[0][:MOST_HEADLINE]
+    frames = _frames(said)[-MOST_FRAMES:]
+    if (hint := shadow_hint(exc)) is not None:
+        frames += f"\n{hint}"
+    if isinstance(exc, SystemExit):
+        frames += "\nIt called sys.exit, which ends nothing here: return a result instead"
+    return kind.__name__, f"{first}\n{frames}"
+
+
+def _frames(said: traceback.TracebackException) -> str:
+    """The last frames before it happened, without those of ours that led to the site's code."""
+    link: traceback.TracebackException | None = said
+    while link is not None:
+        theirs = list(dropwhile(_leads_there, link.stack))
+        link.stack = traceback.StackSummary.from_list((theirs or list(link.stack))[-4:])
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "".join(said.format()).strip()
+
+
+def _leads_there(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith((_OURS, "<frozen ")) or "/concurrent/" in frame.filename
+
+
+def told_error(name: str, detail: str) -> TasukiError:
+    """The error that a process of the site's code told of, by the name of its class."""
+    kind = getattr(errors, name, TrainerError)
+    return kind(detail)

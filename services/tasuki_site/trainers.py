@@ -1,4 +1,4 @@
-"""Run the site's trainer: in a process of its own that stays between turns, or in this one.
+"""Run the site's trainer in a process of its own that stays between turns.
 
 A process that stays imports torch once, not once a turn: that is what makes a hand-off take
 milliseconds. It is ended when its run is over, when it is fenced, or when it misbehaves.
@@ -7,32 +7,34 @@ milliseconds. It is ended when its run is over, when it is fenced, or when it mi
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import sys
-import threading
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tasuki import errors
-from tasuki.errors import TasukiError, TrainerDied, TrainerError
-from tasuki.trainer import Result
-from tasuki.trainer import Turn as TrainerTurn
-from tasuki_site import channel
-from tasuki_site.source import Source, load_function
-from tasuki_site.spell import Log, Outcome, Spell, failure_of, seed_everything, write_result
+import structlog
 
-FAREWELL_S = 5.0
-LAST_WORDS_S = 1.0
-"""How long what a dead trainer printed is waited for: what it started may hold on to its output."""
+from tasuki.errors import TrainerDied
+from tasuki_site.childprocess import ChildProcess
+from tasuki_site.patience import Patience
+from tasuki_site.source import Source
+from tasuki_site.spell import Log, Outcome, Spell, told_error
 
-Output = Callable[[str], None]
-"""Takes one line that a trainer printed."""
+PARTING_S = 5.0
+"""How long a trainer may take to end when its service ends, or when another run needs its place."""
+
+PROCESS_BYTES = 2 * 2**30
+FEWEST, MOST = 2, 16
+
+FAREWELL_S = 600.0
+"""How long a trainer may work on after its last turn, unless the settings say otherwise."""
+
+log = structlog.get_logger()
+
+Output = Callable[[Spell, str], None]
+"""Takes one line that a trainer printed in this turn, or after it and before the next."""
 
 
 class Trainer(Protocol):
@@ -47,193 +49,120 @@ class Trainer(Protocol):
             TasukiError: why there is no result.
         """
 
-    async def close(self) -> None:
-        """End it; it can be used again."""
-
-
-@dataclass(slots=True)
-class InProcessTrainer:
-    """A function form called in a thread of this process: for many simulated sites."""
-
-    source: Source
-    _function: Callable[[TrainerTurn], Result] | None = None
-
-    async def train(self, spell: Spell, log: Log) -> Outcome:
-        loop = asyncio.get_running_loop()
-
-        def report(values: Mapping[str, float]) -> None:
-            loop.call_soon_threadsafe(log, values)
-
-        abandoned = threading.Event()
-        try:
-            return await asyncio.to_thread(self._train, spell, report, abandoned)
-        except asyncio.CancelledError:
-            # A thread cannot be ended; what it still writes is removed by itself.
-            abandoned.set()
-            raise
+    async def farewell(self) -> None:
+        """There are no more turns: let it do what it does after its last one, then end it."""
 
     async def close(self) -> None:
-        """Nothing runs between turns."""
-
-    def _train(self, spell: Spell, log: Log, abandoned: threading.Event) -> Outcome:
-        try:
-            self._function = self._function or load_function(self.source)
-            seed_everything(spell.seed)
-            return write_result(spell, self._function(spell.open(log)))
-        except Exception as exc:
-            # The trainer's code may raise anything; it is told apart from our own errors here.
-            raise _as_error(*failure_of(exc)) from exc
-        finally:
-            if abandoned.is_set():
-                Path(spell.result).unlink(missing_ok=True)
+        """End it soon; it can be used again."""
 
 
 @dataclass(slots=True)
 class ChildTrainer:
-    """Either form in a process of its own, started at the first turn and kept for the next.
+    """Any form in a process of its own, started at the first turn and kept for the next.
 
-    When that dies, whatever it started dies with it: left alone, a worker would keep the channel
-    open, and nobody would learn that the trainer is dead.
+    The turns may be those of several sites of a simulation: see `stage`.
     """
 
     source: Source
     output: Output
-    _process: asyncio.subprocess.Process | None = None
-    _reader: asyncio.StreamReader | None = None
-    _writer: asyncio.StreamWriter | None = None
-    _printing: asyncio.Task[None] | None = None
-    _watching: asyncio.Task[None] | None = None
-    _tail: deque[str] = field(default_factory=lambda: deque(maxlen=20))
+    farewell_s: float = FAREWELL_S
+    _child: ChildProcess | None = None
+    _spell: Spell | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def train(self, spell: Spell, log: Log) -> Outcome:
         async with self._one_at_a_time:  # a turn may begin before the one that it replaces is gone
             try:
-                if self._process is None:
-                    await self._start()
-                return await self._exchange(spell, log)
+                while True:
+                    child = await self._ready(spell)
+                    if (outcome := await self._exchange(child, spell, log)) is not None:
+                        return outcome
+                    await child.ended_within(self.farewell_s)
+                    await self._kill()
             except BaseException:
                 # Cancelled, dead or confused: the next turn gets a new process.
                 await self._kill()
                 raise
 
+    async def farewell(self) -> None:
+        if not await self._part(self.farewell_s) and self._spell is not None:
+            said = f"ended, because it still worked farewell_s = {self.farewell_s:g} s after its"
+            self.output(self._spell, f"{said} last turn")
+
     async def close(self) -> None:
-        """Tell the trainer that there are no more turns, and give it a moment to end by itself."""
-        if self._process is not None and self._writer is not None:
-            with suppress(TimeoutError, ConnectionError):
-                self._writer.write(channel.pack({"spell": None}))
-                await asyncio.wait_for(self._process.wait(), FAREWELL_S)
-        await self._kill()
+        await self._part(PARTING_S)
+
+    async def _part(self, timeout_s: float) -> bool:
+        """Tell the trainer that there are no more turns; whether it then ended by itself."""
+        async with self._one_at_a_time:
+            try:
+                if self._child is None:
+                    return True
+                self._child.say({"spell": None})
+                return await self._child.ended_within(timeout_s)
+            finally:
+                await self._kill()
 
     async def _kill(self) -> None:
-        # All at once: `close` may come while a turn does this.
-        process, self._process = self._process, None
-        printing, self._printing = self._printing, None
-        watching, self._watching = self._watching, None
-        if self._writer is not None:
-            self._writer.close()
-        if process is not None:
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-        if watching is not None:
-            await watching
-        if printing is not None:
-            await _heard_out(printing)
+        child, self._child = self._child, None
+        if child is not None:
+            await child.kill()
 
-    async def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        # A pipe of our own: asyncio would call the process alive while anyone has its pipe open.
-        reading, writing = os.pipe()
-        with theirs, os.fdopen(writing, "wb") as output:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "tasuki_site.child",
-                self.source.run,
-                str(self.source.folder),
-                cwd=self.source.folder,
-                env={**os.environ, channel.FD_VARIABLE: str(theirs.fileno())},
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
-        self._watching = asyncio.create_task(_bury(self._process))
-        self._reader, self._writer = await asyncio.open_connection(sock=ours)
-        self._tail.clear()
-        self._printing = asyncio.create_task(self._print(reading))
+    async def _ready(self, spell: Spell) -> ChildProcess:
+        self._spell = spell
+        if self._child is not None and self._child.has_ended_well:
+            await self._kill()  # a script without a loop
+        if self._child is None:
+            self._child = await self._started(spell)
+        return self._child
 
-    async def _exchange(self, spell: Spell, log: Log) -> Outcome:
-        assert self._process is not None  # noqa: S101 - `_start` made all three
-        assert self._reader is not None  # noqa: S101
-        assert self._writer is not None  # noqa: S101
-        process = self._process
-        self._writer.write(channel.pack({"spell": spell.to_map()}))
-        while (message := await channel.receive_async(self._reader)) is not None:
+    async def _started(self, spell: Spell) -> ChildProcess:
+        words = [self.source.at(spell.site), str(self.source.folder)]
+        module, mark = "tasuki_site.child", None
+        if self.source.is_command:
+            module, mark = "tasuki_site.launcher", uuid.uuid4().hex
+            words.append(mark)
+        folder = Path(spell.folder or self.source.folder)
+        return await ChildProcess.start(module, words, folder=folder, show=self._show, mark=mark)
+
+    def _show(self, line: str) -> None:
+        assert self._spell is not None  # noqa: S101 - the process was started for it
+        self.output(self._spell, line)
+
+    async def _exchange(self, child: ChildProcess, spell: Spell, log: Log) -> Outcome | None:
+        """The turn's outcome; None: the script had ended well before it took this turn."""
+        child.say({"spell": spell.to_map()})
+        patience = Patience(spell, child)
+        while (message := await patience.hear()) is not None:
             if "log" in message:
                 log(message["log"])
             elif "error" in message:
-                raise _as_error(message["error"], message["detail"])
+                raise told_error(message["error"], message["detail"])
+            elif "ended" in message:
+                return None
             else:
                 return Outcome(**message)
-        raise await self._death(process)
-
-    async def _death(self, process: asyncio.subprocess.Process) -> TrainerDied:
-        code = await process.wait()
-        if self._printing is not None:
-            await _heard_out(self._printing)
-        how = f"ended with exit code {code}"
-        if code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
-        if code == -signal.SIGKILL:
-            how += " (is there enough memory?)"
-        printed = "\n".join(self._tail)
-        return TrainerDied(
-            f"the trainer's process {how} before it had a result"
-            + (f":\n{printed}" if printed else "")
-        )
-
-    async def _print(self, descriptor: int) -> None:
-        reader = asyncio.StreamReader(limit=2**20)
-        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(
-            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb")
-        )
-        try:
-            while True:
-                try:
-                    line = await reader.readline()
-                except ValueError:
-                    continue  # a line longer than the limit; the reader has dropped it
-                if not line:
-                    return
-                text = line.decode(errors="replace").rstrip()
-                self._tail.append(text)
-                self.output(text)
-        finally:
-            pipe.close()
+        how = f"the trainer's process {await child.end()} before it had a result"
+        raise TrainerDied(child.with_last_lines(how))
 
 
-async def _bury(process: asyncio.subprocess.Process) -> None:
-    """Once it is dead, end what it started and did not end itself."""
-    await process.wait()
-    with suppress(ProcessLookupError, PermissionError):  # nobody is left
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-async def _heard_out(printing: asyncio.Task[None]) -> None:
-    await asyncio.wait({printing}, timeout=LAST_WORDS_S)
-    printing.cancel()
+def as_many_as_fit(memory_bytes: int) -> int:
+    """Trainers' processes that a machine with this memory keeps, unless its settings say."""
+    return max(FEWEST, min(MOST, memory_bytes // PROCESS_BYTES))
 
 
 class TrainerPool:
-    """A site's trainers, one a run; the longest unused is ended when there are too many."""
+    """A site's trainers, one a run; the longest unused is ended when there are too many.
 
-    def __init__(self, make: Callable[[str], Trainer], *, limit: int = 2) -> None:
+    With fewer of them than there are active runs, nearly every turn would wait for a process to
+    start and to import what it needs.
+    """
+
+    def __init__(self, make: Callable[[str], Trainer], *, limit: int = FEWEST) -> None:
         self._make = make
         self._limit = limit
         self._trainers: OrderedDict[str, Trainer] = OrderedDict()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._busy: Counter[str] = Counter()  # two turns of a run, while one replaces the other
 
     async def train(self, trainer: str, spell: Spell, log: Log) -> Outcome:
@@ -256,18 +185,27 @@ class TrainerPool:
     async def _make_room(self) -> None:
         idle = [run for run in self._trainers if run not in self._busy]
         for run in idle[: max(0, len(self._trainers) - self._limit)]:
-            await self.end(run)
+            said = "trainer ended to make room for another run's: its next turn starts it anew"
+            log.info(said, run=run, processes=self._limit)
+            await self._trainers.pop(run).close()
 
     async def end(self, run: str) -> None:
-        """This run needs no trainer any more."""
+        """This run needs no trainer any more; it may take its time to say farewell."""
         if trainer := self._trainers.pop(run, None):
-            await trainer.close()
+            task = asyncio.create_task(trainer.farewell())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def all_gone(self) -> None:
+        """Returns once every trainer whose run is over has ended."""
+        await asyncio.gather(*self._leaving)
 
     async def close(self) -> None:
-        await asyncio.gather(*(self.end(run) for run in list(self._trainers)))
-
-
-def _as_error(name: str, detail: str) -> TasukiError:
-    """The error that a trainer's process told of, by the name of its class."""
-    kind = getattr(errors, name, TrainerError)
-    return kind(detail)
+        """End all of them soon."""
+        await asyncio.gather(*(trainer.close() for trainer in self._trainers.values()))
+        self._trainers.clear()
+        if leaving := list(self._leaving):
+            await asyncio.wait(leaving, timeout=PARTING_S)
+            for task in leaving:
+                task.cancel()
+            await asyncio.wait(leaving)

@@ -35,6 +35,7 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
         spell = Spell.of(turn, received=received, result=result, data=site.data, device=site.device)
         outcome = await site.trainers.train(turn.task.trainer, spell, log)
         gate.check(turn.task, received=received, result=result, outcome=outcome)
+        outcome = gate.as_received(turn, received=received, result=result, outcome=outcome)
         record = _record(turn, outcome, seconds=site.clock.now() - started)
         encode(onward(turn, record))  # too much to be sent is for this turn to fail by
     except BaseException as exc:
@@ -48,11 +49,18 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
 
 
 async def send_on(
-    site: Site, turn: Turn, record: TurnRecord, *, check: Check, ready_at: float | None
+    site: Site,
+    turn: Turn,
+    record: TurnRecord,
+    *,
+    check: Check,
+    came_on: Callable[[], None],
+    ready_at: float | None,
 ) -> None:
     """Send the result to the successor; returns once its queue has confirmed it.
 
     Args:
+        came_on: told with every body that the broker has confirmed.
         ready_at: the event loop's time when the result was there, if that was in this process.
 
     Raises:
@@ -62,7 +70,14 @@ async def send_on(
     began = loop.time() if ready_at is None else ready_at
     path = site.spool.path(_transfer(following), record.sent)
     check(path)
-    await hand_over(site.transport, path, following, to=turn.successor, moments=site.moments)
+    await hand_over(
+        site.transport,
+        path,
+        following,
+        to=turn.successor,
+        came_on=came_on,
+        moments=site.moments,
+    )
     seconds = loop.time() - began
     site.watcher(HandedOver(id=turn.id, seconds=seconds, size=record.sent.size))
 

@@ -8,11 +8,12 @@
     ├── TrainerError            the site's own code                                  20
     │   ├── TrainerNotFound     it cannot be imported                                21
     │   ├── TrainerRaised       it raised                                            22
-    │   └── TrainerDied         its process ended without a result                   23
+    │   ├── TrainerDied         its process ended without a result                   23
+    │   └── TrainerOverdue      it took too long, or showed no progress              24
     ├── WeightsError            weights that cannot be used                          30
     │   ├── BadWeights          not a well-formed container                          31
     │   ├── DigestMismatch      other bytes than were promised                       32
-    │   ├── NonFiniteWeights    NaN or Inf                                           33
+    │   ├── NonFiniteWeights    NaN, or a new Inf                                    33
     │   ├── ManifestMismatch    other tensors than the run's                         34
     │   └── GateRejected        the result fails a check of the run                  35
     ├── StorageError            the disk                                             40
@@ -99,6 +100,12 @@ class TrainerDied(TrainerError):
     exit_code = 23
 
 
+class TrainerOverdue(TrainerError):
+    """The turn took longer than the run allows, so that its trainer was ended; see its stacks."""
+
+    exit_code = 24
+
+
 class WeightsError(TasukiError):
     """These weights cannot be used."""
 
@@ -118,7 +125,7 @@ class DigestMismatch(WeightsError):
 
 
 class NonFiniteWeights(WeightsError):
-    """The weights contain NaN or Inf; lower the learning rate or clip the gradients."""
+    """The weights hold NaN, or an infinity where there was none; the message says what to do."""
 
     exit_code = 33
 

@@ -18,18 +18,24 @@ ENDED_AT_ONCE = 128 + signal.SIGTERM
 """The exit code after a second signal: what a shell says of a process that SIGTERM ended."""
 
 
-async def live(work: Coroutine[object, object, None], *, drain: Callable[[], bool]) -> int:
+async def live(
+    work: Coroutine[object, object, None],
+    *,
+    drain: Callable[[], bool],
+    in_vain: Callable[[], Coroutine[object, object, None]] | None = None,
+) -> int:
     """Run a service to its end; returns the exit code.
 
     Args:
         drain: asks the service to end by itself; False if it has not begun and may just go.
+        in_vain: returns once there is no use in waiting for that any more.
 
     Raises:
         TasukiError: why the service could not go on.
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
-    ending = _Ending(task, drain)
+    ending = _Ending(task, drain, in_vain)
     for number in SIGNALS:
         loop.add_signal_handler(number, ending.ask)
     try:
@@ -42,6 +48,7 @@ async def live(work: Coroutine[object, object, None], *, drain: Callable[[], boo
     except BaseExceptionGroup as group:
         raise first_error(group) from group
     finally:
+        ending.close()
         for number in SIGNALS:
             loop.remove_signal_handler(number)
     log.info("ended")
@@ -49,9 +56,16 @@ async def live(work: Coroutine[object, object, None], *, drain: Callable[[], boo
 
 
 class _Ending:
-    def __init__(self, task: asyncio.Task[None], drain: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        task: asyncio.Task[None],
+        drain: Callable[[], bool],
+        in_vain: Callable[[], Coroutine[object, object, None]] | None,
+    ) -> None:
         self._task = task
         self._drain = drain
+        self._in_vain = in_vain
+        self._giving_up: asyncio.Task[None] | None = None
         self.is_asked = False
         self.is_hurried = False
 
@@ -63,6 +77,17 @@ class _Ending:
         log.info("ending: once more ends it at once")
         if not self._drain():
             self._task.cancel()
+        elif self._in_vain is not None:
+            self._giving_up = asyncio.get_running_loop().create_task(self._give_up(self._in_vain()))
+
+    def close(self) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+
+    async def _give_up(self, in_vain: Coroutine[object, object, None]) -> None:
+        await in_vain
+        log.warning("what is under way cannot be finished: it is kept for the next start")
+        self._task.cancel()
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:

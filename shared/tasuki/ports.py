@@ -55,6 +55,9 @@ Handler = Callable[[Delivery], None]
 OnSent = Callable[[Route, Frames], None]
 """Told of the last body of a `publish` when it was given to the network, not yet confirmed."""
 
+OnConfirmed = Callable[[int], None]
+"""Told how many bodies of a `publish`, from the first on, the broker has confirmed so far."""
+
 
 class Subscription(Protocol):
     """An open consumer."""
@@ -88,13 +91,19 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Publish what is under way, then disconnect. Deliveries not settled come again."""
 
-    async def publish(self, route: Route, bodies: Sequence[Frames]) -> None:
+    async def publish(
+        self, route: Route, bodies: Sequence[Frames], *, on_confirmed: OnConfirmed | None = None
+    ) -> None:
         """Send these messages, in order; returns once the broker has confirmed every one.
 
         Waits out a broken connection and sends again from the first body that was not confirmed,
         so the receiver may see bodies twice. Never holds more than a bounded number of bytes.
         `bodies` may make each body when it is asked for, and is asked for a body again after a
         reconnect. Cancelling stops sending.
+
+        Args:
+            on_confirmed: told on the event loop whenever more is confirmed: each time a larger
+                number. Never after this has returned or was cancelled.
 
         Raises:
             Unroutable: no queue takes it.

@@ -13,8 +13,9 @@ def train(turn: Turn) -> Result:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from typing import Any, Literal
 
@@ -64,7 +65,6 @@ class Turn:
         budget: how long to train: `epochs`, `steps` or `seconds`, each None unless the run says.
         seed: below 2**32; the same if this turn is repeated. Python, NumPy and torch are seeded
             with it already.
-        device: "cpu", "cuda" or "mps".
         data: the site's `[data] path`, or None.
     """
 
@@ -76,18 +76,24 @@ class Turn:
     rounds: int
     site: str
     seed: int
-    device: str
     kind: Kind = Kind.TRAIN
     params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
     budget: Budget = field(default_factory=Budget)
     data: str | None = None
     load: Callable[[Framework], dict[str, Any]] = field(repr=False)
     report: Callable[[Mapping[str, float]], None] = field(repr=False)
+    find_device: Callable[[], str] = field(default=lambda: "cpu", repr=False)
+
+    @cached_property
+    def device(self) -> str:
+        """ "cpu", "cuda" or "mps". Whoever never asks does not wait for torch to be imported."""
+        return self.find_device()
 
     def weights(self, framework: Framework = "torch") -> dict[str, Any]:
         """The received weights, on the CPU: name -> torch.Tensor, or numpy.ndarray.
 
-        They are the trainer's own: changing them changes nothing elsewhere.
+        They are in the order in which the run's first weights were listed. They are the trainer's
+        own: changing them changes nothing elsewhere.
         """
         return self.load(framework)
 
@@ -117,10 +123,30 @@ def plain_numbers(values: Mapping[str, Any], *, what: str) -> dict[str, float]:
     Raises:
         TrainerError: one of them is no number.
     """
-    numbers = {}
-    for name, value in values.items():
+    if not isinstance(values, Mapping):
+        raise TrainerError(
+            f"{what}: {_kind(values)} is no dict of name to number; give {{'loss': 0.5}}"
+        )
+    return {str(name): _plain_number(value, f"{what}: {name}") for name, value in values.items()}
+
+
+def _plain_number(value: Any, name: str) -> float:  # Any: of whatever scalar type it is
+    try:
         scalar = value.item() if hasattr(value, "item") else value
-        if not isinstance(scalar, Real):
-            raise TrainerError(f"{what}: {name} is {scalar!r:.60}, not a number")
-        numbers[str(name)] = float(scalar)
-    return numbers
+        if isinstance(scalar, Real):
+            return float(scalar)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        scalar = value  # several numbers, or one that no float holds
+    if isinstance(scalar, Sized) and not isinstance(scalar, str):
+        raise TrainerError(
+            f"{name} is {_kind(scalar)}, not a number; give one (the last, the mean), or each a"
+            " name of its own"
+        )
+    raise TrainerError(f"{name} is {scalar!r:.60}, not a number")
+
+
+def _kind(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    size = f" of {len(value)}" if isinstance(value, Sized) and shape is None else ""
+    shown = "" if shape is None else f" of shape {list(shape)}"
+    return f"a {type(value).__name__}{size}{shown}"

@@ -12,41 +12,17 @@ as it is, once with the name of the broker's image.
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-from compose import joining, monitors, trouble
-from compose.engine import command, docker
+from compose import course, joining, monitors, trouble
 from compose.field import Field
 from support.waiting import wait_until
 
 SERVICES = ("rabbitmq", "controller", "site-1", "site-2", "site-3", "prometheus", "grafana")
-IMAGES = ("tasuki-controller", "tasuki-site")
-
-
-def images_are_built(field: Field) -> None:
-    field.stack.compose("build")
-    for image in IMAGES:
-        size = int(docker("image", "inspect", "--format", "{{.Size}}", image))
-        user = docker("image", "inspect", "--format", "{{.Config.User}}", image).strip()
-        field.say(f"{image}: {size / 1e6:.0f} MB, runs as {user}")
-        look = "find / -xdev -type f -perm /6000 2>/dev/null; command -v pip"
-        sandbox = ("run", "--rm", "--network", "none", "--entrypoint", "sh")
-        found = docker(*sandbox, image, "-c", f"{look}; true")
-        assert not found, f"{image} has what makes root of somebody, or installs: {found}"
 
 
 def everything_gets_healthy(field: Field) -> None:
-    started = time.monotonic()
-    field.stack.compose("up", "--detach")
-    for service in SERVICES:
-        field.await_healthy(service)
-    field.say(f"{', '.join(SERVICES)} are healthy after {time.monotonic() - started:.0f} s")
+    course.get_healthy(field, SERVICES)
 
 
 def the_demo_run_finishes(field: Field) -> None:
@@ -59,8 +35,8 @@ def the_demo_run_finishes(field: Field) -> None:
     )
 
 
-STEPS: tuple[Callable[[Field], None], ...] = (
-    images_are_built,
+STEPS: tuple[course.Step, ...] = (
+    course.images_are_built,
     everything_gets_healthy,
     the_demo_run_finishes,
     monitors.prometheus_reads_all_targets_and_rules,
@@ -74,47 +50,17 @@ STEPS: tuple[Callable[[Field], None], ...] = (
 
 
 def main() -> int:
-    if os.geteuid():
-        sys.stderr.write("the drill kills containers' processes from outside: run it as root\n")
-        return 2
-    if prepare := os.environ.get("TASUKI_COMPOSE_PREPARE"):
-        command("bash", prepare)
-        if image := os.environ.get("RABBITMQ_IMAGE"):
-            command("bash", prepare, image)
-    folder = Path(tempfile.mkdtemp(prefix="tasuki-drill-"))
-    folder.chmod(0o755)
-    field = Field(folder)
-    field.say(f"broker image: {os.environ.get('RABBITMQ_IMAGE', 'that of compose/.env')}")
-    # What a drill that was killed has left.
-    field.stack.compose("down", "--volumes", "--remove-orphans")
-    try:
-        for step in STEPS:
-            field.say(f"--- {step.__name__.replace('_', ' ')}")
-            step(field)
-    except BaseException:
-        _show_logs(field)
-        raise
-    finally:
-        _down(field)
-        shutil.rmtree(folder)
-    field.say("the drill has passed")
-    return 0
+    return course.run(
+        STEPS,
+        files=("compose.yaml",),
+        shown=("demo", *SERVICES[:5]),
+        before_down=_new_site_is_down,
+    )
 
 
-def _show_logs(field: Field) -> None:
-    for service in ("demo", *SERVICES[:5]):
-        tail = field.stack.compose("logs", "--no-color", "--tail", "25", service, check=False)
-        field.say(f"{service} said last:\n{tail}")
-
-
-def _down(field: Field) -> None:
-    """Take it all down, and look for what stays."""
+def _new_site_is_down(field: Field) -> None:
     if (field.folder / joining.NEW_SITE / "compose.yaml").exists():
         joining.kit_compose(field, "down", "--volumes")
-    field.stack.compose("down", "--volumes", "--timeout", "20", "--remove-orphans")
-    left = field.stack.leftovers()
-    assert not left, f"left behind: {left}"
-    field.say("down: no container, network or volume is left")
 
 
 if __name__ == "__main__":

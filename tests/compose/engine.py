@@ -9,7 +9,7 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,11 @@ def free_ports() -> Iterator[int]:
 class Stack:
     """One project of `docker compose`, started from `compose/`."""
 
-    def __init__(self, project: str, ports: Mapping[str, int]) -> None:
+    def __init__(
+        self, project: str, ports: Mapping[str, int], *, files: Sequence[str] = ("compose.yaml",)
+    ) -> None:
         self.project = project
+        self._files = [word for file in files for word in ("-f", FOLDER / file)]
         self._ports = dict(ports)
         self._env = {
             "COMPOSE_PROJECT_NAME": project,
@@ -61,9 +64,8 @@ class Stack:
         self._token = ""
 
     def compose(self, *words: str | Path, check: bool = True) -> str:
-        file = FOLDER / "compose.yaml"
         return command(
-            "docker", "compose", "-f", file, "--project-directory", FOLDER, *words,
+            "docker", "compose", *self._files, "--project-directory", FOLDER, *words,
             check=check, env=self._env,
         )  # fmt: skip
 
@@ -118,8 +120,11 @@ class Stack:
 
     # Its doors.
 
+    def port(self, door: str) -> int:
+        return self._ports[door]
+
     def address(self, door: str) -> str:
-        return f"http://127.0.0.1:{self._ports[door]}"
+        return f"http://127.0.0.1:{self.port(door)}"
 
     def ask(self, door: str, path: str, *, method: str = "GET") -> JSON:
         """The JSON of one of the stack's services; the operator's token goes to the controller."""
@@ -174,12 +179,15 @@ class Runs:
 
     def turns_of(self, run: str, site: str) -> list[int]:
         """The rounds (from 1) in which a site's turn was accepted."""
-        rows = self._stack.ask("CONTROLLER", f"/runs/{run}/ledger")["rows"]
         return [
             row["turn"]["round"] + 1
-            for row in rows
+            for row in self.ledger(run)
             if row["event"] == "TurnFinished" and not row["outcome"] and row["turn"]["site"] == site
         ]
+
+    def ledger(self, run: str) -> list[JSON]:
+        rows: list[JSON] = self._stack.ask("CONTROLLER", f"/runs/{run}/ledger")["rows"]
+        return rows
 
     def verify(self, run: str) -> JSON:
         return self._stack.ask("CONTROLLER", f"/runs/{run}/ledger?verify=true")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from compose.engine import JSON, Runs, Stack, free_ports
@@ -10,7 +11,6 @@ from support.waiting import wait_until
 
 PROJECT = "tasuki-drill"
 DOORS = ("BROKER", "MANAGEMENT", "CONTROLLER", "PROMETHEUS", "GRAFANA")
-ROUNDS, EPOCHS = 3, 60  # of the runs whose weights have to be the same in the end
 RUN = """\
 name = "{name}"
 rounds = {rounds}
@@ -31,12 +31,18 @@ min_sites = 2
 
 
 class Field:
-    """One drill, in a folder of its own."""
+    """One drill, in a folder of its own.
 
-    def __init__(self, folder: Path) -> None:
+    Attributes:
+        rounds: of the runs whose weights have to be the same in the end, and
+        epochs: in each of their turns.
+    """
+
+    def __init__(self, folder: Path, *, files: Sequence[str] = ("compose.yaml",)) -> None:
         self.folder = folder
-        self.stack = Stack(PROJECT, dict(zip(DOORS, free_ports(), strict=False)))
+        self.stack = Stack(PROJECT, dict(zip(DOORS, free_ports(), strict=False)), files=files)
         self.runs = Runs(self.stack, folder)
+        self.rounds, self.epochs = 3, 60
         self._began = time.monotonic()
 
     def say(self, line: str) -> None:
@@ -49,6 +55,27 @@ class Field:
             name=run, rounds=rounds, epochs=epochs, on_silent=on_silent, lease_s=lease_s
         )
         self.runs.submit(run, text)
+
+    def submit_the_usual(self, run: str, *, lease_s: float = 20) -> None:
+        """One that has to end with the weights of all its like."""
+        self.submit(run, rounds=self.rounds, epochs=self.epochs, on_silent="retry", lease_s=lease_s)
+
+    def await_holder(self, run: str) -> str:
+        """Who has the weights, once the run is on its way."""
+        wait_until(
+            lambda: self.runs.standing(run)["turns"], what=f"{run} moves", within_s=240, poll_s=0.2
+        )
+        holder = wait_until(
+            lambda: self.runs.holder(run), what="somebody has the weights", within_s=60, poll_s=0.2
+        )
+        assert holder is not None
+        self.say(f"{holder} has the weights")
+        return holder
+
+    def ended_as_undisturbed(self, run: str) -> None:
+        digest = self.runs.standing(run)["digest"]
+        assert digest == self.runs.standing("undisturbed")["digest"]
+        self.say(f"its weights are those of the undisturbed run, bit for bit: {digest}")
 
     def is_over(self, run: str) -> JSON:
         """How it ended, or None."""

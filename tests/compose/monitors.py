@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
+
 from compose.engine import FOLDER
-from compose.field import EPOCHS, ROUNDS, Field
+from compose.field import Field
 from compose.panels import queries
 from support.waiting import wait_until
 
@@ -27,9 +30,38 @@ def prometheus_reads_all_targets_and_rules(field: Field) -> None:
     )
 
 
+def await_alert(field: Field, name: str, *, within_s: float, **labels: str) -> None:
+    """It fires."""
+    began = time.monotonic()
+    wait_until(
+        lambda: _is_firing(field, name, labels), what=f"{name} fires", within_s=within_s, poll_s=1
+    )
+    shown = ", ".join(labels.values())
+    field.say(f"alert {name} ({shown}) fires, after {time.monotonic() - began:.0f} s")
+
+
+def await_quiet(field: Field, *names: str, within_s: float) -> None:
+    """None of them fires any more."""
+    began = time.monotonic()
+    for name in names:
+        wait_until(
+            lambda name=name: not _is_firing(field, name, {}),  # type: ignore[misc]
+            what=f"{name} is over",
+            within_s=within_s,
+            poll_s=1,
+        )
+    field.say(f"no {' or '.join(names)} any more, after {time.monotonic() - began:.0f} s")
+
+
+def _is_firing(field: Field, name: str, labels: Mapping[str, str]) -> bool:
+    wanted = {"alertname": name, "alertstate": "firing", **labels}
+    matchers = ",".join(f'{label}="{value}"' for label, value in wanted.items())
+    return bool(field.stack.query(f"ALERTS{{{matchers}}}"))
+
+
 def every_panel_has_data(field: Field) -> None:
     """While a run is on; it is also the undisturbed one that others are compared with."""
-    field.submit("undisturbed", rounds=ROUNDS, epochs=EPOCHS)
+    field.submit_the_usual("undisturbed")
     asked = queries(FOLDER / "grafana" / "dashboards")
     assert asked, "there are no dashboards"
     empty = list(asked)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import time
 
-from compose.field import EPOCHS, ROUNDS, Field
+from compose.field import Field
 from support.waiting import wait_until
 
 CUT_S = 60.0
 
 
 def a_killed_site_changes_no_bit(field: Field) -> None:
-    field.submit("killed", rounds=ROUNDS, epochs=EPOCHS, on_silent="retry")
-    victim = _holder(field, "killed")
+    field.submit_the_usual("killed")
+    victim = field.await_holder("killed")
     field.kill(victim)
     field.await_finish("killed")
-    assert field.runs.turns_of("killed", victim) == list(range(1, ROUNDS + 1))
-    _ended_as_undisturbed(field, "killed")
+    assert field.runs.turns_of("killed", victim) == list(range(1, field.rounds + 1))
+    field.ended_as_undisturbed("killed")
 
 
 def a_killed_broker_changes_no_bit(field: Field) -> None:
-    field.submit("brokerless", rounds=ROUNDS, epochs=EPOCHS, on_silent="retry")
-    _holder(field, "brokerless")
+    field.submit_the_usual("brokerless")
+    field.await_holder("brokerless")
     field.kill("rabbitmq")
     field.await_finish("brokerless")
-    _ended_as_undisturbed(field, "brokerless")
+    field.ended_as_undisturbed("brokerless")
 
 
 def a_site_cut_off_for_a_minute_is_passed_over_and_returns(field: Field) -> None:
@@ -63,22 +63,3 @@ def a_site_cut_off_for_a_minute_is_passed_over_and_returns(field: Field) -> None
     )
     field.say(f"{victim} had trained in rounds {before}, was away, and trains again in {after}")
     field.await_finish(run)
-
-
-def _holder(field: Field, run: str) -> str:
-    """Who has the weights, once the run is on its way."""
-    wait_until(
-        lambda: field.runs.standing(run)["turns"], what=f"{run} moves", within_s=120, poll_s=0.2
-    )
-    holder = wait_until(
-        lambda: field.runs.holder(run), what="somebody has the weights", within_s=60, poll_s=0.2
-    )
-    assert holder is not None
-    field.say(f"{holder} has the weights")
-    return holder
-
-
-def _ended_as_undisturbed(field: Field, run: str) -> None:
-    digest = field.runs.standing(run)["digest"]
-    assert digest == field.runs.standing("undisturbed")["digest"]
-    field.say(f"its weights are those of the undisturbed run, bit for bit: {digest}")

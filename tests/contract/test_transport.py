@@ -546,6 +546,62 @@ def test_a_cancelled_publish_stops_sending(federation: Federation) -> None:
     run(scenario())
 
 
+def test_whoever_publishes_is_told_how_far_it_is_confirmed(federation: Federation) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect("site-1")) as transport:
+            inbox = Inbox(transport, Settlement.DONE)
+            await transport.consume(WEIGHTS_1, inbox, prefetch=8)
+            told: list[tuple[int, int]] = []
+
+            def note(count: int) -> None:
+                told.append((count, threading.get_ident()))
+
+            route = names.to_weights("site-1")
+            await transport.publish(route, numbered(100), on_confirmed=note)
+            counts = [count for count, _ in told]
+
+            assert counts == sorted(set(counts))
+            assert (counts[0] > 0, counts[-1]) == (True, 100)
+            assert {thread for _, thread in told} == {threading.get_ident()}
+
+    run(scenario())
+
+
+def test_nobody_is_told_of_confirms_after_a_publish_was_cancelled(federation: Federation) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect("site-1")) as transport:
+            await transport.consume(WEIGHTS_1, Inbox(transport), prefetch=1)
+            told: list[int] = []
+            bodies = Made(1_000_000, size=100_000)
+            sending = asyncio.create_task(
+                transport.publish(names.to_weights("site-1"), bodies, on_confirmed=told.append)
+            )
+            await until(lambda: told, what="some are confirmed")
+            sending.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await sending
+            count = len(told)
+            # The broker has confirmed something since, so it has what was sent before as well.
+            await transport.publish(names.to_weights("site-2"), numbered(1))
+
+            assert len(told) == count
+
+    run(scenario())
+
+
+def test_of_a_message_that_is_refused_no_confirm_is_told(federation: Federation) -> None:
+    async def scenario() -> None:
+        async with opened(federation.connect("site-1")) as transport:
+            told: list[int] = []
+            for route in (names.to_turns("site-9"), names.to_control("site-2")):
+                with pytest.raises(TransportError):
+                    await transport.publish(route, numbered(1), on_confirmed=told.append)
+
+            assert told == []
+
+    run(scenario())
+
+
 def test_close_publishes_what_is_under_way(federation: Federation) -> None:
     async def scenario() -> None:
         async with opened(federation.connect(CONTROLLER)) as transport:

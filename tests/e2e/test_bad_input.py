@@ -30,7 +30,7 @@ SETTINGS = [
 def test_wrong_settings_are_explained(
     tmp_path: Path, changes: dict[str, str], error: type[errors.TasukiError], says: str
 ) -> None:
-    ended = simulate(write_run(tmp_path, **changes), "--in-process")
+    ended = simulate(write_run(tmp_path, **changes), "--one-process")
     assert ended.code == error.exit_code, ended.err
     assert says in ended.err
 
@@ -61,6 +61,10 @@ RESULTS = [
     ("wrong_dtype", errors.ManifestMismatch, "w"),
     ("missing_tensor", errors.ManifestMismatch, "n"),
     ("extra_tensor", errors.ManifestMismatch, "extra"),
+    ("prefixed_names", errors.ManifestMismatch, "'_orig_mod.' in them, which torch.compile adds"),
+    ("masked_array", errors.WeightsError, "'w' is a numpy.ma.MaskedArray"),
+    ("list_of_metrics", errors.TrainerError, "accuracy is a list of 2, not a number"),
+    ("half_a_step", errors.ManifestMismatch, "'n', which holds integers, has 0.5 in it"),
     ("no_metrics", errors.GateRejected, "accuracy"),
     ("nothing", errors.TrainerError, "NoneType"),
 ]
@@ -70,7 +74,7 @@ RESULTS = [
 def test_a_bad_result_ends_the_run_with_its_reason_and_is_never_handed_on(
     tmp_path: Path, trainer: str, error: type[errors.TasukiError], says: str
 ) -> None:
-    how = "--processes" if trainer == "always_die" else "--in-process"
+    how = "--processes" if trainer == "always_die" else "--one-process"
     ended = simulate(write_run(tmp_path, trainer=trainer), how)
     assert ended.code == error.exit_code, ended.err
     assert ended.last["status"] == "failed"
@@ -78,6 +82,78 @@ def test_a_bad_result_ends_the_run_with_its_reason_and_is_never_handed_on(
     assert ended.last["turns"] == 0
     verified = tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data")
     assert verified.code == 0, verified.err
+
+
+def test_a_result_may_keep_the_infinities_of_the_first_weights_and_add_none(tmp_path: Path) -> None:
+    """Also, that turns get the tensors in the order in which the factory listed them."""
+    run = write_run(tmp_path, initial="walk:make_masked", trainer="keep_mask")
+    ended = simulate(run, "--in-process")
+    assert ended.code == 0, ended.err
+    assert "the first weights hold infinite values, in 'mask'" in ended.err
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    spreads = simulate(
+        write_run(bad, initial="walk:make_masked", trainer="spread_mask"), "--in-process"
+    )
+    assert spreads.code == errors.NonFiniteWeights.exit_code
+    assert "'mask' holds Inf where there was none" in spreads.last["reason"]
+
+
+def test_first_weights_with_nan_are_refused_unless_the_run_names_the_tensor(tmp_path: Path) -> None:
+    changes = {"initial": "walk:make_nan", "trainer": "keep_mask", "rounds": 1}
+    ended = simulate(write_run(tmp_path, **changes), "--in-process")
+    assert ended.code == errors.NonFiniteWeights.exit_code
+    assert "'mask' of the first weights holds NaN" in ended.err
+    gate = '[gate]\nnon_finite = ["mask"]'
+    ended = simulate(write_run(tmp_path, bottom=gate, **changes), "--in-process")
+    assert ended.code == 0, ended.err
+
+
+def test_a_difference_in_floats_counts_as_the_weights_themselves(tmp_path: Path) -> None:
+    ended = simulate(write_run(tmp_path, trainer="a_step", rounds=1), "--in-process")
+    assert ended.code == 0, ended.err
+    assert ended.last["metrics"]["accuracy"] == 2.0  # the mean of 1, 2 and 3
+
+
+def test_nan_among_metrics_leaves_json_that_every_reader_takes(tmp_path: Path) -> None:
+    run = write_run(tmp_path, trainer="nan_among_metrics", rounds=1)
+    ended = simulate(run, "--in-process")
+    assert ended.code == 0, ended.err
+    assert ended.last["metrics"] == {"accuracy": 2.0, "auc": None}
+    for path in (tmp_path / "data").rglob("*.json"):
+        assert "NaN" not in path.read_text()
+    verified = tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data")
+    assert verified.code == 0, verified.err
+
+
+def test_a_module_that_the_standard_library_has_is_told_as_that(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rounds=1)
+    (tmp_path / "site.py").write_text((tmp_path / "walk.py").read_text())
+    text = run.read_text()
+    for old, new, error in (
+        ("walk:make", "site:make", errors.SettingsError),
+        ("walk:train", "site:train", errors.TrainerNotFound),
+    ):
+        run.write_text(text.replace(old, new))
+        ended = simulate(run)
+        assert ended.code == error.exit_code, ended.err
+        assert "site.py has the name of a module of Python's standard library" in ended.err
+
+
+def test_a_file_beside_the_trainer_that_hides_one_of_the_standard_library_is_named(
+    tmp_path: Path,
+) -> None:
+    run = write_run(tmp_path, rounds=1)
+    (tmp_path / "queue.py").write_text("Sample = int\n")
+    ended = simulate(run, "--processes")
+    assert ended.code == 0, ended.err  # nobody needs it: the trainer's process has Python's own
+    walk = (tmp_path / "walk.py").read_text()
+    (tmp_path / "walk.py").write_text(f"{walk}\nfrom queue import Sample\n")
+    run.write_text(run.read_text().replace("walk:make", "again:make"))
+    (tmp_path / "again.py").write_text(walk)
+    ended = tasuki("simulate", run, "--data", tmp_path / "other", "--json", "--processes")
+    assert ended.code == errors.TrainerNotFound.exit_code, ended.err
+    assert f"{tmp_path / 'queue.py'} has the name of a module" in ended.last["reason"]
 
 
 def test_a_pickle_as_first_weights_is_never_executed(tmp_path: Path) -> None:
@@ -89,7 +165,7 @@ def test_a_pickle_as_first_weights_is_never_executed(tmp_path: Path) -> None:
 
     for name in ("evil.pt", "evil.safetensors"):
         (tmp_path / name).write_bytes(pickle.dumps(Evil()))
-        ended = simulate(write_run(tmp_path, initial=name), "--in-process")
+        ended = simulate(write_run(tmp_path, initial=name), "--one-process")
         assert ended.code == errors.BadWeights.exit_code, ended.err
         assert not marker.exists()
 
@@ -97,20 +173,20 @@ def test_a_pickle_as_first_weights_is_never_executed(tmp_path: Path) -> None:
 def test_truncated_first_weights_are_refused(tmp_path: Path) -> None:
     good = tmp_path / "whole"
     good.mkdir()
-    simulate(write_run(good, rounds=1), "--in-process")
+    simulate(write_run(good, rounds=1), "--one-process")
     tasuki("export", "walk", "-o", tmp_path / "cut.safetensors", "--data", good / "data")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes(cut.read_bytes()[:-5])
-    ended = simulate(write_run(tmp_path, initial="cut.safetensors"), "--in-process")
+    ended = simulate(write_run(tmp_path, initial="cut.safetensors"), "--one-process")
     assert ended.code == errors.BadWeights.exit_code, ended.err
 
 
 def test_a_second_run_of_one_name_leaves_the_first_alone(tmp_path: Path) -> None:
-    first = simulate(write_run(tmp_path, rounds=1), "--in-process")
-    second = simulate(write_run(tmp_path, rounds=1), "--in-process")
+    first = simulate(write_run(tmp_path, rounds=1), "--one-process")
+    second = simulate(write_run(tmp_path, rounds=1), "--one-process")
     assert second.code == errors.RunExists.exit_code
     assert "--resume" in second.err
-    other = simulate(write_run(tmp_path, rounds=2), "--in-process", "--resume")
+    other = simulate(write_run(tmp_path, rounds=2), "--one-process", "--resume")
     assert other.code == errors.RunExists.exit_code
     assert "other settings" in other.err
     runs = tasuki("runs", "--json", "--data", tmp_path / "data").last["runs"]
@@ -119,17 +195,17 @@ def test_a_second_run_of_one_name_leaves_the_first_alone(tmp_path: Path) -> None
 
 def test_a_data_folder_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     run = write_run(tmp_path, rounds=1)
-    simulate(run, "--in-process")
+    simulate(run, "--one-process")
     database = sqlite3.connect(tmp_path / "data" / "ledger.sqlite")
     database.execute("PRAGMA user_version = 99")
     database.close()
-    ended = simulate(run, "--in-process", "--resume")
+    ended = simulate(run, "--one-process", "--resume")
     assert ended.code == errors.NewerData.exit_code
     assert "upgrade" in ended.err
 
 
 def test_an_unknown_run_is_answered_with_those_that_are_known(tmp_path: Path) -> None:
-    simulate(write_run(tmp_path, rounds=1), "--in-process")
+    simulate(write_run(tmp_path, rounds=1), "--one-process")
     for words in (["ledger", "wolk"], ["export", "wolk", "-o", str(tmp_path / "m.pt")]):
         ended = tasuki(*words, "--data", tmp_path / "data")
         assert ended.code == errors.UnknownRun.exit_code
@@ -138,7 +214,7 @@ def test_an_unknown_run_is_answered_with_those_that_are_known(tmp_path: Path) ->
 
 @pytest.mark.parametrize("file", ["ledger.sqlite", "runs/walk/round-0001.safetensors"])
 def test_one_changed_byte_is_found_and_named(tmp_path: Path, file: str) -> None:
-    simulate(write_run(tmp_path, rounds=2), "--in-process")
+    simulate(write_run(tmp_path, rounds=2), "--one-process")
     path = tmp_path / "data" / file
     content = bytearray(path.read_bytes())
     # In the ledger: a byte of the plan, which is in the first row.
@@ -153,7 +229,7 @@ def test_one_changed_byte_is_found_and_named(tmp_path: Path, file: str) -> None:
 def test_a_full_disk_says_so_and_the_run_goes_on_once_there_is_room(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the kernel refuses the write either way."""
     run = write_run(tmp_path, rounds=1, initial="walk:make_large")
-    words = command("simulate", run, "--data", tmp_path / "data", "--json", "--in-process")
+    words = command("simulate", run, "--data", tmp_path / "data", "--json", "--one-process")
     limited = subprocess.run(
         words,
         env=environment(),
@@ -163,5 +239,21 @@ def test_a_full_disk_says_so_and_the_run_goes_on_once_there_is_room(tmp_path: Pa
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**30)),
     )
     assert limited.returncode == errors.DiskFull.exit_code, limited.stderr
-    ended = simulate(run, "--in-process", "--resume")
+    ended = simulate(run, "--one-process", "--resume")
     assert ended.code == 0, ended.err
+
+
+@pytest.mark.parametrize("trainer", ["full_disk_once", "own_file_fills_the_disk_once"])
+def test_a_run_whose_disk_was_full_in_a_turn_goes_on_where_it_was(
+    tmp_path: Path, trainer: str
+) -> None:
+    """Bug: the run had failed after three attempts, and --resume only showed how it had ended."""
+    (tmp_path / "calm").mkdir()
+    undisturbed = simulate(write_run(tmp_path / "calm"), "--one-process")
+    run = write_run(tmp_path, trainer=trainer, attempts=3)
+    full = simulate(run, "--processes")
+    assert full.code == errors.DiskFull.exit_code, full.err
+    assert full.last["error"] == "DiskFull"
+    resumed = simulate(run, "--processes", "--resume")
+    assert (resumed.code, resumed.last["turns"]) == (0, 9), resumed.err
+    assert resumed.last["digest"] == undisturbed.last["digest"]

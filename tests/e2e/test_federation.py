@@ -15,6 +15,7 @@ import httpx
 import pytest
 from safetensors.numpy import load_file
 
+from support.broker import Broker
 from support.federation import Federation, free_port
 from support.plain import plain_loop
 from support.simulation import simulate, tasuki
@@ -57,7 +58,7 @@ def test_every_order_gives_the_weights_of_a_plain_loop_and_of_a_simulation(
     assert trained == PLAIN[order] if order in PLAIN else is_random(trained, order)
     assert ended.last["digest"] == plain_loop(trained)
 
-    simulated = simulate(run, "--in-process")
+    simulated = simulate(run, "--one-process")
     assert simulated.code == 0, simulated.err
     assert simulated.last["digest"] == ended.last["digest"]
     alone = tasuki("ledger", ended.last["run"], "--data", run.parent / "data", "--json")
@@ -86,6 +87,10 @@ def test_the_record_can_be_read_verified_and_exported_over_http(
     exported = federation.ask("export", name, "-o", tmp_path / "model.safetensors")
     assert exported.last["digest"] == digest
     assert load_file(tmp_path / "model.safetensors")["n"] == 3
+    start = federation.ask("export", name, "--round", "0", "-o", tmp_path / "start.safetensors")
+    assert start.last["round"] == 0
+    assert load_file(tmp_path / "start.safetensors")["n"] == 0
+    assert federation.get(f"/runs/{name}/weights?which=latest").headers["Tasuki-Name"] == "latest"
 
 
 def test_what_an_operator_gets_wrong_is_answered_with_the_error_of_its_kind(
@@ -221,6 +226,33 @@ def test_a_second_signal_ends_a_site_and_its_trainer_at_once_and_its_turn_is_tra
     assert run.finished()["digest"] == plain_loop([ROUND])
     assert len(starts(tmp_path, site="site-1")) == 2
     assert len(starts(tmp_path, site="site-3")) == 1
+
+
+def test_a_site_whose_password_was_taken_back_ends_when_it_is_asked_to(
+    federation: Federation, broker: Broker, write: Write, tmp_path: Path
+) -> None:
+    """Bug: it waited for ever to hand over what nobody would take, until a second signal."""
+    run = federation.begin(write(rounds=1, params='stamps = 1\nhold = { site-1 = "go" }'))
+    wait_until(lambda: starts(tmp_path, site="site-1"), what="site-1 trains")
+    site, password = federation["site-1"], broker.password("site-1")
+    broker.management.add_user("site-1", "another one")
+    try:
+        broker.ctl("close_all_user_connections", "site-1", "its password was taken back")
+        (tmp_path / "go").touch()
+        assert site.end(signal.SIGTERM) == 0
+    finally:
+        broker.management.add_user("site-1", password)
+    assert federation.has_logged("site-1", "cannot be finished", after=site.started_at)
+    site.start()
+    assert run.finished()["digest"] == plain_loop([ROUND])
+
+
+def test_a_site_s_log_says_what_it_has_when_it_is_ready_and_of_which_run_each_line_is(
+    federation: Federation, write: Write
+) -> None:
+    name = federation.submit(write(rounds=1)).last["run"]
+    for said in (r"site starts .*trainers=walk", "ready for turns", rf"turn taken .*run={name} "):
+        federation.await_log("site-1", said)
 
 
 def test_two_runs_at_a_time_share_the_sites_turn_by_turn_in_the_order_of_arrival(

@@ -9,9 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+from tasuki_site.tensors import load_state, save_state
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 TASUKI = Path(sys.executable).with_name("tasuki")
 
 
@@ -35,6 +39,29 @@ def test_every_command_that_the_readme_shows_does_what_it_says(tmp_path: Path) -
     assert ended["metrics"]["loss"] < 0.1
     assert verified["verified"] is True
     assert (tmp_path / exported["path"]).exists()
+
+
+def test_the_trainer_for_scikit_learn_that_its_page_shows_trains(tmp_path: Path) -> None:
+    page = (ROOT / "docs/frameworks.md").read_text()
+    (run_toml,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    linear, keras, _ = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "linear.py").write_text(linear)
+    (tmp_path / "run.toml").write_text(run_toml)
+
+    ended = _tasuki(tmp_path, "simulate run.toml")
+
+    assert (ended["status"], ended["turns"]) == ("finished", 9)
+    assert ended["metrics"]["accuracy"] > 0.8
+    compile(keras, "keras.py", "exec")
+
+
+def test_a_list_of_arrays_as_keras_gives_it_comes_back_as_one(tmp_path: Path) -> None:
+    """What the page on Keras relies on; Keras itself is not installed here."""
+    weights = [np.zeros((3, 2), np.float32), np.ones(2, np.float32)]
+    save_state(tmp_path / "w", {"model": weights})
+    loaded = load_state(tmp_path / "w", framework="numpy")
+    assert ["model"] == list(loaded)
+    assert [array.tolist() for array in weights] == [array.tolist() for array in loaded["model"]]
 
 
 def _tasuki(folder: Path, arguments: str) -> dict[str, Any]:  # Any: JSON

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -12,11 +13,13 @@ import pytest
 
 from support.plain import plain_loop, plain_torch_loop
 from support.simulation import command, environment, simulate, tasuki, write_run
+from tasuki import errors
+from tasuki.wire.weights import verify_digest
 
 FIXED = '["site-2", "site-1", "site-3"]'
 
 
-@pytest.mark.parametrize("how", ["--in-process", "--processes"])
+@pytest.mark.parametrize("how", ["--one-process", "--processes"])
 def test_the_final_weights_are_those_of_a_plain_loop(tmp_path: Path, how: str) -> None:
     ended = simulate(write_run(tmp_path, order=FIXED), how)
     assert ended.code == 0, ended.err
@@ -24,7 +27,7 @@ def test_the_final_weights_are_those_of_a_plain_loop(tmp_path: Path, how: str) -
     assert ended.last["digest"] == plain_loop([["site-2", "site-1", "site-3"]] * 3)
 
 
-@pytest.mark.parametrize("how", ["--in-process", "--processes"])
+@pytest.mark.parametrize("how", ["--one-process", "--processes"])
 def test_a_network_trained_with_torch_is_that_of_a_plain_loop_too(tmp_path: Path, how: str) -> None:
     run = write_run(tmp_path, order=FIXED, rounds=2, initial="sgd:net")
     run.write_text(run.read_text().replace("walk:train", "sgd:train"))
@@ -49,19 +52,19 @@ def test_a_run_gives_the_same_weights_twice_and_in_either_kind_of_process(
     run = write_run(tmp_path, order=f'"{order}"', rounds=2)
     digests = {
         tasuki("simulate", run, "--data", tmp_path / str(index), "--json", how).last["digest"]
-        for index, how in enumerate(["--in-process", "--in-process", "--processes"])
+        for index, how in enumerate(["--one-process", "--one-process", "--processes"])
     }
     assert len(digests) == 1
 
 
 def test_one_site_alone_trains_when_it_is_allowed_to(tmp_path: Path) -> None:
-    ended = simulate(write_run(tmp_path, sites=1, min_sites=1), "--in-process")
+    ended = simulate(write_run(tmp_path, sites=1, min_sites=1), "--one-process")
     assert ended.last["digest"] == plain_loop([["site-1"]] * 3)
 
 
 def test_a_list_may_name_a_site_twice(tmp_path: Path) -> None:
     order = '["site-1", "site-2", "site-1"]'
-    ended = simulate(write_run(tmp_path, order=order, rounds=2), "--in-process")
+    ended = simulate(write_run(tmp_path, order=order, rounds=2), "--one-process")
     assert ended.last["digest"] == plain_loop([["site-1", "site-2", "site-1"]] * 2)
     assert ended.last["turns"] == 6
 
@@ -79,7 +82,7 @@ def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
     run = write_run(
         tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'
     )
-    ended = simulate(run, "--in-process")
+    ended = simulate(run, "--one-process")
     assert ended.code == 0, ended.err
     assert ended.last["skipped"] == 1
     assert ended.last["turns"] == 2
@@ -89,7 +92,7 @@ def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
 def test_a_simulation_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path: Path) -> None:
     whole = tmp_path / "whole"
     whole.mkdir()
-    seconds = simulate(write_run(whole, rounds=4, pause_s=0.04), "--in-process").last["wall_s"]
+    seconds = simulate(write_run(whole, rounds=4, pause_s=0.04), "--one-process").last["wall_s"]
     expected = tasuki("runs", "--json", "--data", whole / "data").last["runs"][0]["digest"]
     seed = random.randrange(2**32)
     draws = random.Random(seed)
@@ -97,7 +100,7 @@ def test_a_simulation_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path:
         folder = tmp_path / str(attempt)
         folder.mkdir()
         run = write_run(folder, rounds=4, pause_s=0.04)
-        how = "--in-process" if attempt % 5 else "--processes"
+        how = "--one-process" if attempt % 5 else "--processes"
         kill_after(run, draws.uniform(0.3, (1.0 if attempt % 5 else 6.0) + seconds), how)
         ended = simulate(run, how, "--resume")
         assert ended.code == 0, ended.err
@@ -121,15 +124,82 @@ def kill_after(run: Path, seconds: float, how: str) -> None:
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     run = write_run(tmp_path, rounds=1)
-    first = simulate(run, "--in-process")
-    again = simulate(run, "--in-process", "--resume")
+    first = simulate(run, "--one-process")
+    again = simulate(run, "--one-process", "--resume")
     assert again.code == 0
     assert again.last["digest"] == first.last["digest"]
 
 
 def test_a_run_is_exported_to_safetensors_and_to_pt(tmp_path: Path) -> None:
-    simulate(write_run(tmp_path, rounds=1), "--in-process")
+    simulate(write_run(tmp_path, rounds=1), "--one-process")
     for name in ("model.safetensors", "model.pt"):
         done = tasuki("export", "walk", "-o", tmp_path / name, "--data", tmp_path / "data")
         assert done.code == 0, done.err
         assert (tmp_path / name).stat().st_size > 8000
+
+
+def test_without_a_terminal_each_turn_that_is_over_is_a_line(tmp_path: Path) -> None:
+    """Bug: there was nothing before the final table."""
+    ended = tasuki("simulate", write_run(tmp_path), "--data", tmp_path / "d", "--one-process")
+    lines = [line for line in ended.out.splitlines() if "done in" in line]
+    assert 9 == len(lines)
+    assert "round 1 of 3 done in" in lines[0]
+    assert "accuracy 1" in lines[0]
+
+
+def test_it_ends_with_one_file_its_digest_and_what_it_is(tmp_path: Path) -> None:
+    """Bug: the digest was the last weights', and the path below it the best ones'."""
+    run = write_run(tmp_path, order=FIXED)
+    run.write_text(
+        run.read_text().replace('best = "accuracy"', 'best = "accuracy"\nbest_mode = "min"')
+    )
+    ended = tasuki("simulate", run, "--data", tmp_path / "data", "--one-process")
+    *_, which, weights, digest = ended.out.splitlines()
+    assert "these are the best, the end of round 1:" == which
+    assert verify_digest(Path(weights.removeprefix("weights "))) == digest.removeprefix("digest ")
+
+
+def test_a_simulation_goes_on_when_nobody_reads_it_any_more(tmp_path: Path) -> None:
+    """Bug: `tasuki simulate | grep -m1 ...` ended the run with a traceback."""
+    run = write_run(tmp_path, order=FIXED)
+    words = command("simulate", run, "--data", tmp_path / "data", "--one-process")
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "done in" in process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (0, "") == (process.returncode, said)
+    (row,) = tasuki("runs", "--json", "--data", tmp_path / "data").last["runs"]
+    assert row["digest"] == plain_loop([["site-2", "site-1", "site-3"]] * 3)
+
+
+def test_the_weights_of_each_round_that_is_kept_can_be_exported(tmp_path: Path) -> None:
+    run, data, out = write_run(tmp_path, order=FIXED), tmp_path / "data", tmp_path / "m.safetensors"
+    simulate(run, "--one-process")
+    for rounds in (1, 2, 3):
+        ended = tasuki(
+            "export", "walk", "--round", str(rounds), "-o", out, "--data", data, "--json"
+        )
+        expected = plain_loop([["site-2", "site-1", "site-3"]] * rounds)
+        assert expected == ended.last["digest"] == verify_digest(out)
+    ended = tasuki("export", "walk", "--round", "4", "-o", out, "--data", data)
+    assert errors.UnknownRun.exit_code == ended.code
+    assert "keeps no weights of round 4, only of 0, 1, 2, 3" in ended.err
+
+
+@pytest.mark.parametrize(
+    "words", [["export", "walk", "-o", "m.pt"], ["ledger", "walk", "--verify"]]
+)
+def test_checkpoints_that_were_deleted_are_said_to_be_gone(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: there were none yet, said export, and verify was content with none."""
+    simulate(write_run(tmp_path), "--one-process")
+    shutil.rmtree(tmp_path / "data/runs/walk")
+    monkeypatch.chdir(tmp_path)
+    ended = tasuki(*words, "--data", tmp_path / "data")
+    assert errors.LedgerBroken.exit_code == ended.code
+    assert "are gone from" in ended.err

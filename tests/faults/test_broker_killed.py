@@ -96,18 +96,33 @@ def test_a_broker_that_is_away_for_longer_than_a_lease_makes_nobody_silent(
 def test_a_broker_that_takes_nothing_for_longer_than_a_lease_makes_nobody_silent(
     mortal: Scripted, write: Write
 ) -> None:
-    """Bug: it tells only who publishes that it is short of memory, and the controller did not."""
+    """Bug: it tells only who publishes that it is short of memory, and the controller did not.
+
+    The run says so, and whoever watches it; nobody is called silent.
+    """
     lease_s = 10.0
     file = write(order=ORDERS["site-1"], failure=f'lease_s = {lease_s}\non_silent = "fail"')
-    rule = stop_at("site-2", Moment.TRAINING, file.parent.name, hop=1)
+    run, said = file.parent.name, "the broker takes nothing: low on memory"
+    rule = stop_at("site-2", Moment.TRAINING, run, hop=1)
     mortal.follow(rule)
     mortal.submit(file)
     standing = mortal.await_stop(rule)
+    watching = mortal.federation.watch(run)
     broker_of(mortal).ctl("set_vm_memory_high_watermark", "0.0001")
     short = time.monotonic()
     try:
         go_on(standing)
-        wait_until(lambda: time.monotonic() - short > 1.5 * lease_s, what="leases run out")
+        with mortal.client() as client:
+            wait_until(
+                lambda: said in client.standing(run)["reason"], what=said, within_s=60, poll_s=0.2
+            )
+        assert time.monotonic() - short < lease_s, "before a lease is over"
+        over = short + 2.5 * lease_s
+        wait_until(lambda: time.monotonic() > over, what="leases run out", within_s=60)
     finally:
         broker_of(mortal).ctl("set_vm_memory_high_watermark", "0.4")
-    mortal.check(file.parent.name, ORDERS["site-1"])
+    rows = mortal.check(run, ORDERS["site-1"])
+    assert "LeaseExpired" not in {row["event"] for row in rows}
+    watched = watching.ended().out
+    assert said in watched
+    assert f"{run} goes on" in watched

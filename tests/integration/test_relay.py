@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from support.relay import relay
+from support.relay import Relay, relay
 from support.waiting import until
 from tasuki.core.model import Task, Turn, TurnId, TurnRecord, WeightsRef
-from tasuki.core.report import TurnDone, TurnTaken
-from tasuki.core.run import RunState, Status, TurnFinished
+from tasuki.core.report import TurnDone, TurnProgressed, TurnTaken
+from tasuki.core.run import LeaseExpired, RunState, Status, TurnFinished
 from tasuki.core.turn import Phase, Progress
 from tasuki.errors import DiskFull, RunExists
 from tasuki.ledger import migrations
@@ -23,6 +23,7 @@ from tasuki.ports import Route
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller import history
+from tasuki_controller.controller import HeldUp
 from tasuki_site.journal import Journal
 
 ORDER = '["site-2", "site-1", "site-3"]'
@@ -210,28 +211,227 @@ def test_nobody_is_silent_while_the_controller_hears_nobody(tmp_path: Path) -> N
     asyncio.run(run())
 
 
-def test_a_lease_begins_when_the_controller_has_sent_the_turn(tmp_path: Path) -> None:
+def test_a_turn_that_takes_long_to_be_sent_has_its_lease_renewed_by_what_is_confirmed(
+    tmp_path: Path,
+) -> None:
     """Large weights over a thin line take longer than a holder may be silent."""
 
     async def run() -> None:
-        failure = 'lease_s = 0.3\non_silent = "fail"'
-        async with relay(tmp_path, {"order": ORDER, "failure": failure}, running=[]) as it:
-            # Nobody reads, and the stream takes no more than this before somebody does.
-            stream = names.weights_stream("site-2")
-            full = await it.queues.connect("site-2").consume(stream, lambda _: None)
-            junk = it.queues.connect("site-3").publish(names.to_weights("site-2"), [(b"?",)] * 17)
-            filling = asyncio.create_task(junk)
-            await until(lambda: it.queues.depth(stream) > 16, what="full")
+        changes = {"order": ORDER, "failure": 'lease_s = 1\non_silent = "fail"'}
+        async with relay(tmp_path, {**changes, "initial": "walk:make_large"}, running=[]) as it:
+            sent: list[bytes] = []
+            slow = asyncio.Semaphore(0)
+            put = it.queues.put
+
+            async def put_slowly(route: Route, body: bytes, sender: str) -> None:
+                if route == names.to_weights("site-2"):
+                    await slow.acquire()
+                    sent.append(body)
+                await put(route, body, sender)
+
+            it.queues.put = put_slowly  # type: ignore[method-assign]  # a thin line
             it.submit()
-            for _ in range(3):
-                await until(lambda: (it.controller.lease_left_s(it.run) or 0) < 0.1, what="down")
-                await until(lambda: (it.controller.lease_left_s(it.run) or 0) > 0.1, what="again")
+            for count in range(1, 3):
+                await until(lambda: (it.controller.lease_left_s(it.run) or 0) < 0.5, what="down")
+                slow.release()
+                await until(lambda: len(sent) == count, what="sent")  # noqa: B023 - awaited here
+                await until(lambda: (it.controller.lease_left_s(it.run) or 0) > 0.5, what="again")
             assert it.state.status is Status.RELAYING
-            await full.cancel()
             for name in it.sites:
                 it.start_site(name)
-            await filling
+            for _ in range(100):
+                slow.release()
             assert (await it.until_over()).status is Status.FINISHED
+
+    asyncio.run(run())
+
+
+STANDS = "site-2 has handed nothing on to site-1 for 0.4 s"
+
+
+def standing(on_silent: str, **changes: object) -> dict[str, object]:
+    """A run of a relay in which the first hand-over between sites stands still."""
+    return {"order": ORDER, "failure": f'lease_s = 0.4\non_silent = "{on_silent}"', **changes}
+
+
+def expiries(it: Relay) -> list[str]:
+    """In which phase each lease ran out."""
+    return [u.what.phase for u in it.updates if isinstance(u.what, LeaseExpired)]
+
+
+def test_a_hand_over_that_stands_still_for_a_lease_fails_a_run_that_is_to_fail(
+    tmp_path: Path,
+) -> None:
+    """Bug: it stood for ever without a word, since its site said all the while that it lived."""
+
+    async def run() -> None:
+        async with relay(tmp_path, standing("fail")) as it:
+            it.stuck.routes.add(names.to_turns("site-1"))
+            it.submit()
+            state = await it.until_over()
+            assert (Status.FAILED, STANDS) == (state.status, state.reason)
+            assert ["trained"] == expiries(it)
+            await until(lambda: it.stuck.withdrawn == 1, what="its site lets go of it")
+
+    asyncio.run(run())
+
+
+def test_a_hand_over_that_stands_still_is_shown_before_its_lease_is_over(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with relay(tmp_path, standing("fail")) as it:
+            it.stuck.routes.add(names.to_turns("site-1"))
+            it.submit()
+
+            def stands() -> bool:
+                course = it.controller.course(it.run)
+                return course.phase == "trained" and course.still_s > 0.1
+
+            await until(stands, what="it is shown")
+            assert it.state.status is Status.RELAYING
+            told = [u.what for u in it.updates if isinstance(u.what, TurnProgressed)]
+            assert told[-1].phase == "trained"
+            assert told[-1].still_s > 0
+
+    asyncio.run(run())
+
+
+def test_a_hand_over_that_stands_still_is_done_again_by_a_run_that_retries(tmp_path: Path) -> None:
+    expected = undisturbed(tmp_path / "whole")
+    folder = tmp_path / "stands"
+    folder.mkdir()
+
+    async def run() -> None:
+        async with relay(folder, standing("retry", attempts=20)) as it:
+            it.stuck.routes.add(names.to_turns("site-1"))
+            it.submit()
+            await it.until(lambda state: state.attempts == 3)
+            assert it.state.holder == "site-2"
+            it.stuck.free()
+            state = await it.until_over()
+            assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
+            assert {"trained"} == set(expiries(it))
+
+    asyncio.run(run())
+
+
+def test_a_hand_over_that_stands_still_each_time_ends_a_run_that_retries(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with relay(tmp_path, standing("retry", attempts=2)) as it:
+            it.stuck.routes.add(names.to_turns("site-1"))
+            it.submit()
+            state = await it.until_over()
+            assert (Status.FAILED, f"{STANDS} (2 attempts)") == (state.status, state.reason)
+
+    asyncio.run(run())
+
+
+def test_a_queue_that_takes_nothing_has_its_site_skipped_by_a_run_that_skips(
+    tmp_path: Path,
+) -> None:
+    """Neither its predecessor gets a turn into it, nor the controller after that."""
+
+    async def run() -> None:
+        async with relay(tmp_path, standing("skip", min_sites=1, rounds=1)) as it:
+            it.stuck.routes.add(names.to_turns("site-1"))
+            it.submit()
+            state = await it.until_over()
+            assert state.status is Status.FINISHED
+            assert [("site-2", "stood_still"), ("site-1", "stood_still")] == [
+                (skip.site, skip.reason) for skip in state.skipped
+            ]
+            assert ["trained", "given_out"] == expiries(it)
+            assert not it.stuck.waiting, "nobody waits for that queue any more"
+
+    asyncio.run(run())
+
+
+def test_a_run_that_waits_goes_on_when_the_hand_over_does_and_is_told_of_it_once(
+    tmp_path: Path,
+) -> None:
+    """Its site lives, and says so all the time: that is no reason to say that the run goes on."""
+    expected = undisturbed(tmp_path / "whole")
+    folder = tmp_path / "stands"
+    folder.mkdir()
+
+    async def run() -> None:
+        async with relay(folder, standing("wait")) as it:
+            it.stuck.routes.add(names.to_turns("site-1"))
+            it.submit()
+            await it.until(lambda state: state.reason == f"waiting: {STANDS}")
+            waits = len(it.updates)
+
+            def beats() -> int:
+                return sum(isinstance(u.what, TurnProgressed) for u in it.updates[waits:])
+
+            await until(lambda: beats() > 20, what="two leases go by")
+            assert f"waiting: {STANDS}" == it.state.reason
+            it.stuck.free()
+            state = await it.until_over()
+            assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
+            assert ["trained"] == expiries(it)
+            assert state.term == 3, "nothing was taken back: one term a round"
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("on_silent", ["fail", "skip"])
+def test_a_turn_that_cannot_be_sent_by_the_controller_stands_still_for_no_longer_than_a_lease(
+    tmp_path: Path, on_silent: str
+) -> None:
+    async def run() -> None:
+        async with relay(tmp_path, standing(on_silent, min_sites=1, rounds=1)) as it:
+            it.stuck.routes.add(names.to_weights("site-2"))
+            it.submit()
+            state = await it.until_over()
+            assert ["given_out"] == expiries(it)
+            if on_silent == "fail":
+                assert "nothing more could be sent to site-2 for 0.4 s" == state.reason
+            else:
+                assert Status.FINISHED is state.status
+                assert ["site-2"] == [skip.site for skip in state.skipped]
+
+    asyncio.run(run())
+
+
+def test_a_control_queue_that_takes_nothing_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the fence of a turn nor the question whether the broker takes anything."""
+    monkeypatch.setattr("tasuki_controller.vigil.ANSWER_S", 0.2)
+    expected = undisturbed(tmp_path / "whole")
+    folder = tmp_path / "stands"
+    folder.mkdir()
+
+    async def run() -> None:
+        failure = 'lease_s = 0.4\non_silent = "retry"'
+        changes = {"order": ORDER, "failure": failure, "attempts": 20}
+        async with relay(folder, changes, running=["site-2", "site-3"]) as it:
+            it.stuck.routes |= {names.to_control(), names.to_control("site-1")}
+            it.submit()
+            await it.until(lambda state: state.attempts == 2)
+            it.start_site("site-1")
+            await it.until(lambda state: state.turns == 9)
+            it.stuck.free()
+            state = await it.until_over()
+            assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
+
+    asyncio.run(run())
+
+
+def test_a_run_says_that_the_broker_holds_everybody_up(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with relay(tmp_path, standing("fail")) as it:
+            it.stuck.routes.add(names.to_turns("site-1"))
+            it.submit()
+            it.hears_since, it.held_up = None, "the broker takes nothing: low on memory"
+            it.controller.note_held_up()
+            told = [u for u in it.updates if isinstance(u.what, HeldUp)]
+            assert [("walk", it.held_up)] == [
+                (u.run and u.run.plan.run, u.what.reason)
+                for u in told
+                if isinstance(u.what, HeldUp)
+            ]
+            assert it.held_up == it.controller.course(it.run).held_up
 
     asyncio.run(run())
 

@@ -27,6 +27,14 @@ from support.vhosts import Vhosts
 
 ATTEMPTS = 3  # a free port may be taken by someone else before the broker has it
 SYNC = "mnesia:sync_log(), [dets:sync(T) || T <- dets:all()]"
+_TO_ITS_LEADER = """
+    {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>)),
+    Leader = case amqqueue:get_type(Q) of
+        rabbit_stream_queue -> maps:get(leader_pid, amqqueue:get_type_state(Q));
+        rabbit_quorum_queue -> element(1, amqqueue:get_pid(Q))
+    end,
+    sys:%s(Leader).
+"""
 
 
 class Broker(Vhosts):
@@ -94,6 +102,14 @@ class Broker(Vhosts):
         that it confirmed. This writes them now, instead of sleeping until they surely are.
         """
         self._node.evaluate(SYNC)
+
+    def stand_still(self, vhost: str, queue: str) -> None:
+        """A queue or stream that confirms nothing, as one that has lost most of its replicas."""
+        self.ctl("eval", _TO_ITS_LEADER % (vhost, queue, "suspend"))
+
+    def go_on(self, vhost: str, queue: str) -> None:
+        """What came meanwhile is taken and confirmed now."""
+        self.ctl("eval", _TO_ITS_LEADER % (vhost, queue, "resume"))
 
     def ctl(self, *args: str) -> str:
         """Run rabbitmqctl; takes a second or two."""

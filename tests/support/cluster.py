@@ -155,8 +155,8 @@ class Cluster(Vhosts):
         self._board.remove(node.name)
         self._fronts.pop(node.name).close()
 
-    def join(self, *, port: int) -> Rabbit:
-        """A new node, as a member, at the address of one that is gone. It has no replicas."""
+    def join(self, *, port: int | None = None) -> Rabbit:
+        """A new node, as a member, perhaps at the address of one that is gone. Without replicas."""
         node = self._new(self.living[0], port=port)
         self.begin(node)
         self._await_one()

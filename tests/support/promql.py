@@ -29,6 +29,7 @@ OF_RABBITMQ = frozenset(
         "rabbitmq_detailed_queue_consumers",
         "rabbitmq_detailed_queue_messages",
         "rabbitmq_detailed_queue_messages_unacked",
+        "rabbitmq_detailed_raft_log_last_written_index",
         "rabbitmq_disk_space_available_bytes",
         "rabbitmq_disk_space_available_limit_bytes",
         "rabbitmq_erlang_uptime_seconds",
@@ -44,6 +45,9 @@ OF_RABBITMQ = frozenset(
     }
 )
 """Shown by 3.10 and 4.0 alike; tests/integration/test_broker_series.py asks a real one."""
+
+OF_SEVERAL_NODES = frozenset({"erlang_vm_dist_node_state"})
+"""Shown by a node that has others; the drill of the cluster sees them."""
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
@@ -69,7 +73,7 @@ def alerts() -> dict[str, dict[str, Any]]:
 @cache
 def known_series() -> frozenset[str]:
     """Whatever there is to ask for."""
-    names = set(OF_PROMETHEUS | OF_RABBITMQ)
+    names = set(OF_PROMETHEUS | OF_RABBITMQ | OF_SEVERAL_NODES)
     for series in CATALOGUE.values():
         parts = ("_bucket", "_sum", "_count") if series.kind == "histogram" else ("",)
         names |= {series.name + part for part in parts}

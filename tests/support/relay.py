@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from support.in_process import InProcessTrainer
 from support.simulation import write_run
+from support.stuck import Stuck
 from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER, Plan
 from tasuki.core.run import OVER, RunState
@@ -25,7 +27,7 @@ from tasuki_site.model_files import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.trainers import InProcessTrainer, TrainerPool
+from tasuki_site.trainers import TrainerPool
 
 DEADLINE_S = 60.0
 
@@ -42,6 +44,8 @@ class Relay:
     ledger: SqliteLedger = field(init=False)
     updates: list[Update] = field(default_factory=list)
     hears_since: float | None = 0.0
+    held_up: str = ""
+    stuck: Stuck = field(default_factory=lambda: Stuck(set()))
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _close: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -58,13 +62,14 @@ class Relay:
         self.ledger = SqliteLedger(self.folder / "ledger.sqlite")
         self._keep(CONTROLLER, self.ledger.close)
         parts = Controller(
-            transport=self.queues.connect(CONTROLLER),
+            transport=self.stuck.through(self.queues.connect(CONTROLLER)),
             ledger=self.ledger,
             runs=self.folder / "runs",
             spool=Spool(self.folder / "spool" / CONTROLLER),
             clock=SystemClock(),
             patience_s=0.5,
             hears_since=lambda: self.hears_since,
+            held_up=lambda: self.held_up,
         )
         self.controller = ControllerService(parts, watcher=self._watch)
         started = asyncio.Event()
@@ -85,7 +90,7 @@ class Relay:
         service = SiteService(
             Site(
                 name=name,
-                transport=self.queues.connect(name),
+                transport=self.stuck.through(self.queues.connect(name)),
                 journal=journal,
                 spool=Spool(self.folder / "spool" / name),
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
@@ -112,7 +117,8 @@ class Relay:
         # Leases of a tenth of what a run file may have: tests wait for them to run out.
         plan = replace(plan, task=replace(plan.task, beat_s=0.05))
         path = self.folder / "initial.safetensors"
-        weights = write_initial("walk:make", path, folder=self.folder, seed=plan.task.seed)
+        initial = self.run_file.weights.initial
+        weights = write_initial(initial, path, folder=self.folder, seed=plan.task.seed)
         self.controller.submit(plan, path, weights)
         return plan
 

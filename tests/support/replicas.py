@@ -96,6 +96,18 @@ def gather(asked: Rabbit, vhost: str) -> str:
     return str(wait_until(gathered, what=what, within_s=60, poll_s=0.2))
 
 
+def lead(node: Rabbit, vhost: str, queue: str) -> None:
+    """Make this node the leader of a quorum queue."""
+
+    def leads() -> bool:
+        (it,) = [r for r in replicas(node) if (r.vhost, r.queue) == (vhost, queue)]
+        if it.leader not in {None, node.name}:
+            node.evaluate(_LEAD_QUEUE % (vhost, queue, node.name))
+        return it.leader == node.name
+
+    wait_until(leads, what=f"{node} leads {queue}", within_s=60)
+
+
 def are_whole(node: Rabbit, *, of: Iterable[Rabbit]) -> bool:
     """Whether everything has a leader and a replica that runs on each of these nodes."""
     names = {each.name for each in of}

@@ -90,8 +90,8 @@ class Relay:
             self.finish_turn()
         self(run.WeightsArrived(weights=self.state.weights))
 
-    def expire(self) -> None:
-        self(run.LeaseExpired(id=self.state.expected))
+    def expire(self, phase: str = "") -> None:
+        self(run.LeaseExpired(id=self.state.expected, phase=phase))
 
     def fail(self) -> None:
         assert self.state.holder is not None

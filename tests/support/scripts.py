@@ -42,7 +42,12 @@ class Desk:
         return Session(self._next, framework=framework)
 
     def add(
-        self, state: Mapping[str, Any] | None = None, *, round: int = 0, kind: Kind = Kind.TRAIN
+        self,
+        state: Mapping[str, Any] | None = None,
+        *,
+        round: int = 0,
+        kind: Kind = Kind.TRAIN,
+        params: Mapping[str, Any] | None = None,
     ) -> None:
         weights = {"w": np.ones(2, np.float32)} if state is None else state
 
@@ -60,9 +65,8 @@ class Desk:
                 rounds=ROUNDS,
                 site="site-1",
                 seed=100 + round,
-                device="cpu",
                 kind=kind,
-                params={"lr": 0.5},
+                params={"lr": 0.5} if params is None else params,
                 load=load,
                 report=self.logged.append,
             )

@@ -81,10 +81,15 @@ def command(*words: str | Path) -> list[str]:
     return [sys.executable, "-m", "tasuki_cli.main", *map(str, words)]
 
 
-def tasuki(*words: str | Path) -> Outcome:
+def tasuki(*words: str | Path, timeout_s: float = 110) -> Outcome:
     """Run the command to its end."""
     done = subprocess.run(
-        command(*words), capture_output=True, text=True, timeout=110, env=environment(), check=False
+        command(*words),
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env=environment(),
+        check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
 
@@ -93,6 +98,6 @@ def environment() -> dict[str, str]:
     return {**os.environ, "COLUMNS": "200", "NO_COLOR": "1"}
 
 
-def simulate(run_toml: Path, *options: str | Path) -> Outcome:
+def simulate(run_toml: Path, *options: str | Path, timeout_s: float = 110) -> Outcome:
     data = run_toml.parent / "data"
-    return tasuki("simulate", run_toml, "--data", data, "--json", *options)
+    return tasuki("simulate", run_toml, "--data", data, "--json", *options, timeout_s=timeout_s)

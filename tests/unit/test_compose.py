@@ -21,6 +21,10 @@ TEMPLATES = FOLDER.parent / "services/tasuki_cli/provision/templates"
 FILES = sorted(FOLDER.glob("*.yaml"))
 STACK: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())  # Any: YAML
 SERVICES: dict[str, Any] = STACK["services"]  # Any: YAML
+CLUSTER: dict[str, Any] = yaml.safe_load((FOLDER / "cluster.yaml").read_text())[
+    "services"
+]  # Any: YAML
+NODES = {name: service for name, service in CLUSTER.items() if "image" in service}
 ALONE: dict[str, Any] = yaml.safe_load((FOLDER / "site.yaml").read_text())["services"]  # Any: YAML
 DEFAULT_PORT = re.compile(r"127\.0\.0\.1:\$\{TASUKI_\w+_PORT:-(\d+)\}:\d+")
 EPHEMERAL = 32768
@@ -28,10 +32,13 @@ EPHEMERAL = 32768
 
 def named(service: object) -> str:
     """A short id for a parametrized test."""
-    return next((name for name, each in {**SERVICES, **ALONE}.items() if each is service), "?")
+    known = {**SERVICES, **NODES, **ALONE}
+    return next((name for name, each in known.items() if each is service), "?")
 
 
-EVERY_SERVICE = pytest.mark.parametrize("service", [*SERVICES.values(), *ALONE.values()], ids=named)
+EVERY_SERVICE = pytest.mark.parametrize(
+    "service", [*SERVICES.values(), *NODES.values(), *ALONE.values()], ids=named
+)
 
 
 @EVERY_SERVICE
@@ -77,6 +84,29 @@ def test_a_site_alone_is_run_as_its_kit_runs_it() -> None:
     (ours,) = ALONE.values()
     for key in ("init", "shm_size", "tmpfs", "restart", "stop_grace_period", "logging"):
         assert theirs[key] == ours[key], key
+
+
+def test_the_nodes_of_the_broker_are_alike_and_known_to_all() -> None:
+    federation = read(FOLDER / "demo" / "cluster.toml", FederationFile)
+    hosts = [node.host for node in federation.broker.nodes]
+    assert ["rabbitmq", *NODES] == hosts
+    (listed,) = yaml.safe_load((FOLDER / "prometheus" / "nodes-of-three.yml").read_text())
+    assert [f"{host}:15692" for host in hosts] == listed["targets"]
+    first = {**SERVICES["rabbitmq"], **CLUSTER["rabbitmq"]}
+    for node in NODES.values():
+        # A stream's replica is tried at each address of its node: all nodes have to reach them all.
+        for key in ("image", "user", "networks", "tmpfs", "environment", "stop_grace_period"):
+            assert first.get(key) == node[key], key
+
+
+def test_three_nodes_have_the_sites_of_one() -> None:
+    one = read(FOLDER / "demo" / "federation.toml", FederationFile)
+    three = read(FOLDER / "demo" / "cluster.toml", FederationFile)
+    assert (one.name, one.sites, one.broker.scheme) == (
+        three.name,
+        three.sites,
+        three.broker.scheme,
+    )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)

@@ -44,6 +44,18 @@ MUTATIONS = {
         becomes="if False]",
         tests="unit/transport/test_answers.py",
     ),
+    "a fenced result is sent on": Mutation(
+        file="core/turn/machine.py",
+        text="abort = AbortHandOver if is_trained else AbortTrainer",
+        becomes="abort = AbortTrainer",
+        tests="core/test_turn.py",
+    ),
+    "a turn that stands still is kept alive by its site's being alive": Mutation(
+        file="core/run/lease.py",
+        text="moved_at=now - still_s",
+        becomes="moved_at=now",
+        tests="core/test_lease.py",
+    ),
     "wrong bytes are accepted": Mutation(
         file="wire/spool.py",
         text="if growing.hasher.digest() != weights.digest:",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tasuki.errors import SettingsError
-from tasuki.transport.topology import PLACING
+from tasuki.transport.topology import NOTHING, PLACING
 from tasuki.wire import names
 from tasuki_cli.provision.definitions import Document
 from tasuki_cli.provision.management import Management
@@ -56,31 +58,66 @@ def apply(
         management.ask("DELETE", "users", user)
         _disconnect(user, management)
     vhost = document["vhosts"][0]["name"]
-    replaced = _delete_old_control(document, management, vhost)
+    replaced, kept = _delete_old_control(document, management, vhost)
     # One request for all of it: existing objects and their messages are left alone.
-    management.ask("POST", "definitions", body=document)
+    management.ask("POST", "definitions", body=_without(document, kept))
     if reissued is not None:
         _disconnect(reissued, management)  # who came in with the old password
     queues = management.ask("GET", "queues", vhost)
     return Applied(
         differences=_differences(document, queues),
         unlisted=_unlisted(document, queues),
-        replaced=sorted({*replaced} - {q["name"] for q in queues if _is_old_control(q)}),
+        replaced=sorted(replaced),
     )
 
 
-def _delete_old_control(document: Document, management: Management, vhost: str) -> list[str]:
+def _delete_old_control(
+    document: Document, management: Management, vhost: str
+) -> tuple[set[str], set[str]]:
     """Make room for control queues of today's type: what is in one is harmless to lose.
 
-    Whoever reads one goes on by itself with the new one.
+    Whoever reads one goes on by itself with the new one. Returns those that are gone, and those
+    that could not be deleted, since the one node that they are on is away.
     """
-    there = management.ask("GET", "queues", vhost, missing_ok=True) or ()
+
+    def old() -> set[str]:
+        there = management.ask("GET", "queues", vhost, missing_ok=True) or ()
+        return listed & {queue["name"] for queue in there if _is_old_control(queue)}
+
     listed = {queue["name"] for queue in document["queues"]}
-    old = [queue["name"] for queue in there if _is_old_control(queue) and queue["name"] in listed]
-    for name in old:
-        # One whose only node is away cannot be deleted; then it is told that it has no replicas.
-        management.ask("DELETE", "queues", vhost, name, missing_ok=True)
-    return old
+    found = old()
+    if not found:
+        return set(), set()
+    with _may_delete(management, vhost):
+        for name in sorted(found):
+            management.ask("DELETE", "queues", vhost, name, missing_ok=True)
+    kept = old()
+    return found - kept, kept
+
+
+@contextmanager
+def _may_delete(management: Management, vhost: str) -> Iterator[None]:
+    """An administrator declares by definitions; to delete, it needs a permission in the vhost."""
+    path = ("permissions", vhost, management.user)
+    if management.ask("GET", *path, missing_ok=True) is not None:
+        yield
+        return
+    configure = "^" + re.escape(names.control_queue(""))
+    patterns = {"configure": configure, "write": NOTHING, "read": NOTHING}
+    management.ask("PUT", *path, body=patterns)
+    try:
+        yield
+    finally:
+        management.ask("DELETE", *path)
+
+
+def _without(document: Document, queues: Collection[str]) -> Document:
+    """RabbitMQ takes nothing at all if it is to bind a queue whose node is away."""
+    return {
+        **document,
+        "queues": [queue for queue in document["queues"] if queue["name"] not in queues],
+        "bindings": [one for one in document["bindings"] if one["destination"] not in queues],
+    }
 
 
 def _is_old_control(queue: View) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import NotReplicated, SettingsError
+from tasuki.installed import command_for
 from tasuki.settings.broker import read_secret
 from tasuki.settings.federation import BROKER, FederationFile, check_management
 from tasuki.settings.toml import read
@@ -168,8 +169,8 @@ def _registry(federation: FederationFile, out: Path) -> Registry | None:
         from tasuki_cli.provision.authority import Registry
     except ModuleNotFoundError as exc:
         raise SettingsError(
-            "making certificates needs the package cryptography: "
-            'pip install "tasuki[controller]", or give [broker] ca for an authority of your own'
+            f"making certificates needs the package cryptography: {command_for('operator')}; or "
+            "give [broker] ca for an authority of your own"
         ) from exc
     return Registry(federation, out)
 
@@ -210,7 +211,7 @@ def _check_admin(federation: FederationFile, admin: Admin) -> str:
     try:
         check_management(admin.url or federation.management_url)
     except ValueError as exc:
-        raise SettingsError(f"--management {exc}") from exc
+        raise SettingsError(f"--management: {exc}") from exc
     return read_secret(admin.password_file, what="--admin-password-file")
 
 

@@ -23,6 +23,7 @@ _SHOWN = 300
 _KINDS = ("quorum", "stream", "classic")
 _FORGETS_STREAMS = (3, 13)
 """Before that a stream's replica on a node that is gone cannot be removed by its command."""
+_MOVES_STREAMS = (4, 0)
 
 
 class Ctl:
@@ -110,9 +111,14 @@ def command_for(change: Change, *, vhost: str, version: tuple[int, int]) -> Comm
 
 
 def rebalance(vhost: str) -> Command:
-    """What spreads the leaders of a vhost's quorum queues over the nodes."""
+    """What spreads the leaders of a vhost over the nodes, of the kinds that `movable` has."""
     pattern = f"^{vhost.replace('.', '[.]')}$"
-    return ("rabbitmq-queues", "rebalance", "quorum", "--vhost-pattern", pattern)
+    return ("rabbitmq-queues", "rebalance", "all", "--vhost-pattern", pattern)
+
+
+def movable(version: tuple[int, int]) -> frozenset[str]:
+    """Whose leaders a broker of this version can move."""
+    return frozenset({"quorum", "stream"} if version >= _MOVES_STREAMS else {"quorum"})
 
 
 _FORGET = (

@@ -30,6 +30,7 @@ class Management:
 
     def __init__(self, url: str, *, user: str, password: str, ca: Path | None = None) -> None:
         parts = urlsplit(url)
+        self.user = user
         self._url = url
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]

@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-_FEW = 4
-"""A node that leads less than this part of its even share leads too little. Below this many queues
-a node, chance decides."""
+_LITTLE = 4
+"""A node that leads less than this part of its even share leads too little."""
+_FEW = {"quorum": 2, "stream": 4}
+"""With less than so many for each node, chance decides; leaders of streams cannot be moved."""
+
+
+_REPLICATED = {"quorum", "stream"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +82,9 @@ def changes(placed: Iterable[Placed], nodes: Nodes, wanted: Wanted) -> list[Chan
     a majority.
     """
     load = Counter(dict.fromkeys(nodes.running, 0))
-    replicated = [it for it in placed if it.kind in {"quorum", "stream"} and it.members]
+    replicated = sorted(
+        (it for it in placed if it.kind in _REPLICATED and it.members), key=lambda it: it.name
+    )
     for each in replicated:
         load.update(each.members & load.keys())
     return [
@@ -102,6 +108,20 @@ def _changes(placed: Placed, nodes: Nodes, count: int, load: Counter[str]) -> It
         yield change(node, adds=True)
 
 
+def renewals(placed: Iterable[Placed], nodes: Nodes) -> list[Change]:
+    """What makes a replica anew that does not run although its node does.
+
+    Only where the others are a majority without it.
+    """
+    return [
+        Change(queue=each.name, is_stream=each.kind == "stream", node=node, adds=adds)
+        for each in placed
+        if 2 * len(each.online) > len(each.members)
+        for node in sorted(each.members & {*nodes.running} - each.online)
+        for adds in (False, True)
+    ]
+
+
 def missing(placed: Iterable[Placed], nodes: Nodes, wanted: Wanted) -> list[str]:
     """What each queue and stream lacks, by name. What is on a node that is away is not among it."""
     there = {each.name: each for each in placed}
@@ -116,11 +136,7 @@ def _complaints(placed: Placed | None, nodes: Nodes, count: int) -> Iterator[str
     if placed is None:
         yield "is not there"
         return
-    if placed.kind not in {"quorum", "stream"}:
-        yield (
-            f"is a {placed.kind} queue on a node that is away; provision with --apply again when "
-            "that is back, and it is made anew"
-        )
+    if placed.kind not in _REPLICATED:
         return
     members = placed.members & nodes.all
     forgotten = sorted(placed.members - nodes.all)
@@ -135,25 +151,33 @@ def _complaints(placed: Placed | None, nodes: Nodes, count: int) -> Iterator[str
         yield f"has a replica on {_and(down)} that does not run"
 
 
-def away(placed: Iterable[Placed], nodes: Nodes) -> list[str]:
-    """Which nodes are away, and how much has a replica there that does not follow."""
+def away(placed: Sequence[Placed], nodes: Nodes, wanted: Wanted) -> list[str]:
+    """Which nodes are away, and what waits for them: replicas, and queues of an earlier kind."""
     on = Counter(node for each in placed for node in each.members)
     return [
-        f"{node} is away, with a replica of {on[node]} queues and streams; start it, or give it up "
-        f"with rabbitmqctl forget_cluster_node {node}"
-        for node in nodes.away
+        *(
+            f"{node} is away, with a replica of {on[node]} queues and streams; start it, or give "
+            f"it up with rabbitmqctl forget_cluster_node {node}"
+            for node in nodes.away
+        ),
+        *(
+            f"{each.name} is a {each.kind} queue on a node that is away; provision with --apply "
+            "again when that is back, and it is made anew"
+            for each in placed
+            if each.name in wanted.queues and each.kind not in _REPLICATED
+        ),
     ]
 
 
 def uneven(placed: Iterable[Placed], nodes: Nodes) -> dict[str, Counter[str]]:
     """By kind, who leads how many, where a node leads next to nothing."""
     found: dict[str, Counter[str]] = {}
-    for kind in ("quorum", "stream"):
+    for kind, few in _FEW.items():
         of_kind = [each for each in placed if each.kind == kind]
         leads = Counter(dict.fromkeys(nodes.running, 0))
         leads.update(each.leader for each in of_kind if each.leader in leads)
-        is_enough = len(of_kind) >= _FEW * len(leads)
-        if is_enough and min(leads.values()) < len(of_kind) / (_FEW * len(leads)):
+        is_enough = len(of_kind) >= few * len(leads)
+        if is_enough and min(leads.values()) < len(of_kind) / (_LITTLE * len(leads)):
             found[kind] = leads
     return found
 

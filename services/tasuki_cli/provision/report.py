@@ -98,12 +98,12 @@ def _broker(report: Report) -> str:
 def _faults(report: Report) -> Iterator[str]:
     if report.placement is None or report.is_whole:
         return
-    yield "the broker does not have all replicas:"
+    yield "the broker does not have all that it should have:"
     yield from _some(report.placement.missing)
     if report.placement.commands:
         yield (
-            "run these where the broker's commands are, or provision with "
-            '--ctl "docker compose exec -T rabbitmq", or what leads to them:'
+            "what mends that, where the broker's commands are; --ctl leads provisioning to them, "
+            'as in --ctl "docker compose exec -T rabbitmq":'
         )
         yield from report.placement.commands
 

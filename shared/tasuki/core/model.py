@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+SITE = "{site}"
+"""Stands for the site's name in what a trainer is given."""
+
 CONTROLLER = "controller"
 """The controller's name wherever a site's name may stand. No site can have it."""
 
@@ -120,12 +123,33 @@ class Task:
 
     trainer: str
     params: Mapping[str, object] = field(default_factory=dict)
+    params_at: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
     rounds: int = 1
     beat_s: float = 5.0
     requires: tuple[str, ...] = ()  # metrics that a result must have
     max_norm: float | None = None  # L2 norm that a turn may move the weights by
+    non_finite: tuple[str, ...] = ()  # names, or patterns, of tensors that may hold NaN and Inf
+    refuses_unchanged: bool = False  # a result that is exactly what was received
+    turn_s: float | None = None  # how long a turn may train
+    progress_s: float | None = None  # how long it may show no progress
+
+    def params_of(self, site: str) -> dict[str, object]:
+        """What this site's trainer gets: its own values in place of those for all."""
+        own = {**self.params, **self.params_at.get(site, {})}
+        return {key: _named(value, site) for key, value in own.items()}
+
+
+def _named(value: object, site: str, *, levels: int = 20) -> object:
+    """With the site's name wherever a text has `{site}`, but in what is nested absurdly deep."""
+    if isinstance(value, str):
+        return value.replace(SITE, site)
+    if levels and isinstance(value, Mapping):
+        return {key: _named(each, site, levels=levels - 1) for key, each in value.items()}
+    if levels and isinstance(value, list | tuple):
+        return [_named(each, site, levels=levels - 1) for each in value]
+    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +184,11 @@ class TurnRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     samples: int = 0
     seconds: float = 0.0
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the turn handed on exactly what it received: it trained nothing."""
+        return self.received == self.sent.digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+
+OVERDUE = "TrainerOverdue"
+"""The error of a turn whose trainer was ended since it took too long."""
 
 MOST_ERROR = 64
 MOST_DETAIL = 2000
 """Characters of what is told of an error. The controller keeps no more, whatever a site says."""
+
+
+class Stage(StrEnum):
+    """What a turn that is out is at."""
+
+    GIVEN_OUT = "given_out"  # not with its site yet: the controller sends it, and no report says so
+    WAITING = "waiting"  # for the turns before it to make room
+    TAKEN = "taken"  # waiting for its weights
+    TRAINING = "training"
+    TRAINED = "trained"  # its result is being handed over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +62,18 @@ class TurnTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnProgressed:
-    """The heartbeat of a turn, with whatever its trainer logged last."""
+    """The heartbeat of a turn, with whatever its trainer logged last.
+
+    Attributes:
+        phase: a `Stage`, or a word of a newer site's.
+        still_s: how long the turn has not come on; 0 while it does.
+    """
 
     id: TurnId
     site: str
     phase: str
     values: Mapping[str, float] = field(default_factory=dict)
+    still_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

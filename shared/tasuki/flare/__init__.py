@@ -10,6 +10,7 @@ In such a script `import nvflare.client as flare` becomes `import tasuki.flare a
         flare.send(flare.FLModel(params=net.state_dict(), metrics={"accuracy": accuracy}))
 """
 
+from tasuki.flare.absent import absent
 from tasuki.flare.api import (
     clear,
     get_config,
@@ -52,3 +53,7 @@ __all__ = [
     "system_info",
     "train",
 ]
+
+
+def __getattr__(name: str) -> object:
+    raise absent(__name__, name)

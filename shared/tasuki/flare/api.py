@@ -5,6 +5,7 @@ Each takes NVFlare's `ctx`, which says nothing here: a script has one session.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tasuki.core.model import Kind
@@ -14,16 +15,22 @@ from tasuki.flare.model import FLModel
 from tasuki.flare.session import Session, installed
 
 
-def init(*_args: object, params_format: str | None = None, **_kwargs: object) -> None:
-    """Begin. What else NVFlare's takes (rank, config_file) is accepted; calling twice is harmless.
+def init(
+    rank: object = None, *_args: object, params_format: str | None = None, **_kwargs: object
+) -> None:
+    """Begin. What else NVFlare's takes (config_file) is accepted; calling twice is harmless.
 
     Args:
+        rank: which of several processes this is, where a command started them and the launcher
+            does not say; the result of rank 0 counts.
         params_format: "torch" or "numpy": what the received params shall be.
 
     Raises:
         TrainerError: the script does not run at a site, or there is no such format.
     """
     session = installed()
+    if session.is_one_of_many and rank is not None:
+        session.follows = str(rank) != "0"
     if params_format is not None:
         session.framework = translation.framework_named(params_format)
     session.is_initialized = True
@@ -76,23 +83,38 @@ def shutdown(ctx: object = None) -> None:
 
 
 def log(
-    key: str, value: object, data_type: object = None, ctx: object = None, **kwargs: object
+    key: object = None,
+    value: object = None,
+    data_type: object = None,
+    ctx: object = None,
+    **kwargs: object,
 ) -> bool:
-    """Show a number as progress of the turn, with `global_step` if it is given.
+    """Show numbers as progress of the turn, with `step` or `global_step` if one is given.
+
+    One number by its name, `log("loss", 0.5)`; several in a dict, `log({"loss": 0.5, "lr": 0.1})`
+    or `log("train", {"loss": 0.5})`, which is shown as `train/loss`; or by keywords,
+    `log(loss=0.5, lr=0.1)`.
 
     Args:
         data_type: accepted because NVFlare's scripts give it; a number is one without it.
 
     Returns:
-        Whether it is shown: not if it is no number, or if there is no turn.
+        Whether anything is shown: not if there is no number among it, or if there is no turn.
     """
     turn = initialized().current
-    number = translation.number_of(value)
-    if turn is None or number is None:
+    step = translation.number_of(_step(kwargs))
+    given = {} if key is None else dict(key) if isinstance(key, Mapping) else {key: value}
+    numbers = translation.numbers_of({**given, **kwargs})
+    if turn is None or not numbers:
         return False
-    step = translation.number_of(kwargs.get("global_step"))
-    turn.report(({} if step is None else {"step": step}) | {str(key): number})
+    turn.report(({} if step is None else {"step": step}) | numbers)
     return True
+
+
+def _step(keywords: dict[str, object]) -> object:
+    """The step, by either of its names, taken out of a script's keywords."""
+    global_step, step = keywords.pop("global_step", None), keywords.pop("step", None)
+    return step if global_step is None else global_step
 
 
 def system_info(ctx: object = None) -> dict[str, Any]:  # Any: as in NVFlare

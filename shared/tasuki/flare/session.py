@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,11 +22,13 @@ class ScriptTurn:
     Attributes:
         seed: seeds every generator for this turn.
         finish: hands the result on; raises a TasukiError if it cannot be.
+        leave: says that this process, whose result does not count, is through with it.
     """
 
     turn: Turn
     seed: Callable[[], None]
     finish: Callable[[Result], None]
+    leave: Callable[[], None] = lambda: None
 
 
 class NextTurn(Protocol):
@@ -39,14 +43,24 @@ class NextTurn(Protocol):
 class Session:
     """What the Client API's functions work on. Not for several threads, but for `log`."""
 
-    def __init__(self, next_turn: NextTurn, *, framework: Framework | None = None) -> None:
+    def __init__(
+        self,
+        next_turn: NextTurn,
+        *,
+        framework: Framework | None = None,
+        is_one_of_many: bool = False,
+    ) -> None:
         self.framework = framework
+        self.is_one_of_many = is_one_of_many
+        self.follows = False  # another process of the same turn sends its result
         self.is_initialized = False
         self._next_turn = next_turn
         self._current: ScriptTurn | None = None
         self._last: Turn | None = None  # of this run: what is asked between turns is about it
         self._model: FLModel | None = None
         self._evaluated: object = None
+        self._has_sent = False
+        self._was_asked = False
         self._is_over = False
         self._is_shut_down = False
 
@@ -56,8 +70,18 @@ class Session:
         return None if self._current is None else self._current.turn
 
     @property
+    def is_open(self) -> bool:
+        """Whether there is a turn to work on, or the first one is still to be asked for."""
+        return not self._is_shut_down and (self._current is not None or self._last is None)
+
+    @property
     def has_received(self) -> bool:
         return self._model is not None
+
+    @property
+    def has_sent(self) -> bool:
+        """Whether any turn has its result."""
+        return self._has_sent
 
     def await_turn(self, *, timeout_s: float | None = None) -> ScriptTurn | None:
         """The turn to work on, as soon as there is one; None: there will be no more.
@@ -66,7 +90,7 @@ class Session:
             TimeoutError: there is none yet.
         """
         if self._current is None and not self._is_over:
-            # Before the turn is opened, since that imports torch where it is installed.
+            # What a script has imported by then says what it works with.
             self.framework = self.framework or framework_in_use()
             self._current = self._next_turn(timeout_s=timeout_s)
             self._is_over = self._current is None
@@ -88,6 +112,9 @@ class Session:
         return turn
 
     def is_running(self) -> bool:
+        if self.follows and self._current is not None and (self._model or self._was_asked):
+            self._leave()  # rank 0 may be the only one that sends, or even that receives
+        self._was_asked = True
         return not self._is_shut_down and self.await_turn() is not None
 
     def receive(self, *, timeout_s: float | None = None) -> FLModel | None:
@@ -104,6 +131,11 @@ class Session:
             # its first turn only, is not in what it draws in the turn.
             current.seed()
         return self._model
+
+    def seed(self) -> None:
+        """Every generator begins where the turn begins."""
+        if self._current is not None:
+            self._current.seed()
 
     def evaluated(self, metrics: object) -> None:
         """Metrics of the received model: the result of a turn that evaluates, else part of it."""
@@ -128,11 +160,21 @@ class Session:
             raise TrainerError('"receive" needs to be called before sending a model')
         if self._evaluated is not None and not model.metrics:
             model.metrics = received_metrics(self._evaluated)
+        if self.follows:
+            self._leave()
+            return
         current.finish(result_of(current.turn, model))
+        self._has_sent = True
         self._current = self._model = self._evaluated = None
         if clear_cache:
             for each in (model, received):
                 each.params = each.optimizer_params = None
+
+    def _leave(self) -> None:
+        if self._current is not None:
+            self._current.leave()
+        self._current = self._model = self._evaluated = None
+        self._was_asked = False
 
     def clear(self) -> None:
         """Forget the received model; the turn stays, and `receive` begins it again."""
@@ -142,6 +184,12 @@ class Session:
         """The script wants no more turns."""
         self._is_shut_down = True
 
+
+ATTACH_VARIABLE = "TASUKI_TRAINER"
+"""In the environment of each process that a site's command started: `module:where`.
+
+The module's `attach(where)` gives this process its session.
+"""
 
 _installed: Session | None = None
 
@@ -158,6 +206,9 @@ def installed() -> Session:
     Raises:
         TrainerError: it was not started by a site.
     """
+    if _installed is None and (place := os.environ.get(ATTACH_VARIABLE)):
+        module, _, where = place.partition(":")
+        install(importlib.import_module(module).attach(where))
     if _installed is None:
         raise TrainerError(
             "this script does not run at a Tasuki site; name it as the trainer in the site's"

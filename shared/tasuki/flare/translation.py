@@ -44,6 +44,7 @@ def model_of(turn: Turn, *, framework: Framework) -> FLModel:
         current_round=turn.round,
         total_rounds=turn.rounds,
         meta={
+            **turn.params,
             **system_info(turn),
             "start_round": 0,
             "current_round": turn.round,
@@ -107,6 +108,17 @@ def received_metrics(value: object) -> dict[str, Any]:  # Any: as above
         name if name.startswith("received_") else f"received_{name}": number
         for name, number in metrics_of(value).items()
     }
+
+
+def numbers_of(values: Mapping[Any, Any]) -> dict[str, float]:  # Any: a script logs anything
+    """Those of the values that are numbers, by their names; of a dict among them, by `name/key`."""
+    numbers: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            numbers |= {f"{name}/{key}": each for key, each in numbers_of(value).items()}
+        elif (number := number_of(value)) is not None:
+            numbers[str(name)] = number
+    return numbers
 
 
 def number_of(value: Any) -> float | None:  # Any: a script logs anything

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tasuki.errors import LedgerBroken, NewerData, StorageError
+from tasuki.errors import DiskFull, LedgerBroken, NewerData, StorageError
 
 LEDGER = (
     """
@@ -54,6 +54,8 @@ def connect(path: Path | str, steps: Sequence[str]) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
             _migrate(connection, steps, path)
         except sqlite3.OperationalError as exc:
+            if "full" in str(exc):
+                raise DiskFull(f"the disk is full at {path}; free space and start again") from exc
             raise StorageError(f"{path} cannot be opened: {exc}") from exc
         except sqlite3.DatabaseError as exc:
             raise LedgerBroken(f"{path} is damaged: {exc}; restore it from a backup") from exc

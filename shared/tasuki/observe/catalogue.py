@@ -133,6 +133,12 @@ _SERVICES = (
         "When the client certificate that is in use ends. Absent without one.",
         unit="seconds since 1970",
     ),
+    _both(
+        "tasuki_log_lines_lost_total",
+        "Lines of the service's log that could not be written.",
+        kind="counter",
+        unit="lines",
+    ),
     _both("tasuki_disk_free_bytes", "Free on the disk of the data folder.", unit="bytes"),
     _both("tasuki_disk_size_bytes", "Size of the disk of the data folder.", unit="bytes"),
     _both("tasuki_spool_bytes", "Weights that lie in the spool.", unit="bytes"),
@@ -176,7 +182,19 @@ _RUNS = (
         unit="seconds since 1970",
         labels="run",
     ),
-    _run("tasuki_lease_seconds", "How long a holder may be silent.", unit="seconds", labels="run"),
+    _run(
+        "tasuki_holder_moved_timestamp_seconds",
+        "When the holder's turn last came on, and what it is at: `given_out`, `waiting`, `taken`, "
+        "`training`, `trained`, `other`, or `unknown`.",
+        unit="seconds since 1970",
+        labels="run phase",
+    ),
+    _run(
+        "tasuki_lease_seconds",
+        "How long a holder may be silent, or its turn stand still.",
+        unit="seconds",
+        labels="run",
+    ),
     _run(
         "tasuki_lease_left_seconds",
         "Until the holder's lease runs out; 0 once it has.",
@@ -200,10 +218,18 @@ _RUNS = (
     ),
     _run(
         "tasuki_turns_skipped_total",
-        "Turns that the run's policy passed over: `silent`, `given_back`, or an error's class.",
+        "Turns that the run's policy passed over: `silent`, `stood_still`, `given_back`, "
+        "or an error's class.",
         kind="counter",
         unit="turns",
         labels="run site reason",
+    ),
+    _run(
+        "tasuki_turns_unchanged_total",
+        "Accepted turns that handed on exactly what they received.",
+        kind="counter",
+        unit="turns",
+        labels="run site",
     ),
     _run(
         "tasuki_gate_rejections_total",
@@ -233,6 +259,13 @@ _RUNS = (
         labels="status",
     ),
     _run("tasuki_dead_letters", "Messages in the dead-letter queue.", unit="messages", labels=""),
+    _run(
+        "tasuki_stream_replicas",
+        "Nodes of the broker at which a stream can be read. Absent for a broker of one node, and "
+        "while a node does not answer.",
+        unit="nodes",
+        labels="queue",
+    ),
 )
 CATALOGUE: Mapping[str, Series] = {each.name: each for each in (*_SERVICES, *_SITES, *_RUNS)}
 

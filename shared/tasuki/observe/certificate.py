@@ -10,6 +10,8 @@ from pathlib import Path
 
 import structlog
 
+from tasuki.installed import command_for
+
 log = structlog.get_logger()
 
 DAY_S = 86400.0
@@ -42,7 +44,7 @@ def warn_if_near(path: Path, *, now: float) -> bool:
     """Say so if fewer than `WARN_DAYS` days are left."""
     expiry = certificate_expiry(path)
     if expiry is None:
-        log.info("nobody watches when the client certificate ends: install tasuki[tls]")
+        log.info("nobody watches when the client certificate ends", mend=command_for("tls"))
         return False
     if expiry - now >= WARN_DAYS * DAY_S:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from prometheus_client.core import Metric
 
@@ -29,6 +29,12 @@ class ControllerMetrics(Metrics):
 
     def dead_letters(self, count: int) -> None:
         self.board.set("tasuki_dead_letters", count)
+
+    def stream_replicas(self, nodes: Mapping[str, int]) -> None:
+        """At how many nodes each stream can be read; none of those that nobody could count."""
+        self.board.drop("tasuki_stream_replicas")
+        for stream, count in nodes.items():
+            self.board.set("tasuki_stream_replicas", count, queue=stream)
 
     def collect(self) -> Iterable[Metric]:
         return merged(self.board, self.sites)

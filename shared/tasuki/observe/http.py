@@ -13,21 +13,36 @@ _PATIENCE_S = 5.0
 Page = tuple[str, str, bytes]
 
 
+def lacking(*, is_started: bool, is_up: bool) -> str:
+    """Why a service is not ready, in a few words; empty if it is."""
+    if not is_up:
+        return "no connection to the broker"
+    return "" if is_started else "it has not started yet"
+
+
 class Pages:
     """What is answered."""
 
-    def __init__(self, metrics: Metrics, *, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, metrics: Metrics, *, lacks: Callable[[], str]) -> None:
         self._metrics = metrics
-        self._is_ready = is_ready
+        self._lacks = lacks
 
     def page(self, path: str) -> Page:
+        """What stands there; a query is refused, since there is nothing to ask."""
         match path:
+            case _ if "?" in path:
+                known = path.partition("?")[0]
+                return (
+                    "422 Unprocessable Content",
+                    "text/plain",
+                    f"{known} takes no query\n".encode(),
+                )
             case "/healthz":
                 return "200 OK", "text/plain", b"alive\n"
-            case "/readyz" if self._is_ready():
-                return "200 OK", "text/plain", b"ready\n"
+            case "/readyz" if why := self._lacks():
+                return "503 Service Unavailable", "text/plain", f"not ready: {why}\n".encode()
             case "/readyz":
-                return "503 Service Unavailable", "text/plain", b"not ready\n"
+                return "200 OK", "text/plain", b"ready\n"
             case "/metrics":
                 return "200 OK", CONTENT_TYPE, self._metrics.text()
         return "404 Not Found", "text/plain", b"/healthz /readyz /metrics\n"
@@ -43,7 +58,7 @@ class Pages:
         method, _, rest = (await reader.readline()).decode("latin-1").partition(" ")
         while (await reader.readline()).strip():
             pass  # no header matters here
-        status, kind, body = self.page(rest.partition(" ")[0].partition("?")[0])
+        status, kind, body = self.page(rest.partition(" ")[0])
         if method not in {"GET", "HEAD"}:
             status, kind, body = "405 Method Not Allowed", "text/plain", b""
         head = (

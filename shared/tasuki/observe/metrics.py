@@ -30,6 +30,7 @@ class Subject:
     Attributes:
         service: a site's name, or `controller`.
         folder: its data folder; `spool` is in it.
+        lines_lost: how many lines of its log could not be written.
         certificate: what it shows the broker, if anything.
     """
 
@@ -38,6 +39,7 @@ class Subject:
     is_up: Callable[[], bool]
     folder: Path | None = None
     certificate: Path | None = None
+    lines_lost: Callable[[], int] = lambda: 0
 
 
 class Metrics(Collector):
@@ -78,6 +80,7 @@ class Metrics(Collector):
 
     def _read_broker(self) -> None:
         counters, board = self._subject.counters, self.board
+        board.set("tasuki_log_lines_lost_total", self._subject.lines_lost())
         board.set("tasuki_broker_up", float(self._subject.is_up()))
         for name, value in (
             ("reconnects", counters.reconnects),

@@ -6,7 +6,21 @@ screen, change what was written before, or turn the direction of what follows.
 
 from __future__ import annotations
 
+_TRACEBACK = "Traceback (most recent call last):"
+
 
 def printable(text: str) -> str:
     r"""Letters, lines and tabs as they are; what would steer a terminal is spelled out: `\x1b`."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def headline(text: str) -> str:
+    """The line of a longer text that says it best, for where there is room for one.
+
+    Of a traceback that is the last: the exception and what it says.
+    """
+    first, *more = text.strip().splitlines() or [""]
+    before, traceback, _ = first.partition(_TRACEBACK)
+    if traceback and more:
+        return f"{before}{more[-1].strip()} ..."
+    return f"{first} ..." if more else first

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tasuki import errors
 from tasuki.core import run as machine
 from tasuki.core.model import TurnRecord
+from tasuki.core.report import Stage
 from tasuki.core.run import OVER, RunState, Status
 from tasuki.observe.board import Board
 
@@ -21,13 +22,18 @@ _NAME_LENGTH = 64
 _RECEIVED = "received_"
 _GATE = {errors.GateRejected, errors.NonFiniteWeights, errors.ManifestMismatch}
 _GATE_NAMES = {kind.__name__ for kind in _GATE}
+_HEARD = "tasuki_holder_heard_timestamp_seconds"
+_MOVED = "tasuki_holder_moved_timestamp_seconds"
 _HOLDER = (
     "tasuki_holder",
     "tasuki_holder_since_timestamp_seconds",
-    "tasuki_holder_heard_timestamp_seconds",
+    _HEARD,
+    _MOVED,
     "tasuki_lease_seconds",
 )
-_SKIP_REASONS = {"silent", "given_back"} | {
+_UNKNOWN = "unknown"
+"""What a turn is at of which nobody has said anything yet."""
+_SKIP_REASONS = {"silent", "stood_still", "given_back"} | {
     name for name, _ in inspect.getmembers(errors, inspect.isclass)
 }
 
@@ -76,9 +82,15 @@ class Runs:
             self._board.add("tasuki_runs_ended_total", status=state.status.value)
             self._ended[run] = self._now()
 
-    def holder_heard(self, run: str) -> None:
-        """A sign of life of the turn that is out."""
-        self._board.set("tasuki_holder_heard_timestamp_seconds", self._now(), run=run)
+    def holder_heard(self, run: str, *, phase: str, still_s: float) -> None:
+        """A sign of life of the turn that is out, which has not come on for so long."""
+        now = self._now()
+        self._board.set(_HEARD, now, run=run)
+        self._moved(run, phase=phase, at=now - max(0.0, min(still_s, now)))
+
+    def _moved(self, run: str, *, phase: str, at: float) -> None:
+        self._board.forget(_MOVED, run=run)
+        self._board.set(_MOVED, at, run=run, phase=phase)
 
     def _await_sites(self, state: RunState) -> None:
         """A site that was never heard of is missing too, be it since the controller's restart."""
@@ -93,6 +105,10 @@ class Runs:
         for record in state.records[len(state.records) - grown :]:
             self._turn(state, record.site, "accepted")
             self._show_metrics(state, record)
+            if record.is_unchanged:
+                self._board.add(
+                    "tasuki_turns_unchanged_total", run=state.plan.run, site=record.site
+                )
         if before is None:
             return
         known = set(before.skipped)  # a long run without one of its sites has thousands
@@ -166,7 +182,8 @@ class Runs:
             return
         board.set("tasuki_holder", 1, run=run, site=state.holder)
         board.set("tasuki_holder_since_timestamp_seconds", self._now(), run=run)
-        board.set("tasuki_holder_heard_timestamp_seconds", self._now(), run=run)
+        board.set(_HEARD, self._now(), run=run)
+        self._moved(run, phase=_UNKNOWN, at=self._now())
         board.set("tasuki_lease_seconds", state.plan.failure.lease_s, run=run)
 
     def _refresh(self) -> None:
@@ -185,10 +202,16 @@ class Runs:
             if state.holder is not None:
                 left = self.lease_left(run) or 0.0
                 board.set("tasuki_lease_left_seconds", left, run=run)
-                if self._sent_before > before and self.is_on_its_way(run):
-                    self.holder_heard(run)  # it cannot say so itself before it has its turn
+                if self.is_on_its_way(run):
+                    self._show_on_its_way(run, comes_on=self._sent_before > before)
         for status, count in statuses.items():
             board.set("tasuki_runs", count, status=status.value)
+
+    def _show_on_its_way(self, run: str, *, comes_on: bool) -> None:
+        """A site cannot say anything of a turn before it has it: it is the controller's to tell."""
+        self._board.set(_HEARD, self._now(), run=run)
+        if comes_on:
+            self._moved(run, phase=Stage.GIVEN_OUT, at=self._now())
 
 
 def _known(state: RunState, site: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ssl
 import stat
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from tasuki.errors import SettingsError
-from tasuki.settings.toml import Keys, Settings, SettingsPath
+from tasuki.settings.address import check_bind
+from tasuki.settings.toml import Keys, Settings, SettingsPath, read_text
 from tasuki.transport.nodes import PORTS, Node, node_of
 
 ENVIRONMENT: dict[str, Keys] = {
@@ -139,7 +141,7 @@ class BrokerTable(Settings):
 class HttpTable(Settings):
     """Where a service answers; no port, no server. 0 takes a free one."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(check_bind)] = "127.0.0.1"
     port: int | None = Field(default=None, ge=0, le=65535)
 
 
@@ -162,16 +164,18 @@ def read_secret(path: Path, *, what: str) -> str:
     """The one line of a secret's file.
 
     Raises:
-        SettingsError: there is no such file, or nothing in it.
+        SettingsError: there is no such file, or it holds no secret, or more than one.
     """
     try:
-        secret = path.read_text(encoding="utf-8").strip()
+        secret = read_text(path).strip()
     except OSError as exc:
         raise _unreadable(path, exc, what=what) from exc
-    except UnicodeDecodeError as exc:
-        raise SettingsError(f"{what}: {path} cannot be read: not text") from exc
+    except ValueError as exc:
+        raise SettingsError(f"{what}: {path} cannot be read: {exc}") from exc
     if not secret:
         raise SettingsError(f"{what}: {path} is empty")
+    if len(secret.splitlines()) > 1:
+        raise SettingsError(f"{what}: {path} has several lines; it holds the secret and no more")
     return secret
 
 

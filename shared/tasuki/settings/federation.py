@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from tasuki.core.model import CONTROLLER, check_name
+from tasuki.settings.address import check_http
 from tasuki.settings.toml import Settings, SettingsPath
 from tasuki.transport.nodes import PORTS, Node, node_of
 from tasuki.transport.topology import Sizes
@@ -22,11 +22,9 @@ _HOST = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$"
 
 def check_management(url: str) -> None:
     """Raises ValueError: this is no management API's address, or has a password in it."""
-    parts = urlsplit(url)
-    if parts.password is not None or parts.username is not None:
+    if "@" in url:
         raise ValueError("leave user and password out: give --admin and --admin-password-file")
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("use http[s]://host[:port]")
+    check_http(url)
 
 
 class FederationBrokerTable(Settings):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -35,6 +35,8 @@ class FailureTable(Settings):
     on_silent: OnSilent = OnSilent.RETRY
     max_attempts: int = Field(default=3, ge=1)
     min_sites: int = Field(default=2, ge=1)
+    turn_s: float | None = Field(default=None, gt=0)
+    progress_s: float | None = Field(default=None, gt=0)
 
 
 class CheckpointTable(Settings):
@@ -47,9 +49,11 @@ class CheckpointTable(Settings):
 
 
 class GateTable(Settings):
-    """What a turn's result must keep to, beyond finite values of the right shape."""
+    """What weights must keep to, beyond their names, shapes and types."""
 
     max_norm: float | None = Field(default=None, gt=0)
+    unchanged: Literal["accept", "refuse"] = "accept"
+    non_finite: list[str] = Field(default_factory=list)
 
 
 class SimulateTable(Settings):
@@ -58,6 +62,7 @@ class SimulateTable(Settings):
     sites: int | list[str] = 3
     trainer: str | None = None
     data: SettingsPath | None = None
+    farewell_s: float = Field(default=600.0, ge=0)
 
     @field_validator("sites")
     @classmethod
@@ -78,6 +83,7 @@ class RunFile(Settings):
     sites: list[str] | None = None
     weights: Weights
     params: dict[str, Any] = Field(default_factory=dict)  # Any: the trainer's own keys
+    params_at: dict[str, dict[str, Any]] = Field(default_factory=dict)  # Any: as above
     budget: BudgetTable = BudgetTable()
     failure: FailureTable = FailureTable()
     checkpoint: CheckpointTable = CheckpointTable()
@@ -106,9 +112,9 @@ class RunFile(Settings):
 
     @model_validator(mode="after")
     def _plain_params(self) -> RunFile:
-        for key in self.params:
+        for key in (*self.params, *(key for own in self.params_at.values() for key in own)):
             if not isinstance(key, str):
-                raise ValueError("[params] has a key that is no text")  # noqa: TRY004 - pydantic's
+                raise ValueError("[params] or [params_at] has a key that is no text")  # noqa: TRY004 - pydantic's
         return self
 
     def simulated_sites(self, number: int | None = None) -> tuple[str, ...]:
@@ -126,7 +132,8 @@ class RunFile(Settings):
             SettingsError: one of the sites cannot be one.
         """
         if not isinstance(self.order, str):
-            _refuse_unknown(self.order, sites)
+            _refuse_unknown(self.order, sites, what="the order")
+        _refuse_unknown(self.params_at, sites, what="[params_at]")
         if not sites:
             raise TooFewSites("there is no site; a relay needs at least two")
         if len(sites) < self.failure.min_sites:
@@ -149,21 +156,26 @@ class RunFile(Settings):
             task=Task(
                 trainer=self.trainer,
                 params=self.params,
+                params_at=self.params_at,
                 budget=Budget(**self.budget.model_dump()),
                 seed=self.seed,
                 rounds=self.rounds,
                 beat_s=min(5.0, failure.lease_s / 4),
                 requires=(self.checkpoint.best,) if self.checkpoint.best else (),
                 max_norm=self.gate.max_norm,
+                turn_s=failure.turn_s,
+                progress_s=failure.progress_s,
+                refuses_unchanged=self.gate.unchanged == "refuse",
+                non_finite=tuple(self.gate.non_finite),
             ),
-            failure=Failure(**failure.model_dump()),
+            failure=Failure(**failure.model_dump(exclude={"turn_s", "progress_s"})),
             checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),
         )
 
 
-def _refuse_unknown(order: Sequence[str], sites: Sequence[str]) -> None:
-    for site in order:
+def _refuse_unknown(named: Iterable[str], sites: Sequence[str], *, what: str) -> None:
+    for site in named:
         if site not in sites:
             near = difflib.get_close_matches(site, sites, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sites[:10])}"
-            raise UnknownSite(f"the order names {site!r}, which is no site of this run; {hint}")
+            raise UnknownSite(f"{what} names {site!r}, which is no site of this run; {hint}")

@@ -23,10 +23,14 @@ ENVIRONMENT: dict[str, Keys] = {
 
 
 class TrainerTable(Settings):
-    """`run` is a script (train.py --epochs 2) or a function (train:train), seen from `folder`."""
+    """`run` is a script (train.py --epochs 2) or a function (train:train), seen from `folder`.
+
+    `farewell_s`: how long a script may work on after its last turn.
+    """
 
     run: str
     folder: SettingsPath = Field(default=Path(), validate_default=True)
+    farewell_s: float = Field(default=600.0, ge=0)
 
 
 class DataTable(Settings):
@@ -40,6 +44,8 @@ class SiteSettings(Settings):
 
     `folder`: journal and weights on their way. `device`: cpu, cuda or mps; the best one if unset.
     `concurrency`: turns of different runs that train at a time; they share the device.
+    `processes`: trainers' processes that stay between turns, one for each run; unset: as many as
+    fit into memory at 2 GiB each, from 2 to 16.
     """
 
     name: str
@@ -49,6 +55,7 @@ class SiteSettings(Settings):
     folder: SettingsPath = Field(default=Path(".tasuki-site"), validate_default=True)
     device: str | None = None
     concurrency: int = Field(default=1, ge=1)
+    processes: int | None = Field(default=None, ge=1)
     http: HttpTable = HttpTable()
     log: Literal["console", "json"] = "console"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import re
 import tomllib
@@ -14,13 +15,21 @@ from pydantic_core import ErrorDetails
 
 from tasuki.errors import SettingsError
 
+BOM = "\ufeff"
+"""What some editors begin a file with; it is no part of what was written."""
+
 M = TypeVar("M", bound=BaseModel)
 
 
 class Settings(BaseModel):
     """A table of a settings file: frozen, and no key is ignored."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        allow_inf_nan=False,  # JSON has neither, and no duration or limit is one
+    )
 
 
 def _seen_from_its_file(path: Path, info: ValidationInfo) -> Path:
@@ -84,6 +93,22 @@ def parse(
         raise SettingsError("\n".join([f"{name}:", *problems])) from exc
 
 
+def read_text(path: Path) -> str:
+    """A text file as its author sees it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not UTF-8.
+    """
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it is in UTF-16; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise ValueError(f"not text in UTF-8 ({exc.reason} at byte {exc.start})") from exc
+
+
 def from_environment(environment: Mapping[str, str], known: Mapping[str, Keys]) -> dict[Keys, str]:
     """What the environment sets of these variables."""
     return {keys: environment[name] for name, keys in known.items() if name in environment}
@@ -91,16 +116,16 @@ def from_environment(environment: Mapping[str, str], known: Mapping[str, Keys]) 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except FileNotFoundError:
         raise SettingsError(f"there is no file {path}") from None
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, ValueError) as exc:
         raise SettingsError(f"{path} cannot be read: {exc}") from exc
 
 
 def _loaded(text: str, *, name: str) -> dict[str, Any]:  # Any: TOML
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix(BOM))
     except RecursionError as exc:
         raise SettingsError(f"{name} is nested too deeply") from exc
     except ValueError as exc:  # not TOML, or a number of thousands of digits

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 import structlog
@@ -15,8 +16,7 @@ from tasuki.transport.outages import Outages
 log = structlog.get_logger()
 
 _LOST = {LinkState.DOWN, LinkState.SILENT, LinkState.REFUSED}
-_HEARS = {LinkState.UP, LinkState.UNBLOCKED}
-_DEAF = {*_LOST, LinkState.BLOCKED}
+_CONSUMING = "consume"
 
 
 class BrokerConnection:
@@ -42,9 +42,13 @@ class BrokerConnection:
                 "everyone on this machine can read a secret: chmod it to 600", path=str(path)
             )
         self.transport = AmqpTransport(settings, on_state=self.note, on_sent=on_sent)
+        self.on_held_up: Callable[[], None] = lambda: None
         self._outages = Outages()
         self._up: dict[str, bool] = {}
-        self._hearing: dict[str, float | None] = {}
+        self._hears_since: float | None = None  # be the way out broken or not
+        self._lost = ""  # why the way in is, if it is
+        self._blocked = ""  # why the broker takes nothing, as far as it said
+        self._refused, self._taken = asyncio.Event(), asyncio.Event()
 
     @property
     def is_up(self) -> bool:
@@ -55,21 +59,62 @@ class BrokerConnection:
     def hears_since(self) -> float | None:
         """The event loop's time from which others could reach us without a break, if they can.
 
-        A broker that is short of memory or disk takes nothing from them either.
+        A broker that is short of memory or disk takes nothing from them either. Whether it is, only
+        a connection that publishes is told; that one may be made anew meanwhile, since others'
+        words come by the other.
         """
-        both = list(self._hearing.values())
-        known = [since for since in both if since is not None]
-        return max(known) if len(both) > 1 and len(known) == len(both) else None
+        return None if self._blocked or not self.is_up else self._hears_since
+
+    @property
+    def held_up(self) -> str:
+        """Why nobody can come on or be heard; empty if that is not so."""
+        if self._lost:
+            return f"no connection to the broker: {self._lost}"
+        return f"the broker takes nothing: {self._blocked}" if self._blocked else ""
+
+    async def refuses(self, *, for_s: float) -> None:
+        """Returns once the broker has not taken our credentials for so long, try after try.
+
+        One that has just been started may refuse them until it has its users.
+        """
+        while True:
+            await self._refused.wait()
+            try:
+                await asyncio.wait_for(self._taken.wait(), for_s)
+            except TimeoutError:
+                return
 
     def note(self, change: StateChange) -> None:
         """One of the two connections changed."""
-        if change.state is LinkState.UP:
-            self._up[change.link] = True
-        elif change.state in _LOST:
-            self._up[change.link] = False
-        if change.state in _HEARS:
-            self._hearing[change.link] = asyncio.get_running_loop().time()
-        elif change.state in _DEAF:
-            self._hearing[change.link] = None
+        before = self.held_up
+        self._take_in(change)
+        if change.state is LinkState.REFUSED:
+            self._refused.set()
+            self._taken.clear()
+        elif change.state is LinkState.UP:
+            self._refused.clear()
+            self._taken.set()
         for line in self._outages.note(change, now=asyncio.get_running_loop().time()):
             (log.warning if line.is_warning else log.info)(line.event, **line.facts)
+        if before != self.held_up:
+            self.on_held_up()
+
+    def _take_in(self, change: StateChange) -> None:
+        link, now = change.link, asyncio.get_running_loop().time()
+        match change.state:
+            case LinkState.UP:
+                self._up[link] = True
+                if link == _CONSUMING or self._blocked:
+                    self._hears_since = now
+                if link == _CONSUMING:
+                    self._lost = ""
+                else:
+                    self._blocked = ""  # or it says so again
+            case LinkState.UNBLOCKED:
+                self._blocked, self._hears_since = "", now
+            case LinkState.BLOCKED:
+                self._blocked = change.reason or "it does not say why"
+            case state if state in _LOST:
+                self._up[link] = False
+                if link == _CONSUMING:
+                    self._lost = change.reason or "no answer"

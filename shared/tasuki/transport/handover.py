@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -29,20 +30,33 @@ def noting_turns(moments: Moments) -> OnSent | None:
 
 
 async def hand_over(
-    transport: Transport, path: Path, turn: Turn, *, to: str, moments: Moments = UNWATCHED
+    transport: Transport,
+    path: Path,
+    turn: Turn,
+    *,
+    to: str,
+    came_on: Callable[[], None],
+    moments: Moments = UNWATCHED,
 ) -> None:
     """Send these weights, then their turn; returns once the broker has confirmed both.
 
     Weights first: whoever has a turn has its weights too, or they are on their way. The controller
     gets no turn, since there is none after the last.
 
+    Args:
+        came_on: told with every body that the broker has confirmed.
+
     Raises:
         Unroutable, NotPermitted: nothing more is sent.
     """
     transfer = transfer_id(turn.id, turn.weights)
+
+    def confirmed(_: int) -> None:
+        came_on()
+
     halfway = partial(moments.reach, Moment.CHUNKS_HALF_SENT, turn.id)
     with ChunkedFile(path, transfer=transfer, weights=turn.weights, halfway=halfway) as chunks:
-        await transport.publish(names.to_weights(to), chunks)
+        await transport.publish(names.to_weights(to), chunks, on_confirmed=confirmed)
     moments.reach(Moment.WEIGHTS_CONFIRMED, turn.id)
     if to != CONTROLLER:
-        await transport.publish(names.to_turns(to), [(encode(turn),)])
+        await transport.publish(names.to_turns(to), [(encode(turn),)], on_confirmed=confirmed)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import NotPermitted, Unroutable
-from tasuki.ports import Delivery, Frames, Handler, Route, Settlement
+from tasuki.ports import Delivery, Frames, Handler, OnConfirmed, Route, Settlement
 from tasuki.wire import names
 
 Fault = Callable[[Route, bytes], Iterable[bytes]]
@@ -222,11 +222,15 @@ class MemoryTransport:
             queue.leave(reader)
         self._readers.clear()
 
-    async def publish(self, route: Route, bodies: Sequence[Frames]) -> None:
+    async def publish(
+        self, route: Route, bodies: Sequence[Frames], *, on_confirmed: OnConfirmed | None = None
+    ) -> None:
         if route.exchange == names.CONTROL and self._user != CONTROLLER:
             raise NotPermitted(f"{self._user} may not publish to {route.exchange}")
-        for frames in bodies:
+        for count, frames in enumerate(bodies, start=1):
             await self._federation.put(route, b"".join(frames), self._user)
+            if on_confirmed is not None:
+                on_confirmed(count)
 
     async def consume(
         self, queue: str, handler: Handler, *, prefetch: int = 1, offset: int | None = None

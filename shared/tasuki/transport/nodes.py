@@ -30,10 +30,15 @@ def node_of(address: str, *, scheme: str) -> Node:
     Raises:
         ValueError: there is no such address.
     """
+    return address_of(address, port=PORTS[scheme])
+
+
+def address_of(address: str, *, port: int) -> Node:
+    """The same where `port` is meant unless the address has one."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise ValueError(f"{address!r} is no host[:port]; an IPv6 address needs brackets")
-    port = int(found["port"] or PORTS[scheme])
+    port = int(found["port"] or port)
     if not 1 <= port <= _MOST_PORT:
         raise ValueError(f"{address!r}: a port is a number from 1 to {_MOST_PORT}")
     return Node(host=found["host"].strip("[]"), port=port)

@@ -28,6 +28,11 @@ CLAIMS = 1024
 """Transfers that turns asked for and that are remembered as such."""
 
 
+def is_disk_full(exc: BaseException) -> bool:
+    """Whether this is the operating system saying that no space, or no quota, is left."""
+    return isinstance(exc, OSError) and exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
 @contextmanager
 def disk_errors(what: Path) -> Iterator[None]:
     """Translate what the operating system says about files into our own errors.
@@ -39,8 +44,9 @@ def disk_errors(what: Path) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        if exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise DiskFull(f"the disk is full at {what}; free space and start again") from exc
+        if is_disk_full(exc):
+            advice = "free space and start again, a simulation with --resume"
+            raise DiskFull(f"the disk is full at {what}; {advice}") from exc
         advice = ""
         if isinstance(exc, PermissionError):
             advice = f"; let user {os.getuid()}, who runs this, own it"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
@@ -77,6 +78,20 @@ def die_once(turn: Turn) -> Result:
     return train(turn)
 
 
+def full_disk_once(turn: Turn) -> Result:
+    """A limit of the file size stands in for a full disk, when the result is written."""
+    if once(turn, "full"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    return train(turn)
+
+
+def own_file_fills_the_disk_once(turn: Turn) -> Result:
+    if once(turn, "full"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        (Path(str(turn.params["flag"])) / "mine.bin").write_bytes(bytes(8192))
+    return train(turn)
+
+
 def always_raise(turn: Turn) -> Result:
     raise RuntimeError("the scanner is on fire")
 
@@ -116,6 +131,64 @@ def missing_tensor(turn: Turn) -> Result:
 def extra_tensor(turn: Turn) -> Result:
     state = turn.weights("numpy")
     return turn.result({**state, "extra": state["w"]}, metrics={"accuracy": 0.0})
+
+
+def prefixed_names(turn: Turn) -> Result:
+    state = walk(turn.weights("numpy"), turn.seed)
+    named = {f"_orig_mod.{name}": value for name, value in state.items()}
+    return turn.result(named, metrics={"accuracy": 0.0})
+
+
+def masked_array(turn: Turn) -> Result:
+    state = walk(turn.weights("numpy"), turn.seed)
+    masked = np.ma.masked_less(state["w"], 0)
+    return turn.result({**state, "w": masked}, metrics={"accuracy": 0.0})
+
+
+def list_of_metrics(turn: Turn) -> Result:
+    return turn.result(walk(turn.weights("numpy"), turn.seed), metrics={"accuracy": [0.1, 0.2]})  # type: ignore[dict-item]
+
+
+def nan_among_metrics(turn: Turn) -> Result:
+    turn.log(loss=float("nan"))
+    state = walk(turn.weights("numpy"), turn.seed)
+    return turn.result(state, metrics={"accuracy": float(state["n"]), "auc": float("nan")})
+
+
+def half_a_step(turn: Turn) -> Result:
+    return turn.difference({"n": np.array(0.5)}, metrics={"accuracy": 0.0})
+
+
+def a_step(turn: Turn) -> Result:
+    """As a script sends it that takes every difference in floats."""
+    before = turn.weights("numpy")
+    after = walk(before, turn.seed)
+    change = {name: after[name] - before[name].astype(float) for name in before}
+    return turn.difference(change, metrics={"accuracy": float(after["n"])})
+
+
+MASK = np.triu(np.full((4, 4), -np.inf, "float32"), 1)
+
+
+def make_masked() -> dict[str, np.ndarray]:
+    return {**make(), "mask": MASK}
+
+
+def make_nan() -> dict[str, np.ndarray]:
+    return {**make(), "mask": MASK * 0}
+
+
+def keep_mask(turn: Turn) -> Result:
+    received = turn.weights("numpy")
+    assert list(received) == ["w", "n", "mask"]
+    state = {"mask": received["mask"], **walk(received, turn.seed)}
+    return turn.result(state, metrics={"accuracy": float(state["n"])})
+
+
+def spread_mask(turn: Turn) -> Result:
+    received = turn.weights("numpy")
+    state = {"mask": received["mask"].T.copy(), **walk(received, turn.seed)}
+    return turn.result(state, metrics={"accuracy": 0.0})
 
 
 def no_metrics(turn: Turn) -> Result:

@@ -11,7 +11,7 @@ import pytest
 
 from tasuki.errors import TransportError
 from tasuki_cli.provision import ctl
-from tasuki_cli.provision.ctl import Ctl, command_for, rebalance
+from tasuki_cli.provision.ctl import Ctl, command_for, movable, rebalance
 from tasuki_cli.provision.replicas import Change, Placed
 
 V3_10, V4_0 = (3, 10), (4, 0)
@@ -49,6 +49,11 @@ def test_an_old_broker_forgets_a_stream_s_replica_by_other_means() -> None:
 
 def test_leaders_of_one_vhost_are_spread_and_of_no_other() -> None:
     assert "^a[.]b$" == rebalance("a.b")[-1]
+
+
+def test_an_old_broker_cannot_move_the_leader_of_a_stream() -> None:
+    assert {"quorum"} == movable(V3_10)
+    assert {"quorum", "stream"} == movable(V4_0)
 
 
 def test_the_words_after_the_prefix_are_the_command_s(tmp_path: Path) -> None:

@@ -288,4 +288,4 @@ def test_without_cryptography_the_error_says_what_to_install(out: Path) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
     assert 2 == done.returncode
-    assert "tasuki[controller]" in done.stderr
+    assert "[operator]" in done.stderr

@@ -15,9 +15,11 @@ from support.runs import Relay, plan
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import Skip, TurnFailed
 from tasuki.errors import SettingsError
+from tasuki.observe.printable import headline
 from tasuki_cli import main, records
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_controller import views
+from tasuki_controller.checkpoints import Kept
 from tasuki_controller.controller import Update
 
 HOSTILE = "\x1b[2J\x9b31m\u202e[/red][link=file:///]"
@@ -33,13 +35,14 @@ class Archive:
 
     def rows(self, run: str) -> Sequence[views.View]:
         keys = ("seq", "at", "outcome", "hash")
-        return [{**dict.fromkeys(keys, "1"), "run": run, "what": HOSTILE, "led_to": [HOSTILE]}]
+        row = {"run": run, "what": HOSTILE, "detail": HOSTILE, "led_to": [HOSTILE]}
+        return [{**dict.fromkeys(keys, "1"), **row}]
 
     def verify(self, run: str) -> tuple[int, int]:
         raise NotImplementedError(run)
 
-    def copy_best(self, run: str, folder: Path) -> Path:
-        raise NotImplementedError(run, folder)
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        raise NotImplementedError(run, folder, round)
 
 
 def is_spelled(shown: str, *, times: int = 1) -> bool:
@@ -58,7 +61,7 @@ def test_in_a_ledger(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     """Bug: an error called `[/red]` ended `tasuki ledger` with a traceback of rich's."""
     monkeypatch.setenv("COLUMNS", "200")
     records.show_ledger("r", Archive(), as_json=False)
-    assert is_spelled(capsys.readouterr().out, times=2)
+    assert is_spelled(capsys.readouterr().out, times=3)
 
 
 def test_in_the_table_of_turns() -> None:
@@ -93,3 +96,64 @@ def test_in_an_error_message(
     with pytest.raises(SystemExit):
         main.main()
     assert is_spelled(capsys.readouterr().err)
+
+
+TRACEBACK = 'RuntimeError: on fire\nTraceback (most recent call last):\n  File "train.py", line 3'
+
+
+def test_a_failure_that_repeats_itself_is_told_whole_once() -> None:
+    """Bug: `watch` showed the same traceback four times."""
+    out = io.StringIO()
+    relay = Relay(plan())
+    display = RunDisplay(Console(file=out, width=200))
+    for _ in range(3):
+        failed = TurnFailed(
+            id=relay.state.expected, site="a", error="TrainerRaised", detail=TRACEBACK
+        )
+        display.watch(Update(run=relay.state, what=failed))
+    shown = out.getvalue()
+    assert (1, 2) == (
+        shown.count("Traceback"),
+        shown.count("RuntimeError: on fire ... (as before)"),
+    )
+
+
+class Failed(Archive):
+    """A run whose site raised the same twice."""
+
+    def runs(self) -> Sequence[views.View]:
+        return [{**row, "reason": f"a: {TRACEBACK} (2 attempts)"} for row in super().runs()]
+
+    def rows(self, run: str) -> Sequence[views.View]:
+        row = {"at": "1", "outcome": "", "hash": "1", "what": "a failed", "detail": TRACEBACK}
+        return [
+            {**row, "seq": 4, "led_to": ["issued to a"]},
+            {**row, "seq": 5, "led_to": [f"failed: a: {TRACEBACK}"]},
+        ]
+
+
+def test_no_traceback_is_folded_into_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: one failed run took 27 lines of a column 19 wide."""
+    monkeypatch.setenv("COLUMNS", "80")
+    records.show_runs(Failed(), as_json=False)
+    shown = capsys.readouterr().out
+    assert ("Traceback" in shown, len(shown.splitlines()) < 6) == (False, True)
+    records.show_ledger("r", Failed(), as_json=False)
+    table, _, below = capsys.readouterr().out.partition("row 4, 5:")
+    assert (0, 1) == (table.count("Traceback"), below.count(TRACEBACK))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", ""),
+        ("one line", "one line"),
+        ("a\nb", "a ..."),
+        ("a: Traceback (most recent call last):\n  File x\nKeyError: 'b'", "a: KeyError: 'b' ..."),
+        ("Traceback (most recent call last):", "Traceback (most recent call last):"),
+    ],
+)
+def test_of_a_long_text_the_line_that_says_it_best_is_shown(text: str, line: str) -> None:
+    assert line == headline(text)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,46 @@ def test_runs_are_those_of_the_data_folder_that_is_named_or_else_of_the_controll
     assert (type(here.exception), "no run in" in str(here.exception)) == (UnknownRun, True)
     there = CliRunner().invoke(app, ["runs"], env=variables)
     assert (type(there.exception), "--token-file" in str(there.exception)) == (SettingsError, True)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_flag_does_not_look_as_if_it_took_a_value(name: str) -> None:
+    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "120"}).stdout
+    assert "--help" in shown
+    assert "<bool>" not in shown
+
+
+def test_a_shell_can_complete_commands() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    assert "--install-completion" in shown
+    assert "<bool>" not in shown
+    asked = {"_TASUKI_COMPLETE": "complete_bash", "COMP_WORDS": "tasuki sim", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from tasuki_cli.main import app; app(prog_name='tasuki')"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "simulate\n" == done.stdout, done.stderr
+
+
+WINDOWS = """
+import sys
+for name in ("fcntl", "termios", "pwd", "grp", "resource"):
+    sys.modules[name] = None  # there are none
+from tasuki_cli.main import main
+sys.platform = "win32"
+sys.argv = ["tasuki", "simulate", "run.toml"]
+main()
+"""
+
+
+def test_on_windows_one_line_says_what_to_do() -> None:
+    """Bug: it was a traceback about a module that is missing."""
+    done = subprocess.run(
+        [sys.executable, "-c", WINDOWS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (2, 1) == (done.returncode, len(done.stderr.strip().splitlines())), done.stderr
+    assert "WSL2" in done.stderr

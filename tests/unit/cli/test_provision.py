@@ -336,7 +336,7 @@ def test_only_the_controller_may_send_control(out: Path) -> None:
         ('name = "x"\nsites = ["a"]\n[broker]\nhost = "a/b"', "broker.host"),
         ('name = "x"\nsites = ["a"]\n[broker]\nca = "ca.pem"', "would protect nothing"),
         ('name = "x"\nsites = ["a"]\n[broker]\nmanagement = "http://u:p@h"', "leave user"),
-        ('name = "x"\nsites = ["a"]\n[broker]\nmanagement = "mq:15672"', "use http"),
+        ('name = "x"\nsites = ["a"]\n[broker]\nmanagement = "mq:15672"', "is no http"),
         ('name = "x"\nsites = ["a"]\n[certificates]\nca_days = 9', "at least days"),
         ('name = "x"\nsites = ["ca"]', "no site can be called 'ca'"),
         ('name = "x"\nsites = ["a"]\n[streams]\nmax_bytes = 100_000_000', "at least twice"),

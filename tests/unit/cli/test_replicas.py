@@ -15,6 +15,7 @@ from tasuki_cli.provision.replicas import (
     away,
     changes,
     missing,
+    renewals,
     spread,
     uneven,
 )
@@ -108,7 +109,7 @@ def test_a_node_that_is_away_keeps_its_replicas_and_is_told_of_once() -> None:
 
     assert [] == changes(placed, nodes, wanted(*placed))
     assert [] == missing(placed, nodes, wanted(*placed))
-    (told,) = away(placed, nodes)
+    (told,) = away(placed, nodes, wanted(*placed))
     assert told.startswith("rabbit@c is away, with a replica of 2 queues and streams")
     assert "forget_cluster_node rabbit@c" in told
 
@@ -119,6 +120,14 @@ def test_a_replica_that_does_not_run_on_a_node_that_does_is_told_of() -> None:
     assert ["tasuki.turns.s has a replica on rabbit@c that does not run"] == missing(
         [placed], THREE, wanted(placed)
     )
+    assert [] == changes([placed], THREE, wanted(placed))
+    assert [(C, False), (C, True)] == [
+        (change.node, change.adds) for change in renewals([placed], THREE)
+    ]
+
+
+def test_a_replica_is_not_made_anew_while_the_others_are_no_majority() -> None:
+    assert [] == renewals([replace(on(A, B, C), online=frozenset({A}))], THREE)
 
 
 def test_a_queue_that_is_not_there_is_told_of() -> None:
@@ -129,8 +138,10 @@ def test_a_classic_queue_that_could_not_be_replaced_is_told_of() -> None:
     placed = Placed(name=CONTROL, kind="classic")
 
     assert [] == changes([placed], THREE, wanted(placed))
-    (told,) = missing([placed], THREE, wanted(placed))
+    assert [] == missing([placed], THREE, wanted(placed))
+    (told,) = away([placed], THREE, wanted(placed))
     assert told.startswith("tasuki.control.s is a classic queue on a node that is away")
+    assert [] == away([placed], THREE, wanted(on(A)))
 
 
 def test_more_replicas_than_wanted_are_left_alone() -> None:
@@ -152,7 +163,10 @@ def test_leaders_that_are_all_on_one_node_are_uneven() -> None:
 
 
 def test_a_few_queues_may_be_led_by_whomever() -> None:
-    assert {} == uneven([on(A, B, C, name=f"q{number}") for number in range(11)], THREE)
+    queues = [on(A, B, C, name=f"q{number}") for number in range(5)]
+    streams = [on(A, B, C, name=f"s{number}", kind="stream") for number in range(11)]
+
+    assert {} == uneven([*queues, *streams], THREE)
 
 
 def test_leaders_that_are_spread_are_even() -> None:

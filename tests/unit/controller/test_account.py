@@ -51,8 +51,18 @@ def test_a_row_names_its_turn_and_whose_it_was() -> None:
     where = {"lane": 0, "term": 1, "round": 0}
     assert finished["turn"] == {**where, "hop": 0, "site": "a"}
     assert expired["turn"] == {**where, "hop": 1, "site": "b"}
-    assert expired["what"] == "r/0 term 1 round 0 hop 1: lease of b ran out"
+    assert expired["what"] == "round 1, turn 2, term 1: b was silent for too long"
     assert expired["skipped"] == [{"round": 0, "hop": 1, "site": "b", "reason": "silent"}]
+
+
+def test_a_row_says_what_stood_still_when_a_lease_ran_out() -> None:
+    """Where the run goes on with another attempt, nothing else says so."""
+    relay = Relay(plan(on_silent=OnSilent.RETRY))
+    relay.expire("trained")
+    relay.expire("other")
+    *_, hands_over, other = [row["what"] for row in account(relay)]
+    assert hands_over.endswith("a hands over, and stood still for too long")
+    assert other.endswith("its turn was there, and stood still for too long")
 
 
 def test_another_attempt_and_the_end_are_told() -> None:
@@ -70,7 +80,27 @@ def test_a_site_that_is_waited_for_is_told_once() -> None:
     relay(run.SiteHeard(site="a"))
     *_, waits, heard = account(relay)
     assert waits["led_to"] == ["waiting: a was silent for 60 s"]
-    assert (heard["what"], heard["led_to"]) == ("SiteHeard: a", [])
+    assert (heard["what"], heard["led_to"]) == ("a was heard of again", [])
+
+
+def test_a_row_is_in_an_operator_s_words_and_counts_from_one() -> None:
+    """Bug: there were a Plan, a WeightsRef and rounds from 0, in a table with rounds from 1."""
+    relay = Relay(plan(rounds=2, max_attempts=1))
+    relay.finish_round()
+    relay.fail()
+    told = [(row["what"], row["detail"]) for row in account(relay)]
+    first, second = FIRST.digest[7:15], relay.history
+    assert isinstance(second[1], run.TurnFinished)
+    assert told[:3] == [
+        ("the run as it was submitted", ""),
+        (f"the first weights, {first}", ""),
+        ("the run began", ""),
+    ]
+    assert told[3][0] == (
+        f"round 1, turn 1, term 1: a trained {first} -> {second[1].record.sent.digest[7:15]}"
+    )
+    assert told[6][0].startswith("the round's weights are here, ")
+    assert told[7] == ("round 2, turn 1, term 2: a failed with TrainerRaised", "boom")
 
 
 def test_a_refused_result_has_its_reason_and_led_to_nothing() -> None:

@@ -17,9 +17,10 @@ from tasuki.observe.controller import ControllerMetrics
 from tasuki.observe.metrics import Subject
 from tasuki.transport.amqp import Counters
 from tasuki_controller import documents
-from tasuki_controller.api import OPENAPI, STATUS, make_app
+from tasuki_controller.api import make_app
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
+from tasuki_controller.refusals import OPENAPI, STATUS
 from tasuki_controller.uploads import Uploads
 
 API = (Path(__file__).parents[3] / "docs/api.md").read_text()
@@ -29,7 +30,7 @@ FOR_MACHINES = {"/healthz", "/readyz", "/metrics"}
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[FastAPI]:
+def desk(tmp_path: Path) -> Iterator[Desk]:
     """Of a controller whose service is never asked."""
     folder = DataFolder(tmp_path)
     subject = Subject(
@@ -41,8 +42,13 @@ def app(tmp_path: Path) -> Iterator[FastAPI]:
         metrics=ControllerMetrics(subject),
         stream_bytes=1,
     )
-    yield make_app(desk, folder, token=TOKEN, is_ready=lambda: True)
+    yield desk
     desk.ledger.close()
+
+
+@pytest.fixture
+def app(desk: Desk, tmp_path: Path) -> FastAPI:
+    return make_app(desk, DataFolder(tmp_path), token=TOKEN, is_ready=lambda: True)
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ def test_every_refusal_is_documented_with_its_shape(described: dict[str, Any]) -
         refusals = {code for code in what["responses"] if code.startswith(("4", "5"))}
         if path in FOR_MACHINES:
             continue
-        assert {"401", "503"} <= refusals <= known, path
+        assert {"401", "422", "503"} <= refusals <= known, path
         for code in refusals:
             content = what["responses"][code]["content"]["application/json"]
             assert content["schema"]["$ref"].endswith(f"/{documents.Problem.__name__}")
@@ -103,20 +109,84 @@ HOSTILE = {
 }
 
 
-async def submit(app: FastAPI, run_file: str) -> httpx.Response:
-    door = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=door, base_url="http://controller") as client:
-        return await client.post(
-            "/runs",
-            params={"digest": "blake3:" + "0" * 64, "size": 1},
-            content=run_file,
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        )
+def ask(app: FastAPI, method: str, path: str, *, content: str = "") -> httpx.Response:
+    """One request of an operator's."""
+
+    async def asked() -> httpx.Response:
+        door = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=door, base_url="http://controller") as client:
+            shown = {"Authorization": f"Bearer {TOKEN}"}
+            return await client.request(method, path, content=content, headers=shown)
+
+    return asyncio.run(asked())
 
 
 @pytest.mark.parametrize("what", HOSTILE)
 def test_a_run_file_of_whatever_kind_is_answered_in_words(app: FastAPI, what: str) -> None:
     """Bug: these were answered by 500, with a traceback in the controller's log."""
     sites, top = HOSTILE[what]
-    answer = asyncio.run(submit(app, RUN_FILE.format(sites=sites, top=top)))
+    path = "/runs?size=1&digest=blake3:" + "0" * 64
+    answer = ask(app, "POST", path, content=RUN_FILE.format(sites=sites, top=top))
     assert (answer.status_code, answer.json()["error"]) == (422, "SettingsError")
+
+
+def test_a_query_key_that_nobody_knows_is_refused_everywhere(
+    app: FastAPI, described: dict[str, Any]
+) -> None:
+    """Bug: `?round=5` was left out, and other weights came without a word."""
+    for how, path, _ in operations(described):
+        answer = ask(app, how, f"{path.replace('{what}', 'stop')}?rounds=5")
+        assert (422, "SettingsError") == (answer.status_code, answer.json()["error"]), path
+        assert "unknown query key 'rounds'" in answer.json()["message"]
+
+
+def test_a_query_key_that_is_there_twice_is_refused(app: FastAPI) -> None:
+    answer = ask(app, "GET", "/runs/r/weights?round=1&round=2")
+    assert (422, True) == (answer.status_code, "twice" in answer.json()["message"])
+
+
+@pytest.mark.parametrize("query", ["round=-1", "round=last", "which=newest"])
+def test_weights_that_cannot_be_named_so_are_refused(app: FastAPI, query: str) -> None:
+    answer = ask(app, "GET", f"/runs/r/weights?{query}")
+    assert (422, "SettingsError") == (answer.status_code, answer.json()["error"])
+
+
+@pytest.mark.parametrize(
+    ("how", "path", "status"),
+    [("GET", "/", 404), ("DELETE", "/runs/r1", 405), ("POST", "/healthz", 405), ("GET", "/x", 404)],
+)
+def test_what_there_is_not_is_refused_in_the_same_form(
+    app: FastAPI, how: str, path: str, status: int
+) -> None:
+    answer = ask(app, how, path)
+    assert (status, {"error", "message"}) == (answer.status_code, set(answer.json()))
+    assert f"there is no {how} {path}" in answer.json()["message"]
+    assert ("allow" in answer.headers) == (status == 405)
+
+
+def test_a_bug_of_the_controller_s_is_told_in_the_same_form(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Desk) -> None:
+        raise RuntimeError("hunter2")
+
+    monkeypatch.setattr(Desk, "runs", fail)
+    answer = ask(app, "GET", "/runs")
+    assert (500, "TasukiError") == (answer.status_code, answer.json()["error"])
+    assert "hunter2" not in answer.text
+
+
+def test_a_controller_without_its_broker_is_not_ready_and_says_so(desk: Desk) -> None:
+    """Bug: it was ready for ever once it had started."""
+    lacks = [""]
+    app = make_app(
+        desk,
+        DataFolder(Path()),
+        token=TOKEN,
+        is_ready=lambda: True,
+        lacks=lambda: lacks[0],
+    )
+    assert 200 == ask(app, "GET", "/readyz").status_code
+    lacks[0] = "no connection to the broker"
+    answer = ask(app, "GET", "/readyz")
+    assert (503, "not ready: no connection to the broker\n") == (answer.status_code, answer.text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -83,3 +84,17 @@ def test_a_metric_that_is_no_number_makes_no_checkpoint_the_best(
         save(checkpoints, number, f"{number}".encode(), policy, auc=auc)
     best = (checkpoints.folder / BEST).readlink().name
     assert best == f"round-{1 + order.index(0.5):04}.safetensors"
+
+
+@pytest.mark.parametrize("number", [NAN, math.inf])
+def test_what_is_kept_beside_weights_is_json_that_every_reader_takes(
+    tmp_path: Path, number: float
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "r")
+    kept = save(checkpoints, 1, b"weights", CheckpointPolicy(best="auc"), auc=number, loss=0.5)
+    text = (checkpoints.folder / "round-0001.json").read_text()
+    assert "NaN" not in text
+    assert "Infinity" not in text
+    assert {"auc": None, "loss": 0.5} == json.loads(text)["metrics"]
+    assert not (checkpoints.folder / BEST).exists()
+    assert 1 == checkpoints.verify({1: kept})

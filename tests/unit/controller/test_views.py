@@ -16,7 +16,7 @@ from tasuki.core.run import Skip, TurnFailed, TurnFinished
 from tasuki.observe.board import Board
 from tasuki.observe.catalogue import CATALOGUE
 from tasuki.observe.runs import Runs
-from tasuki_controller.controller import Update
+from tasuki_controller.controller import HeldUp, Update
 from tasuki_controller.views import dump_update, load_history, load_update, summary
 
 
@@ -27,7 +27,8 @@ def test_a_state_and_what_led_to_it_arrive_as_they_were() -> None:
     for what in (
         TurnFinished(record=record),
         TurnFailed(id=record.id, site="a", error="TrainerRaised", detail="boom"),
-        TurnProgressed(id=record.id, site="a", phase="training", values={"loss": 0.5}),
+        TurnProgressed(id=record.id, site="a", phase="trained", values={"loss": 0.5}, still_s=23.5),
+        HeldUp(reason="the broker takes nothing: low on memory"),
     ):
         update = Update(run=relay.state, what=what, outcome="duplicate")
         assert load_update(dump_update(update)) == update
@@ -51,6 +52,25 @@ def test_metrics_that_are_no_numbers_pass_through_json() -> None:
     told = TypeAdapter(TurnRecord).dump_json(record)
     records, _ = load_history({"history": [json.loads(told)], "skips": []})
     assert [{"loss": 0.5}] == [each.metrics for each in records]
+
+
+def test_a_loss_that_became_nan_is_shown_as_that_and_is_told_as_null() -> None:
+    relay = Relay()
+    record = replace(relay.finish_turn(), metrics={"loss": math.inf})
+    id, values = record.id, {"loss": math.nan, "step": 3.0}
+    for what in (
+        TurnProgressed(id=id, site="a", phase="training", values=values),
+        TurnFinished(record=record),
+    ):
+        line = dump_update(Update(run=relay.state, what=what))
+        assert "NaN" not in line
+        assert "Infinity" not in line
+        told = load_update(line).what
+        if isinstance(told, TurnProgressed):
+            assert (str(values)) == str(told.values)
+        else:
+            assert isinstance(told, TurnFinished)
+            assert math.isnan(told.record.metrics["loss"])
 
 
 def test_a_long_run_is_shown_and_counted_without_a_pause() -> None:

@@ -341,6 +341,58 @@ def test_fail_ends_the_run_at_the_first_silence() -> None:
     assert (Status.FAILED, "a was silent for 60 s") == (relay.state.status, relay.state.reason)
 
 
+@pytest.mark.parametrize(
+    ("phase", "cause"),
+    [
+        ("", "b was silent for 60 s"),
+        ("given_out", "nothing more could be sent to b for 60 s"),
+        ("waiting", "b has another turn before this one, which has not come on for 60 s"),
+        ("taken", "b has received no weights for 60 s"),
+        ("trained", "b has handed nothing on to c for 60 s"),
+        ("training", "b has not come on for 60 s"),
+        ("of another version", "b has not come on for 60 s"),
+    ],
+)
+def test_a_run_says_with_what_its_holder_did_not_come_on(phase: str, cause: str) -> None:
+    relay = Relay(plan(on_silent=OnSilent.FAIL))
+    relay.finish_turn()
+    relay.expire(phase)
+    assert (Status.FAILED, cause) == (relay.state.status, relay.state.reason)
+
+
+def test_the_last_site_of_a_round_hands_over_to_the_controller() -> None:
+    relay = Relay(plan(on_silent=OnSilent.FAIL))
+    relay.finish_turn()
+    relay.finish_turn()
+    relay.expire("trained")
+    assert "c has handed nothing on to the controller for 60 s" == relay.state.reason
+
+
+@EVERY_POLICY
+def test_a_turn_that_stands_still_is_treated_as_a_silent_one_is(policy: OnSilent) -> None:
+    silent, stands = (Relay(plan(on_silent=policy)) for _ in range(2))
+    silent.expire()
+    stands.expire("trained")
+    assert silent.kinds == stands.kinds
+    assert silent.state.status is stands.state.status
+    assert silent.state.expected == stands.state.expected
+
+
+def test_a_turn_that_is_passed_over_because_it_stood_still_is_not_called_silent() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP))
+    relay.expire("trained")
+    assert [("a", "stood_still")] == [(skip.site, skip.reason) for skip in relay.state.skipped]
+
+
+def test_a_run_that_waits_says_so_no_more_once_the_result_is_there() -> None:
+    """Bug: it stayed so in the list of runs when the result came by the next site's report."""
+    relay = Relay(plan(on_silent=OnSilent.WAIT))
+    relay.expire("trained")
+    assert relay.state.reason.startswith("waiting: ")
+    relay.finish_turn()
+    assert "" == relay.state.reason
+
+
 @EVERY_POLICY
 def test_a_lease_of_an_earlier_turn_means_nothing(policy: OnSilent) -> None:
     relay = Relay(plan(on_silent=policy))
@@ -404,6 +456,14 @@ def test_a_failure_of_another_turn_is_dropped(
     relay = Relay()
     id = moved(relay.state.expected, **parts)
     drops(relay, run.TurnFailed(id=id, site=site, error="TrainerRaised"), reason)
+
+
+def test_an_overdue_turn_is_skipped_at_once_where_silent_ones_are() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=3))
+    site = relay.state.itinerary[0]
+    relay(run.TurnFailed(id=relay.state.expected, site=site, error="TrainerOverdue"))
+    assert [(site, "TrainerOverdue")] == [(s.site, s.reason) for s in relay.state.skipped]
+    assert site in relay.state.eligible  # it takes part in the next round
 
 
 # Turns that are given back.

@@ -14,6 +14,7 @@ from support.runs import FIRST, Relay, moved, weights
 from support.strategies import run_plans
 from tasuki.core import run
 from tasuki.core.model import CONTROLLER, Plan, TurnId, TurnRecord
+from tasuki.core.report import Stage
 from tasuki.core.run import OVER, Status
 from tasuki.wire.messages import decode, encode
 
@@ -68,7 +69,9 @@ MOVES: dict[str, Move] = {
     "arrive soon": lambda _, relay: run.WeightsArrived(weights=relay.state.weights),
     "spoil": spoiled,
     "repeat": said_before,
-    "expire": lambda data, relay: run.LeaseExpired(id=some_id(data, relay)),
+    "expire": lambda data, relay: run.LeaseExpired(
+        id=some_id(data, relay), phase=data.draw(st.sampled_from(["", *Stage, "other"]))
+    ),
     "fail": lambda data, relay: run.TurnFailed(
         id=some_id(data, relay), site=some_site(data, relay), error="TrainerRaised"
     ),

@@ -63,6 +63,7 @@ class Watch:
         self.taken: dict[Lane, TurnId] = {}
         self.valid: dict[Lane, int] = {}  # of this life; a fence is not journaled
         self.trainers: set[TurnId] = set()
+        self.hand_overs: set[TurnId] = set()
 
     def see(self, what: Event) -> None:
         effects = self.site.effects
@@ -75,10 +76,14 @@ class Watch:
             lane = (what.run, what.lane)
             self.valid[lane] = max(self.valid.get(lane, 0), what.term)
         if what is None:
-            self.trainers, self.valid = set(), {}
+            self.trainers, self.hand_overs, self.valid = set(), set(), {}
         for at, effect in enumerate(effects):
             self._look_at(effect, effects[:at])
         self._one_turn_a_lane()
+        if isinstance(what, machine.HandedOver):
+            self.hand_overs.discard(what.id)
+        trained = {h.turn.id for h in self.site.state.active if h.phase is Phase.TRAINED}
+        assert trained == self.hand_overs, "nothing else is being sent, and nothing waits for that"
 
     def _journaled_first(self, turn: Turn) -> None:
         """A turn is either on disk when its message goes, or dropped with a reason."""
@@ -106,17 +111,21 @@ class Watch:
                 assert len(self.trainers) <= self.site.state.capacity
             case machine.AbortTrainer(id=id):
                 self.trainers.discard(id)
+            case machine.AbortHandOver(id=id):
+                self.hand_overs.remove(id)
             case machine.HandOver(turn=turn, record=record):
                 self._is_valid(turn.id)
                 row = self.site.journal[turn.id.run, turn.id.lane]
                 assert (turn, Phase.TRAINED, record) == (row.turn, row.phase, row.record)
                 self.trainers.discard(turn.id)
+                self.hand_overs.add(turn.id)
             case machine.ReportFinished(turn=turn):
                 row = self.site.journal[turn.id.run, turn.id.lane]
                 assert (turn, Phase.DONE) == (row.turn, row.phase)
             case machine.ReportFailed() | machine.GiveBack():
                 assert any(isinstance(earlier, machine.Journal) for earlier in before)
                 self.trainers.discard(effect.id)
+                self.hand_overs.discard(effect.id)
             case machine.Idle():
                 assert () == self.site.state.active == self.site.state.waiting
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import tasuki.flare as flare
 from support.scripts import ROUNDS, Desk
 from tasuki.core.model import Kind
 from tasuki.errors import NonFiniteWeights, TrainerError
+from tasuki.flare.constants import AlgorithmConstants, FLMetaKey
 from tasuki.flare.session import install
 from tasuki.flare.tracking import MLflowWriter, SummaryWriter, WandBWriter
 
@@ -205,6 +206,36 @@ def test_only_numbers_are_shown_as_progress(desk: Desk) -> None:
     assert shown == desk.logged
 
 
+@pytest.mark.parametrize(
+    "log",
+    [
+        lambda: flare.log({"loss": 0.5, "note": "good", "lr": np.float32(0.25)}, step=3),
+        lambda: flare.log(loss=0.5, lr=0.25, global_step=3),
+        lambda: flare.log(
+            key={"loss": 0.5},
+            value=None,
+            data_type=flare.AnalyticsDataType.METRICS,
+            lr=0.25,
+            step=3,
+        ),
+    ],
+)
+def test_several_numbers_are_shown_at_once(desk: Desk, log: Callable[[], bool]) -> None:
+    desk.add()
+    received()
+    assert log()
+    assert desk.logged == [{"step": 3.0, "loss": 0.5, "lr": 0.25}]
+
+
+def test_a_dict_under_a_name_is_shown_with_both_names(desk: Desk) -> None:
+    desk.add()
+    received()
+    assert flare.log("loss", {"train": 1, "valid": {"a": 2}}, flare.AnalyticsDataType.SCALARS)
+    assert not flare.log("none", {"text": "x"})
+    assert not flare.log(step=3)
+    assert desk.logged == [{"loss/train": 1.0, "loss/valid/a": 2.0}]
+
+
 def test_every_writer_of_nvflare_shows_its_numbers(desk: Desk) -> None:
     desk.add()
     received()
@@ -257,6 +288,14 @@ def test_a_script_can_ask_where_it_is(desk: Desk) -> None:
     meta = received().meta
     assert meta is not None
     assert (meta["site_name"], meta["job_id"], meta["current_round"]) == ("site-1", "demo", 0)
+
+
+def test_the_runs_params_are_in_the_meta_and_do_not_hide_what_is_there(desk: Desk) -> None:
+    desk.add(params={"fedprox_mu": 0.1, "site_name": "mine"})
+    meta = received().meta
+    assert meta is not None
+    assert meta[AlgorithmConstants.FEDPROX_MU] == 0.1
+    assert meta[FLMetaKey.SITE_NAME] == "site-1"
 
 
 def test_without_any_turn_there_is_nothing_to_say(desk: Desk) -> None:

@@ -128,15 +128,22 @@ def test_a_script_that_ends_without_sending_fails_its_turn(tmp_path: Path) -> No
     assert answer["detail"] == "the script ended without flare.send for round 2 of 3"
 
 
-def test_a_script_that_ends_early_fails_the_turn_that_comes_then(tmp_path: Path) -> None:
+def test_a_script_that_ends_well_after_its_result_says_so_and_begins_no_other_turn(
+    tmp_path: Path,
+) -> None:
     script = """
         flare.init()
         flare.send(flare.FLModel(params=flare.receive().params))
     """
     with script_site(tmp_path, script) as site:
         assert "digest" in site.train()
-        answer = site.train(round=1)
-    assert "round 2 of 3, which came after its end" in answer["detail"]
+        assert {"ended": True} == site.train(round=1)
+        assert 0 == site.process.wait(timeout=20)
+
+
+def test_a_script_that_never_receives_fails_the_turn_that_comes_then(tmp_path: Path) -> None:
+    with script_site(tmp_path, "flare.init()") as site:
+        assert "round 2 of 3, which came after its end" in site.train(round=1)["detail"]
 
 
 def test_a_script_that_raises_fails_its_turn_with_the_last_frames(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -43,6 +44,14 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = json.loads(capsys.readouterr().err)
     del line["timestamp"]
     assert line == {"event": "turn taken", "turn": "r/0", "hop": 1, "level": "info"}
+
+
+def test_json_has_no_nan(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json")
+    structlog.get_logger().info("a turn's values", loss=float("nan"), path=Path("a"))
+    line = capsys.readouterr().err
+    assert "NaN" not in line
+    assert json.loads(line)["loss"] is None
 
 
 def test_what_others_say_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:

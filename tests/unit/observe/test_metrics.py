@@ -10,7 +10,7 @@ import pytest
 from support.numbers import shown
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.observe.gpu import Gpus
-from tasuki.observe.http import Pages
+from tasuki.observe.http import Pages, lacking
 from tasuki.observe.metrics import Subject
 from tasuki.observe.site import SiteMetrics
 from tasuki.transport.amqp import Counters
@@ -116,12 +116,29 @@ def test_a_gpu_is_read_as_long_as_it_can_be() -> None:
         ("/readyz", False, "503 Service Unavailable"),
         ("/metrics", False, "200 OK"),
         ("/", True, "404 Not Found"),
+        ("/readyz?verbose", True, "422 Unprocessable Content"),
     ],
 )
 def test_a_site_has_three_pages(path: str, is_ready: bool, status: str) -> None:
     metrics = site()
-    assert Pages(metrics, is_ready=lambda: is_ready).page(path)[0] == status
+    assert (
+        Pages(metrics, lacks=lambda: lacking(is_started=True, is_up=is_ready)).page(path)[0]
+        == status
+    )
     assert shown(metrics)['tasuki_site_has_turn{site="site-1"}'] == 1
+
+
+@pytest.mark.parametrize(
+    ("is_started", "is_up", "why"),
+    [
+        (True, True, ""),
+        (False, True, "it has not started yet"),
+        (True, False, "no connection to the broker"),
+        (False, False, "no connection to the broker"),
+    ],
+)
+def test_a_service_that_is_not_ready_says_why(is_started: bool, is_up: bool, why: str) -> None:
+    assert why == lacking(is_started=is_started, is_up=is_up)
 
 
 def test_a_page_shows_no_family_twice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,7 @@ def controller(folder: Path) -> ControllerMetrics:
     metrics.board.set("tasuki_certificate_expiry_timestamp_seconds", 1)
     metrics.heard("site-1")
     metrics.dead_letters(1)
+    metrics.stream_replicas({"tasuki.weights.site-1": 3})
     run = Relay(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=2))
     metrics.runs.found(run.state)
 
@@ -62,7 +64,9 @@ def controller(folder: Path) -> ControllerMetrics:
         run(event)
         metrics.runs.changed(run.state, event, "")
 
-    feed(machine.TurnFinished(record=run.record()))
+    record = run.record()
+    same = replace(record.sent, digest=record.received)
+    feed(machine.TurnFinished(record=replace(record, sent=same)))
     feed(machine.TurnFailed(id=run.state.expected, site="b", error="GateRejected"))
     feed(machine.LeaseExpired(id=run.state.expected))
     return metrics

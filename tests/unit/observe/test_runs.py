@@ -57,7 +57,7 @@ def test_one_site_is_shown_as_the_holder_since_its_turn_began() -> None:
     run.now = 1010.0
     run.finish_turn()
     run.now = 1020.0
-    run.metrics.runs.holder_heard("r")
+    run.metrics.runs.holder_heard("r", phase="training", still_s=0)
     numbers = run.numbers
     assert [name for name in numbers if name.startswith("tasuki_holder{")] == [
         'tasuki_holder{run="r",site="b"}'
@@ -76,17 +76,47 @@ def test_a_lease_is_shown_running_down_to_nothing() -> None:
     assert run.numbers['tasuki_lease_left_seconds{run="r"}'] == 0
 
 
+def moved(run: Measured) -> dict[str, float]:
+    """When the holder's turn last came on, by what it is at."""
+    name = "tasuki_holder_moved_timestamp_seconds"
+    return {
+        found.partition('phase="')[2].partition('"')[0]: at
+        for found, at in run.numbers.items()
+        if found.startswith(name)
+    }
+
+
+def test_a_turn_that_stands_still_is_shown_to_have_come_on_before_that() -> None:
+    run = Measured()
+    assert moved(run) == {"unknown": 1000}
+    run.now = 1050.0
+    run.metrics.runs.holder_heard("r", phase="training", still_s=0)
+    assert moved(run) == {"training": 1050}
+    run.now = 1080.0
+    run.metrics.runs.holder_heard("r", phase="trained", still_s=23)
+    assert moved(run) == {"trained": 1057}
+    assert run.numbers['tasuki_holder_heard_timestamp_seconds{run="r"}'] == 1080
+
+
+@pytest.mark.parametrize("still_s", [float("nan"), float("inf"), -5.0])
+def test_a_site_cannot_say_that_its_turn_came_on_at_no_time(still_s: float) -> None:
+    run = Measured()
+    run.metrics.runs.holder_heard("r", phase="trained", still_s=still_s)
+    assert 0 <= moved(run)["trained"] <= run.now
+
+
 def test_a_holder_is_not_silent_while_its_turn_is_on_its_way_to_it() -> None:
+    """Whether that comes on is shown by what is sent."""
     run = Measured()
     run.metrics.runs.is_on_its_way = lambda _: True
     heard = 'tasuki_holder_heard_timestamp_seconds{run="r"}'
     run.now, run.counters.published_bytes = 1030.0, 4 << 20
-    assert run.numbers[heard] == 1030
+    assert (run.numbers[heard], moved(run)) == (1030, {"given_out": 1030})
     run.now = 1060.0
-    assert run.numbers[heard] == 1030, "nothing was sent since"
+    assert (run.numbers[heard], moved(run)) == (1060, {"given_out": 1030})
     run.metrics.runs.is_on_its_way = lambda _: False
-    run.counters.published_bytes = 8 << 20
-    assert run.numbers[heard] == 1030, "what is sent now is something else"
+    run.now, run.counters.published_bytes = 1090.0, 8 << 20
+    assert (run.numbers[heard], moved(run)) == (1060, {"given_out": 1030}), "something else"
 
 
 def test_a_site_that_a_run_waits_for_is_silent_from_then_on_if_it_was_never_heard_of() -> None:
@@ -123,6 +153,15 @@ def test_accepted_turns_are_counted_with_what_they_report() -> None:
     assert numbers['tasuki_turns_total{outcome="accepted",run="r",site="b"}'] == 1
     name = 'tasuki_training_metric{name="loss",run="r",site="b",when="%s"}'
     assert (numbers[name % "trained"], numbers[name % "received"]) == (0.25, 0.75)
+
+
+def test_a_turn_that_trained_nothing_is_accepted_and_counted_apart() -> None:
+    run = Measured()
+    record = run.record()
+    same = replace(record, sent=replace(record.sent, digest=record.received))
+    run(machine.TurnFinished(record=same))
+    assert run.numbers['tasuki_turns_total{outcome="accepted",run="r",site="a"}'] == 1
+    assert run.numbers['tasuki_turns_unchanged_total{run="r",site="a"}'] == 1
 
 
 def test_a_result_that_came_early_is_counted_once_it_is_accepted() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from tasuki.errors import SettingsError
 from tasuki.settings.controller import PORT, read_controller
+from tasuki.settings.federation import FederationFile
 from tasuki.settings.run import RunFile
 from tasuki.settings.site import SiteSettings, read_site
 from tasuki.settings.toml import read
@@ -221,3 +222,69 @@ def test_a_site_needs_little() -> None:
     settings = SiteSettings.model_validate({"name": "site-1", "broker": broker})
     assert settings.broker.tls() is None
     assert settings.http.port is None
+
+
+HOSTS = ["", "ho st", "a..b", "127.0.0.1:8471", "[::1]", "http://a", "::1:x"]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_where_a_service_is_to_listen_is_looked_at_with_the_settings(
+    tmp_path: Path, host: str
+) -> None:
+    with pytest.raises(SettingsError, match=r"http\.host: .*no host name"):
+        read_site(site(tmp_path), {"TASUKI_HTTP_HOST": host})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::1", "localhost", "site_1.example"])  # noqa: S104
+def test_a_service_may_listen_at_an_address_or_a_name(tmp_path: Path, host: str) -> None:
+    assert host == read_site(site(tmp_path), {"TASUKI_HTTP_HOST": host}).http.host
+
+
+MANAGEMENT = [
+    "https://localhost:99999",
+    "https://localhost:port",
+    "http://[::1",
+    "http://ho st",
+    "localhost:15671",
+    "https://admin@localhost",
+]
+
+
+@pytest.mark.parametrize("url", MANAGEMENT)
+def test_a_management_address_that_cannot_be_is_told_with_the_settings(
+    tmp_path: Path, url: str
+) -> None:
+    """Bug: a port that cannot be was a traceback, once the files were written."""
+    path = tmp_path / "federation.toml"
+    path.write_text(f'name = "f"\nsites = ["a", "b"]\n[broker]\nmanagement = "{url}"\n')
+    with pytest.raises(SettingsError, match=r"line 4: broker\.management: "):
+        read(path, FederationFile)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key_or_of_a_password(tmp_path: Path) -> None:
+    """Bug: the first key of a file that Windows wrote was unknown, and its passwords wrong."""
+    path = site(tmp_path)
+    path.write_text(path.read_text().strip(), encoding="utf-8-sig")
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/password").write_bytes("hunter2\r\n".encode("utf-8-sig"))
+    settings = read_site(path, {})
+    assert ("site-1", "hunter2") == (settings.name, settings.broker.password())
+
+
+def test_a_file_in_utf_16_is_told_as_that(tmp_path: Path) -> None:
+    path = site(tmp_path)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/password").write_text("hunter2", encoding="utf-16")
+    with pytest.raises(SettingsError, match="UTF-16; save it as UTF-8"):
+        read_site(path, {}).broker.password()
+    path.write_text(path.read_text(), encoding="utf-16")
+    with pytest.raises(SettingsError, match="UTF-16; save it as UTF-8"):
+        read_site(path, {})
+
+
+def test_a_secret_s_file_holds_one_line(tmp_path: Path) -> None:
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets/password").write_text("hunter2\n# of site-1\n")
+    with pytest.raises(SettingsError, match="several lines") as raised:
+        read_site(site(tmp_path), {}).broker.password()
+    assert "hunter2" not in str(raised.value)

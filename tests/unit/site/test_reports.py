@@ -49,7 +49,9 @@ def test_signs_of_life_do_not_pile_up_before_what_a_run_waits_for(tmp_path: Path
             )
             for number in range(1000):  # nothing is published meanwhile
                 for id in (FIRST, SECOND):
-                    reports.progressed(id, phase="training", values={"step": float(number)})
+                    reports.progressed(
+                        id, phase="training", values={"step": float(number)}, still_s=0.0
+                    )
                 reports.idle()
                 reports.measured({"number": float(number)})
             reports.failed(FIRST, error="TrainerRaised", detail="")
@@ -62,7 +64,7 @@ def test_signs_of_life_do_not_pile_up_before_what_a_run_waits_for(tmp_path: Path
             await controller.consume(names.REPORTS, hear)
             publishing = asyncio.create_task(reports.publish())
             await asyncio.wait_for(reports.all_confirmed(), 20)
-            reports.progressed(SECOND, phase="training", values={"step": 1000.0})
+            reports.progressed(SECOND, phase="training", values={"step": 1000.0}, still_s=0.0)
             await asyncio.wait_for(reports.all_confirmed(), 20)
             await until(lambda: len(heard) == 6, what="all reports")
             publishing.cancel()

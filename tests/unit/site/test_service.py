@@ -7,16 +7,19 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgpack
 import numpy as np
 import pytest
 
 from support.deaf import deaf_to
+from support.in_process import InProcessTrainer
 from support.simulation import TRAINERS
+from support.stuck import Stuck
+from support.waiting import until
 from tasuki.clock import SystemClock
-from tasuki.core.control import FenceRaised
+from tasuki.core.control import FenceRaised, RunEnded
 from tasuki.core.model import CONTROLLER, Task, Turn, TurnId, WeightsRef
 from tasuki.core.report import (
     Report,
@@ -29,7 +32,7 @@ from tasuki.core.report import (
     TurnTaken,
 )
 from tasuki.ledger import migrations
-from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
+from tasuki.ports import Delivery, Route, Settlement, Transport
 from tasuki.trainer import Result
 from tasuki.transport.memory import MemoryFederation
 from tasuki.wire import names
@@ -53,7 +56,7 @@ from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.spell import Spell, write_result
 from tasuki_site.tensors import load_state
-from tasuki_site.trainers import InProcessTrainer, TrainerPool
+from tasuki_site.trainers import TrainerPool
 
 DEADLINE_S = 20.0
 TASK = Task(trainer="walk")
@@ -103,6 +106,10 @@ class Peer:
         message = FenceRaised(run=turn.id.run, lane=turn.id.lane, term=turn.id.term + 1)
         await self._transport.publish(names.to_control(turn.site), [(encode(message),)])
 
+    async def end_run(self, turn: Turn) -> None:
+        message = RunEnded(run=turn.id.run)
+        await self._transport.publish(names.to_control(turn.site), [(encode(message),)])
+
     def heard(self) -> list[Report]:
         """What has been said since and was not listened to."""
         return [self._reports.get_nowait() for _ in range(self._reports.qsize())]
@@ -119,6 +126,24 @@ class Peer:
         self._transport.settle(delivery, Settlement.DONE)
 
 
+class Ended(Exception):
+    """A site is ended where it stands."""
+
+
+def stuck_at(route: Route, found: list[Stuck]) -> Callable[[Transport], Transport]:
+    """A transport whose broker confirms nothing there; `found` gets what frees it."""
+
+    def through(transport: Transport) -> Transport:
+        found.append(Stuck({route}))
+        return found[-1].through(transport)
+
+    return through
+
+
+def refusal(report: TurnRefused) -> tuple[str, TurnId]:
+    return report.reason, report.id
+
+
 def with_site(
     folder: Path,
     talk: Talk,
@@ -127,6 +152,7 @@ def with_site(
     watcher: Watcher = lambda _: None,
     journal: Journal | None = None,
     through: Callable[[Transport], Transport] = lambda transport: transport,
+    **changes: Any,  # any of Site
 ) -> Spool:
     """Talk to site `a`, the only one that is provisioned, then drain it; its spool."""
     database = migrations.connect(":memory:", migrations.JOURNAL)
@@ -147,6 +173,7 @@ def with_site(
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
                 clock=SystemClock(),
                 watcher=watcher,
+                **changes,
             )
         )
         async with asyncio.timeout(DEADLINE_S), asyncio.TaskGroup() as tasks:
@@ -294,7 +321,7 @@ def test_a_turn_that_waits_for_another_run_is_not_silent(tmp_path: Path) -> None
         for _ in range(3):
             while (beat := await peer.hear(TurnProgressed)).id != second.id:
                 pass
-            assert "waiting" == beat.phase
+            assert ("waiting", 0) == (beat.phase, beat.still_s)
         (tmp_path / "go").touch()
         while (await peer.hear(RoundDone)).id != second.id:
             pass
@@ -302,45 +329,133 @@ def test_a_turn_that_waits_for_another_run_is_not_silent(tmp_path: Path) -> None
     with_site(tmp_path, talk)
 
 
-def test_a_turn_that_waits_behind_one_without_weights_is_silent_too(tmp_path: Path) -> None:
+OFTEN = replace(TASK, beat_s=0.02)
+
+
+async def stands_still(peer: Peer, turn: Turn, phase: str, *, for_s: float = 0.1) -> None:
+    """Wait until a site says so of a turn."""
+    while True:
+        beat = await peer.hear(TurnProgressed)
+        if (beat.id, beat.phase) == (turn.id, phase) and beat.still_s >= for_s:
+            return
+
+
+def test_a_turn_without_weights_says_for_how_long_it_has_had_none(tmp_path: Path) -> None:
+    """Also if it waits behind one of them: there it gets nowhere by waiting."""
+
     async def talk(peer: Peer) -> None:
         first = Turn(
             id=TurnId(run="first", term=1, round=0, hop=0),
             itinerary=("a",),
             weights=WeightsRef(digest="blake3:" + "0" * 64, size=1),
-            task=replace(TASK, beat_s=0.02),
+            task=OFTEN,
         )
         await peer.send_turn(first)
-        second = await peer.send("a", run="second", task=replace(TASK, beat_s=0.02))
-        while (await peer.hear(TurnTaken)).id != second.id:
-            pass
-        before = peer.heard()
-        await read_anew.wait()  # ten beats later
-        beats = [each for each in (*before, *peer.heard()) if isinstance(each, TurnProgressed)]
-        assert len(beats) <= 4  # its weights were a sign of life, the last
+        second = await peer.send("a", run="second", task=OFTEN)
+        await stands_still(peer, first, "taken")
+        await stands_still(peer, second, "waiting")
         await peer.fence(first)
         while (await peer.hear(RoundDone)).id != second.id:
             pass
 
-    read_anew = asyncio.Event()
+    with_site(tmp_path, talk)
 
-    class Watched:
-        def __init__(self, transport: Transport) -> None:
-            self._transport = transport
-            self._readers = 0
 
-        def __getattr__(self, name: str) -> object:
-            return getattr(self._transport, name)
+def test_a_hand_over_that_stands_still_says_so_until_it_comes_on(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        stuck = stuck_here.pop()
+        turn = await peer.send("a", task=OFTEN)
+        await stands_still(peer, turn, "trained")
+        second = await peer.send("a", run="second", task=OFTEN)
+        await stands_still(peer, second, "waiting")
+        stuck.free()
+        assert (await peer.hear(RoundDone)).id == turn.id
+        assert (await peer.hear(RoundDone)).id == second.id
 
-        async def consume(
-            self, queue: str, handler: Handler, *, prefetch: int = 1, offset: int | None = None
-        ) -> Subscription:
-            self._readers += queue == names.weights_stream("a")
-            if self._readers == 2:
-                read_anew.set()
-            return await self._transport.consume(queue, handler, prefetch=prefetch, offset=offset)
+    stuck_here: list[Stuck] = []
+    with_site(tmp_path, talk, through=stuck_at(names.to_weights(CONTROLLER), stuck_here))
 
-    with_site(tmp_path, talk, through=lambda transport: cast("Transport", Watched(transport)))
+
+def test_a_broker_that_takes_nothing_is_no_fault_of_a_hand_over(tmp_path: Path) -> None:
+    """It stands still, and the clock by which that is said stands with it."""
+    began: list[float] = []
+
+    def blocked_s() -> float:
+        return asyncio.get_running_loop().time() - began[0] if began else 0.0
+
+    async def talk(peer: Peer) -> None:
+        stuck = stuck_here.pop()
+        turn = await peer.send("a", task=OFTEN)
+        await until(lambda: stuck.waiting, what="handing over")
+        began.append(asyncio.get_running_loop().time())
+        await until(lambda: blocked_s() > 0.3, what="it takes nothing for a while")
+        peer.heard()
+        for _ in range(3):
+            assert (await peer.hear(TurnProgressed)).still_s < 0.2
+        stuck.free()
+        assert (await peer.hear(RoundDone)).id == turn.id
+
+    stuck_here: list[Stuck] = []
+    at = stuck_at(names.to_weights(CONTROLLER), stuck_here)
+    with_site(tmp_path, talk, through=at, blocked_s=blocked_s)
+
+
+@pytest.mark.parametrize("how", ["a fence", "a newer turn", "the end of its run"])
+def test_a_hand_over_that_is_void_is_let_go_of(tmp_path: Path, how: str) -> None:
+    """Bug: it waited for its confirmation for ever, and kept the result and its room with it."""
+
+    async def talk(peer: Peer) -> None:
+        stuck = stuck_here.pop()
+        turn = await peer.send("a", task=OFTEN)
+        await until(lambda: stuck.waiting, what="handing over")
+        if how == "a fence":
+            await peer.fence(turn)
+        elif how == "the end of its run":
+            await peer.end_run(turn)
+        else:
+            await peer.send("a", term=2)
+        assert ("fenced", turn.id) == refusal(await peer.hear(TurnRefused))
+        await until(lambda: stuck.withdrawn, what="let go of")
+        stuck.free()
+        newest = await peer.send("a", term=3)
+        while (await peer.hear(RoundDone)).id != newest.id:
+            pass
+
+    stuck_here: list[Stuck] = []
+    at = stuck_at(names.to_weights(CONTROLLER), stuck_here)
+    assert list(with_site(tmp_path, talk, through=at).folder.iterdir()) == []
+
+
+def test_a_site_that_ends_in_the_middle_of_a_hand_over_keeps_its_result(tmp_path: Path) -> None:
+    """Nobody has it but this site: it is handed over after the next start."""
+
+    async def be_ended(peer: Peer) -> None:
+        stuck = stuck_here.pop()
+        await peer.send("a")
+        await until(lambda: stuck.waiting, what="handing over")
+        raise Ended
+
+    async def go_on(peer: Peer) -> None:
+        assert (await peer.hear(RoundDone)).id.term == 1
+
+    stuck_here: list[Stuck] = []
+    at = stuck_at(names.to_weights(CONTROLLER), stuck_here)
+    path = tmp_path / "journal.sqlite"
+    with closing(migrations.connect(path, migrations.JOURNAL)) as database:
+        with pytest.raises(ExceptionGroup):
+            with_site(tmp_path, be_ended, journal=Journal(database, "a"), through=at)
+        with_site(tmp_path, go_on, journal=Journal(database, "a"))
+
+
+def test_a_site_that_ends_does_not_wait_for_ever_for_its_last_words_to_be_confirmed(
+    tmp_path: Path,
+) -> None:
+    async def talk(peer: Peer) -> None:
+        await until(lambda: stuck_here[0].waiting, what="it has something to say")
+
+    stuck_here: list[Stuck] = []
+    at = stuck_at(names.to_controller(), stuck_here)
+    with_site(tmp_path, talk, through=at, farewell_s=0.1)
 
 
 def test_the_weights_of_a_waiting_turn_that_is_fenced_do_not_stay(tmp_path: Path) -> None:

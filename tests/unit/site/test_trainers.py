@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from support.in_process import InProcessTrainer
 from support.simulation import TRAINERS
 from support.waiting import until
-from tasuki.errors import TrainerDied
+from tasuki.errors import TrainerDied, TrainerOverdue
 from tasuki_site.model_files import write_initial
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell
-from tasuki_site.trainers import ChildTrainer, InProcessTrainer, TrainerPool
+from tasuki_site.tensors import save_state
+from tasuki_site.trainers import ChildTrainer, TrainerPool, as_many_as_fit
 
 HELD = """
 import threading
@@ -108,7 +111,7 @@ def test_a_trainer_that_dies_is_missed_whatever_it_leaves_behind(tmp_path: Path,
     spell = a_spell(params={"pid": str(tmp_path / "pid")})
 
     async def train() -> None:
-        trainer = ChildTrainer(Source(run=f"orphaned:{kind}", folder=tmp_path), lambda _: None)
+        trainer = ChildTrainer(Source(run=f"orphaned:{kind}", folder=tmp_path), lambda *_: None)
         async with asyncio.timeout(20):
             with pytest.raises(TrainerDied, match=r"SIGKILL(.|\n)*so long"):
                 await trainer.train(spell, lambda _: None)
@@ -133,7 +136,9 @@ def test_a_turn_that_begins_before_the_one_it_replaces_is_gone_gets_a_trainer_of
         return a_spell(received=str(received), result=str(result), round=round)
 
     async def replace() -> None:
-        trainer = ChildTrainer(Source(run="waits:train", folder=tmp_path), lines.append)
+        trainer = ChildTrainer(
+            Source(run="waits:train", folder=tmp_path), lambda _, line: lines.append(line)
+        )
         void = asyncio.create_task(trainer.train(spell(0), lambda _: None))
         await until(lambda: "waits" in lines, what="the first turn is under way")
         valid = asyncio.create_task(trainer.train(spell(1), lambda _: None))
@@ -155,6 +160,9 @@ class Gated:
     async def train(self, spell: Spell, log: Log) -> Outcome:
         await self.go_on.wait()
         return Outcome(digest=f"blake3:{spell.run}", size=0, metrics={}, samples=0)
+
+    async def farewell(self) -> None:
+        self.ended = True
 
     async def close(self) -> None:
         self.ended = True
@@ -184,3 +192,223 @@ def test_only_a_trainer_without_a_turn_makes_room_for_another_run() -> None:
         assert "blake3:first" == (await first).digest
 
     asyncio.run(train())
+
+
+def test_as_many_processes_stay_as_there_are_active_runs() -> None:
+    """Bug: two, whatever the number of runs: with three, nearly every turn started a process."""
+    made: list[Gated] = []
+
+    def make(_: str) -> Gated:
+        made.append(Gated())
+        made[-1].go_on.set()
+        return made[-1]
+
+    async def train() -> None:
+        pool = TrainerPool(make, limit=as_many_as_fit(8 * 2**30))
+        for run in ("first", "second", "third", "first", "second", "third"):
+            await pool.train("t", a_spell(run=run), lambda _: None)
+
+    asyncio.run(train())
+    assert [False, False, False] == [trainer.ended for trainer in made]
+
+
+@pytest.mark.parametrize(("gib", "processes"), [(1, 2), (8, 4), (1024, 16)])
+def test_how_many_processes_stay_depends_on_memory(gib: int, processes: int) -> None:
+    assert processes == as_many_as_fit(gib * 2**30)
+
+
+LOOPLESS = """
+import sys
+sys.modules["torch"] = None  # as on a site that has none; importing it takes seconds
+import os
+import tasuki.flare as flare
+
+flare.init()
+w = flare.receive().params["w"]
+flare.send(flare.FLModel(params={"w": w + 1}))
+print(f"process {os.getpid()}")
+"""
+
+BUSY_AFTERWARDS = """
+import sys
+sys.modules["torch"] = None
+import time
+from pathlib import Path
+import tasuki.flare as flare
+
+flare.init()
+while flare.is_running():
+    flare.send(flare.FLModel(params=flare.receive().params))
+time.sleep(float(sys.argv[1]))
+Path(__file__).with_name("done").touch()
+"""
+
+
+def a_script(folder: Path, script: str) -> Spell:
+    """A spell for it, with weights of one tensor."""
+    (folder / "client.py").write_text(script)
+    save_state(folder / "received", {"w": np.zeros(2, np.float32)})
+    return a_spell(received=str(folder / "received"), result=str(folder / "result"), rounds=3)
+
+
+def test_a_script_without_a_loop_is_started_again_for_each_turn(tmp_path: Path) -> None:
+    """Bug: every turn but the first failed once, and was tried again."""
+    spell = a_script(tmp_path, LOOPLESS)
+    lines: list[str] = []
+
+    async def train() -> None:
+        source = Source(run="client.py", folder=tmp_path)
+        trainer = ChildTrainer(source, lambda _, line: lines.append(line))
+        for _ in range(3):
+            assert (await trainer.train(spell, lambda _: None)).digest
+        await trainer.farewell()
+
+    asyncio.run(train())
+    assert 3 == len(set(lines))
+
+
+@pytest.mark.parametrize(("works_s", "is_done"), [("0.2", True), ("600", False)])
+def test_a_script_may_work_on_after_its_last_turn_for_a_while(
+    tmp_path: Path, works_s: str, is_done: bool
+) -> None:
+    spell = a_script(tmp_path, BUSY_AFTERWARDS)
+    lines: list[str] = []
+
+    async def train() -> None:
+        source = Source(run=f"client.py {works_s}", folder=tmp_path)
+        farewell_s = 60 if is_done else 0.2
+        trainer = ChildTrainer(source, lambda _, line: lines.append(line), farewell_s)
+        pool = TrainerPool(lambda _: trainer)
+        await pool.train("t", spell, lambda _: None)
+        await pool.end("r")
+        await pool.all_gone()
+
+    asyncio.run(train())
+    said = "ended, because it still worked farewell_s = 0.2 s after its last turn"
+    assert ([] if is_done else [said]) == lines
+    assert is_done == (tmp_path / "done").exists()
+
+
+HANGS = """
+import time
+
+
+def stuck_in_this_function(turn):
+    print("batch 7 of 9")
+    time.sleep(600)
+
+
+def talks(turn):
+    for step in range(12):
+        time.sleep(0.25)
+        turn.log(step=step)
+    return turn.result(turn.weights("numpy"))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ({"turn_s": 2.0}, r"longer than \[failure\] turn_s = 2 s"),
+        ({"progress_s": 2.0}, r"printed nothing for \[failure\] progress_s = 2 s"),
+    ],
+)
+def test_a_trainer_that_hangs_is_ended_with_its_last_lines_and_where_it_was(
+    tmp_path: Path, limit: dict[str, float], said: str
+) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    spell = a_spell(**limit)
+
+    async def train() -> None:
+        source = Source(run="hangs:stuck_in_this_function", folder=tmp_path)
+        trainer = ChildTrainer(source, lambda *_: None)
+        async with asyncio.timeout(30):
+            with pytest.raises(TrainerOverdue, match=said) as raised:
+                await trainer.train(spell, lambda _: None)
+        assert "batch 7 of 9" in str(raised.value)
+        assert "in stuck_in_this_function" in str(raised.value)
+
+    asyncio.run(train())
+
+
+def test_a_trainer_that_shows_progress_may_take_its_time(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text(HANGS)
+    save_state(tmp_path / "received", {"w": np.zeros(2, np.float32)})
+    spell = a_spell(
+        received=str(tmp_path / "received"), result=str(tmp_path / "result"), progress_s=2.5
+    )
+
+    async def train() -> None:
+        trainer = ChildTrainer(Source(run="hangs:talks", folder=tmp_path), lambda *_: None)
+        assert (await trainer.train(spell, lambda _: None)).digest
+        await trainer.close()
+
+    asyncio.run(train())
+
+
+SEEDED = """
+import random, sys
+import numpy as np
+
+
+def lean(turn):
+    w = turn.weights("numpy")["w"] + 1
+    assert not [name for name in ("torch", "tensorflow") if name in sys.modules]
+    return turn.result({"w": w})
+
+
+def late(turn):
+    import torch
+    assert torch.__spec__.loader.get_filename("torch") == torch.__file__
+    return turn.result(turn.weights(), metrics={"drawn": torch.rand(1).item()})
+
+
+def both(turn):
+    import tensorflow
+    return turn.result(turn.weights("numpy"), metrics={"drawn": tensorflow.drawn})
+"""
+
+TENSORFLOW = """
+from types import SimpleNamespace
+
+drawn = 0
+
+
+def set_seed(seed):
+    global drawn
+    drawn = seed
+
+
+random = SimpleNamespace(set_seed=set_seed)
+"""
+
+
+def drawn_by(folder: Path, function: str, *seeds: int) -> list[float]:
+    """What a function of `SEEDED` drew in turns with these seeds, one after the other."""
+    (folder / "seeded.py").write_text(SEEDED)
+    save_state(folder / "received", {"w": np.zeros(2, np.float32)})
+    files = {"received": str(folder / "received"), "result": str(folder / "result")}
+
+    async def train() -> list[float]:
+        trainer = ChildTrainer(Source(run=f"seeded:{function}", folder=folder), lambda *_: None)
+        turns = [a_spell(seed=seed, **files) for seed in seeds]
+        outcomes = [await trainer.train(spell, lambda _: None) for spell in turns]
+        await trainer.close()
+        return [outcome.metrics.get("drawn", 0.0) for outcome in outcomes]
+
+    return asyncio.run(train())
+
+
+def test_a_trainer_that_never_touches_torch_does_not_wait_for_its_import(tmp_path: Path) -> None:
+    assert [0.0] == drawn_by(tmp_path, "lean", 1)
+
+
+def test_torch_is_seeded_for_a_trainer_that_imports_it_late(tmp_path: Path) -> None:
+    first, again, other = drawn_by(tmp_path, "late", 1, 1, 2)
+    assert first == again != other
+
+
+def test_tensorflow_is_seeded_with_the_rest(tmp_path: Path) -> None:
+    """With a stand-in of that name: what counts is when it is told, and what."""
+    (tmp_path / "tensorflow.py").write_text(TENSORFLOW)
+    assert [5, 7] == drawn_by(tmp_path, "both", 5, 7)

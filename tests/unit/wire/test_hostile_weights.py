@@ -166,6 +166,18 @@ def test_ties_that_cannot_be_are_refused(tmp_path: Path, tied: str, message: str
         read_manifest(path)
 
 
+@pytest.mark.parametrize(
+    "order",
+    ["", "0", "[]", "[0]", "[0,0]", "[0,2]", "[0,1,2]", "[1, 0]", "[1,-0]", "[1,0.0]", "[01,0]x"],
+)
+def test_an_order_that_cannot_be_is_refused(tmp_path: Path, order: str) -> None:
+    path = tmp_path / "hostile"
+    path.write_bytes(of({"__metadata__": {"tied": '{"b":"a"}', "tasuki_order": order}, **TIED}))
+
+    with pytest.raises(BadWeights, match="is not one of 2 tensors"):
+        read_manifest(path)
+
+
 def test_a_file_of_another_tool_is_read(tmp_path: Path) -> None:
     path = tmp_path / "theirs"
     header = {
@@ -233,6 +245,7 @@ BOMBS = {
     "a long name": b'{"' + b"a" * (8 * MIB) + b'":1}',
     "many names in the metadata": b'{"__metadata__":{'
     + b",".join(b'"%d":""' % n for n in range(MIB)),
+    "a long order": b'{"__metadata__":{"tasuki_order":"[' + b"1," * (4 * MIB) + b'1]"}}',
     "a long value in the metadata": b'{"__metadata__":{"tied":"' + b"[" * (8 * MIB) + b'"}}',
 }
 
@@ -277,7 +290,8 @@ def sound(folder: Path) -> bytes:
         TensorSpec(name="empty", dtype="I64", shape=(0, 2)),
     ]
     contents = ((spec, bytes(spec.size)) for spec in specs)
-    write_weights(path, contents, tied={"head": "layer.weight"})
+    order = ["layer.weight", "layer.bias", "head", "empty"]
+    write_weights(path, contents, tied={"head": "layer.weight"}, order=order)
     return path.read_bytes()
 
 

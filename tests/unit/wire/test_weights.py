@@ -13,15 +13,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import TensorSpec as TheirSpec
-from safetensors import serialize
-from safetensors.numpy import save_file
+from safetensors import safe_open, serialize
+from safetensors.numpy import load_file, save_file
 
-from tasuki.errors import BadWeights, DigestMismatch, NonFiniteWeights, WeightsError
+from tasuki.errors import BadWeights, DigestMismatch, WeightsError
 from tasuki.wire.digest import Hasher, parse_digest
 from tasuki.wire.weights import (
     DTYPES,
+    FirstWeights,
     Manifest,
     TensorSpec,
+    WrittenWeights,
     open_weights,
     read_manifest,
     verify_digest,
@@ -55,11 +57,6 @@ def folder() -> Iterator[Path]:
 
 def spec(name: str, dtype: str, *shape: int) -> TensorSpec:
     return TensorSpec(name=name, dtype=dtype, shape=shape)
-
-
-def one(dtype: str, *words: int, word: str) -> Tensors:
-    data = np.array(words, dtype=word).tobytes()
-    return [(spec("layer", dtype, len(data) // DTYPES[dtype].size), data)]
 
 
 def library_bytes(tensors: Tensors, *, metadata: dict[str, str] | None = None) -> bytes:
@@ -171,6 +168,58 @@ def test_aliases_are_stored_once_and_restored(tmp_path: Path) -> None:
     assert path.stat().st_size == written.size
 
 
+LISTED = ["norm.weight", "norm.bias", "head", "n"]
+
+
+def listed(path: Path, order: list[str]) -> WrittenWeights:
+    """A network as torch lists it: its parameters, an alias among them, and a counter."""
+    tensors = [
+        (spec("norm.weight", "F32", 1), b"wwww"),
+        (spec("norm.bias", "F32", 1), b"bbbb"),
+        (spec("n", "I64"), bytes(8)),
+    ]
+    return write_weights(path, tensors, tied={"head": "norm.weight"}, order=order)
+
+
+def test_the_order_in_which_tensors_were_listed_is_kept(tmp_path: Path) -> None:
+    written = listed(tmp_path / "w", LISTED)
+
+    assert ["n", "norm.bias", "norm.weight"] == [each.name for each in written.manifest.tensors]
+    assert tuple(LISTED) == written.manifest.names
+    assert written.manifest == read_manifest(tmp_path / "w")
+
+
+def test_the_library_reads_a_file_that_keeps_an_order(tmp_path: Path) -> None:
+    listed(tmp_path / "w", LISTED)
+
+    assert {"n", "norm.bias", "norm.weight"} == load_file(tmp_path / "w").keys()
+    with safe_open(tmp_path / "w", "numpy") as file:
+        kept = {"tied": '{"head":"norm.weight"}', "tasuki_order": "[2,1,3,0]"}
+        assert kept == file.metadata()
+
+
+def test_an_order_alone_is_written_as_the_library_writes_metadata(tmp_path: Path) -> None:
+    tensors = [(spec("w", "U8"), b"w"), (spec("b", "U8"), b"b")]
+    write_weights(tmp_path / "w", tensors, order=["w", "b"])
+
+    metadata = {"tasuki_order": "[1,0]"}
+    assert library_bytes(tensors, metadata=metadata) == (tmp_path / "w").read_bytes()
+
+
+def test_the_order_of_the_bytes_need_not_be_said(tmp_path: Path) -> None:
+    unsaid = listed(tmp_path / "unsaid", [])
+    said = listed(tmp_path / "said", ["n", "norm.bias", "norm.weight", "head"])
+
+    assert unsaid == said
+    assert ("n", "norm.bias", "norm.weight", "head") == unsaid.manifest.names
+
+
+def test_an_order_that_lists_other_tensors_is_not_written(tmp_path: Path) -> None:
+    for order in (LISTED[1:], [*LISTED, "n"], [*LISTED[1:], "m"]):
+        with pytest.raises(BadWeights, match="every tensor once"):
+            listed(tmp_path / "w", order)
+
+
 def test_contents_may_be_made_piece_by_piece_when_their_turn_comes(tmp_path: Path) -> None:
     made: list[str] = []
 
@@ -192,75 +241,11 @@ def test_contents_of_another_size_than_declared_are_our_own_mistake(tmp_path: Pa
         write_weights(tmp_path / "weights", [(spec("w", "F32", 1), b"abc")])
 
 
-NON_FINITE = [
-    ("F64", "<u8", 0x7FF8 << 48, "NaN"),
-    ("F64", "<u8", 0xFFF0 << 48, "Inf"),
-    ("F32", "<u4", 0x7F800001, "NaN"),
-    ("F32", "<u4", 0x7F800000, "Inf"),
-    ("F16", "<u2", 0x7E00, "NaN"),
-    ("F16", "<u2", 0xFC00, "Inf"),
-    ("BF16", "<u2", 0xFFC0, "NaN"),
-    ("BF16", "<u2", 0x7F80, "Inf"),
-    ("F8_E5M2", "u1", 0xFE, "NaN"),
-    ("F8_E5M2", "u1", 0x7C, "Inf"),
-    ("F8_E4M3", "u1", 0xFF, "NaN"),
-    ("F8_E4M3FNUZ", "u1", 0x80, "NaN"),
-    ("F8_E5M2FNUZ", "u1", 0x80, "NaN"),
-    ("F8_E8M0", "u1", 0xFF, "NaN"),
-]
-
-
-@pytest.mark.parametrize(("dtype", "word", "bits", "what"), NON_FINITE)
-def test_a_value_that_is_not_finite_is_named(
-    tmp_path: Path, dtype: str, word: str, bits: int, what: str
-) -> None:
-    tensors = one(dtype, 0, 1, bits, word=word)
-
-    with pytest.raises(NonFiniteWeights, match=f"'layer' holds {what}"):
-        write_weights(tmp_path / "checked", tensors, check_finite=True)
-    write_weights(tmp_path / "unchecked", tensors)
-
-
-def test_a_complex_number_with_one_infinite_part_is_not_finite(tmp_path: Path) -> None:
-    data = np.array([1 + 1j, complex(0, np.inf)], dtype=np.complex64).data
-
-    with pytest.raises(NonFiniteWeights, match="'z' holds Inf"):
-        write_weights(tmp_path / "weights", [(spec("z", "C64", 2), data)], check_finite=True)
-
-
-@pytest.mark.parametrize(
-    ("dtype", "word", "largest"),
-    [
-        ("F64", "<u8", (0x7FF0 << 48) - 1),
-        ("F32", "<u4", 0x7F7FFFFF),
-        ("F16", "<u2", 0x7BFF),
-        ("BF16", "<u2", 0xFF7F),
-        ("F8_E5M2", "u1", 0x7B),
-        ("F8_E4M3", "u1", 0x7E),
-        ("F8_E4M3FNUZ", "u1", 0xFF),
-        ("F8_E5M2FNUZ", "u1", 0x7F),
-        ("F8_E8M0", "u1", 0xFE),
-        ("I32", "<u4", 0x7F800000),
-        ("BOOL", "u1", 1),
-    ],
-)
-def test_the_largest_finite_value_passes(
-    tmp_path: Path, dtype: str, word: str, largest: int
-) -> None:
-    write_weights(tmp_path / "weights", one(dtype, 0, largest, word=word), check_finite=True)
-
-
-def test_the_check_reaches_the_last_element_of_many_blocks(tmp_path: Path) -> None:
-    data = np.append(np.zeros(699_999, dtype=np.float32), np.float32("nan")).data
-
-    with pytest.raises(NonFiniteWeights, match="NaN"):
-        write_weights(tmp_path / "w", [(spec("w", "F32", 700_000), data)], check_finite=True)
-
-
 def test_writing_and_verifying_many_blocks_takes_few_of_memory(tmp_path: Path) -> None:
     path, data = tmp_path / "w", np.ones(8 * 2**20, dtype=np.float32).data
     tracemalloc.start()
-    written = write_weights(path, [(spec("w", "F32", len(data)), data)], check_finite=True)
+    look = FirstWeights().look
+    written = write_weights(path, [(spec("w", "F32", len(data)), data)], look=look)
     open_weights(path, expect=written.digest).close()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

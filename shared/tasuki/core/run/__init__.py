@@ -28,6 +28,7 @@ from tasuki.core.run.events import (
     WeightsArrived,
     WeightsLost,
 )
+from tasuki.core.run.lease import Lease
 from tasuki.core.run.machine import IllegalEvent, Step, step
 from tasuki.core.run.state import OVER, RunState, Skip, Status, submitted
 
@@ -42,6 +43,7 @@ __all__ = [
     "Fence",
     "IllegalEvent",
     "IssueTurn",
+    "Lease",
     "LeaseExpired",
     "PauseRequested",
     "RelayLost",

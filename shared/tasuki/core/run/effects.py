@@ -34,7 +34,7 @@ class Fence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartLease:
-    """Report `LeaseExpired` if nothing is heard about this turn for so long."""
+    """Report `LeaseExpired` if this turn does not come on for so long."""
 
     id: TurnId
     lease_s: float

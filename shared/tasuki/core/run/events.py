@@ -39,9 +39,14 @@ class TurnReturned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseExpired:
-    """The holder of this turn has been silent for too long."""
+    """The turn has not come on for a lease.
+
+    Attributes:
+        phase: the `Stage` that it stands still in, as its holder says; empty: its holder is silent.
+    """
 
     id: TurnId
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,8 @@ from dataclasses import replace
 
 from tasuki.core.model import CONTROLLER, OnSilent, TurnId, TurnRecord, WeightsRef
 from tasuki.core.order import Situation, itinerary
+from tasuki.core.report import OVERDUE
+from tasuki.core.run.cause import why_expired
 from tasuki.core.run.effects import (
     CollectWeights,
     Conclude,
@@ -68,8 +70,8 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
             return _give_up_turn(state, event)
         case _, TurnReturned(id=id, site=site):
             return _take_over(state, id, site)
-        case _, LeaseExpired(id=id):
-            return _expire(state, id)
+        case _, LeaseExpired():
+            return _expire(state, event)
         case _, SiteHeard(site=site):
             return _hear(state, site)
         case _, SiteForgot(site=site):
@@ -133,6 +135,7 @@ def _accept(state: RunState, record: TurnRecord) -> Step:
     hop = record.id.hop + 1
     state = replace(
         state,
+        reason="",  # it may have been waited for
         hop=hop,
         weights=record.sent,
         at=state.itinerary[hop] if hop < len(state.itinerary) else CONTROLLER,
@@ -235,6 +238,8 @@ def _give_up_turn(state: RunState, event: TurnFailed) -> Step:
     failure = state.plan.failure
     if failure.on_silent is OnSilent.FAIL:
         return _conclude(state, Status.FAILED, cause)
+    if failure.on_silent is OnSilent.SKIP and event.error == OVERDUE:
+        return _skip(state, event.error)  # like a silent one, it is not waited for again
     if state.attempts < failure.max_attempts:
         return _reissue(state)
     if failure.on_silent is OnSilent.SKIP:
@@ -251,11 +256,13 @@ def _take_over(state: RunState, id: TurnId, site: str) -> Step:
     return _reissue(replace(state, attempts=state.attempts - 1))
 
 
-def _expire(state: RunState, id: TurnId) -> Step:
-    if id != state.expected or state.holder is None:
+def _expire(state: RunState, event: LeaseExpired) -> Step:
+    if event.id != state.expected or state.holder is None:
         return _drop(state, "stale_lease")
     failure, site = state.plan.failure, state.holder
-    cause = f"{site} was silent for {failure.lease_s:g} s"
+    cause = why_expired(
+        event.phase, holder=site, successor=state.successor, lease_s=failure.lease_s
+    )
     marked = replace(state, silent=state.silent | {site})
     match failure.on_silent:
         case OnSilent.WAIT:
@@ -263,7 +270,7 @@ def _expire(state: RunState, id: TurnId) -> Step:
         case OnSilent.FAIL:
             return _conclude(marked, Status.FAILED, cause)
         case OnSilent.SKIP:
-            return _skip(marked, "silent")
+            return _skip(marked, "stood_still" if event.phase else "silent")
         case OnSilent.RETRY if state.attempts < failure.max_attempts:
             return _reissue(marked)
     return _conclude(marked, Status.FAILED, f"{cause} ({state.attempts} attempts)")

@@ -43,7 +43,7 @@ class RunState:
         at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
         attempts: how often the expected turn has been issued.
         losses: how often this round began anew because its weights were lost.
-        silent: sites whose lease ran out and that have not been heard of since.
+        silent: sites whose lease ran out and that have not been heard of since, or not come on.
         early: results that arrived before their predecessor's.
         pausing: an operator asked for a pause at the end of the round.
         unattended: the pause ends by itself once enough sites are back.
@@ -79,6 +79,12 @@ class RunState:
     def holder(self) -> str | None:
         """Who has the weights now, as far as is known; nobody between rounds or in a pause."""
         return self.itinerary[self.hop] if self.status is Status.RELAYING else None
+
+    @property
+    def successor(self) -> str:
+        """Whom the holder hands over to."""
+        following = self.itinerary[self.hop + 1 : self.hop + 2]
+        return following[0] if following else CONTROLLER
 
     @property
     def eligible(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A turn, as its site judges it: state, events, effects, and the machine."""
 
 from tasuki.core.turn.effects import (
+    AbortHandOver,
     AbortTrainer,
     AwaitWeights,
     Drop,
@@ -27,9 +28,11 @@ from tasuki.core.turn.events import (
     WeightsReady,
 )
 from tasuki.core.turn.machine import IllegalEvent, Step, is_past, step
+from tasuki.core.turn.standing import came_on_at, stage_of
 from tasuki.core.turn.state import Lane, Phase, Progress, SiteState
 
 __all__ = [
+    "AbortHandOver",
     "AbortTrainer",
     "AwaitWeights",
     "DrainRequested",
@@ -58,6 +61,8 @@ __all__ = [
     "TrainingFinished",
     "TurnArrived",
     "WeightsReady",
+    "came_on_at",
     "is_past",
+    "stage_of",
     "step",
 ]

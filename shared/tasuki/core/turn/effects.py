@@ -51,6 +51,13 @@ class AbortTrainer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AbortHandOver:
+    """Its result is void: send no more of it, and let go of it."""
+
+    id: TurnId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HandOver:
     """Send the weights, then the next turn (or the round's end); report `HandedOver`."""
 
@@ -102,6 +109,7 @@ Effect = (
     | AwaitWeights
     | StartTrainer
     | AbortTrainer
+    | AbortHandOver
     | HandOver
     | ReportFinished
     | ReportFailed

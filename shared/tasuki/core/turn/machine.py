@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
 from tasuki.core.turn.effects import (
+    AbortHandOver,
     AbortTrainer,
     AwaitWeights,
     Drop,
@@ -173,8 +174,9 @@ def _forget(state: SiteState, lane: Lane) -> Step:
     effects: list[Effect] = []
     for held in state.active:
         if _lane(held) == lane:
-            if held.phase in {Phase.TAKEN, Phase.TRAINING}:
-                effects.append(AbortTrainer(id=held.turn.id))
+            is_trained = held.phase is Phase.TRAINED
+            abort = AbortHandOver if is_trained else AbortTrainer
+            effects.append(abort(id=held.turn.id))
             void.append(held)
             state = _without(state, held)
     for progress in void:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import pika
@@ -22,14 +22,21 @@ NOWHERE = "site.NOWHERE"
 It begins as the control keys do: a provisioned controller may write to no other.
 """
 PRECONDITION_FAILED = 406
+BEYOND_THE_END = 2**62
+"""An offset of a stream that none reaches: whoever reads from it is sent nothing."""
 NO_PRIORITY = {"x-priority": "none"}  # it would have to be a number
 
 
 class Probe:
-    """One question after the other. Not for a service: each waits for its answer."""
+    """One question after the other. Not for a service's loop: each waits for its answer.
 
-    def __init__(self, settings: Callable[[], AmqpSettings]) -> None:
+    Args:
+        name: what the broker's operator sees.
+    """
+
+    def __init__(self, settings: Callable[[], AmqpSettings], *, name: str = "doctor") -> None:
         self._settings = settings
+        self._name = name
         self._connection: pika.BlockingConnection | None = None
 
     def connect(self) -> None:
@@ -42,7 +49,7 @@ class Probe:
         """
         settings = replace(self._settings(), answer_s=ANSWER_S)
         try:
-            self._connection = _open(settings.parameters(settings.nodes[0], name="doctor"))
+            self._connection = _open(settings.parameters(settings.nodes[0], name=self._name))
         except (pika_errors.AMQPError, OSError) as exc:
             refused = refusals.login_refusal(exc, user=settings.user)
             refused = refused or refusals.certificate_refusal(exc)
@@ -81,6 +88,28 @@ class Probe:
 
         self._ask(f"reading {queue}", read)
 
+    def can_read(self, stream: str) -> bool:
+        """Whether this node of the broker has a replica of it that runs.
+
+        Raises:
+            NotPermitted: we may not read it.
+            TransportError: it cannot be asked for.
+        """
+        refused: list[Exception] = []
+
+        def read(channel: BlockingChannel) -> None:
+            channel.basic_qos(prefetch_count=1)
+            beyond = {"x-stream-offset": BEYOND_THE_END}
+            try:
+                channel.basic_consume(stream, lambda *_: None, arguments=beyond)
+            except pika_errors.ChannelClosedByBroker as exc:
+                if not refusals.is_for_another_node(exc):
+                    raise
+                refused.append(exc)
+
+        self._ask(f"reading {stream}", read)
+        return not refused
+
     def send_nowhere(self, exchange: str, *, size: int) -> None:
         """Send so many bytes to where no queue is, and have them back.
 
@@ -100,7 +129,8 @@ class Probe:
 
     def close(self) -> None:
         if self._connection is not None and self._connection.is_open:
-            self._connection.close()
+            with suppress(pika_errors.AMQPError):  # it was cut meanwhile
+                self._connection.close()
 
     def _ask(self, what: str, question: Callable[[BlockingChannel], object]) -> None:
         """On a channel of its own: a refusal closes it."""

@@ -25,7 +25,9 @@ class Publication:
     route: Route
     bodies: Sequence[Frames]
     done: Done
+    on_confirmed: Callable[[int], None] | None = None
     sent: int = 0
+    confirmed: int = 0
     failures: int = 0
     unanswered: int = 0
     sent_most: int = 0
@@ -45,6 +47,13 @@ class Publication:
         """From the caller's thread: once this returns, `bodies` is not asked for any more."""
         with self.lock:
             self.is_over = True
+
+    def note_confirmed(self, count: int) -> None:
+        """Tell the caller when more bodies, from the first on, are confirmed."""
+        if count > self.confirmed:
+            self.confirmed = count
+            if self.on_confirmed is not None and not self.is_over:
+                self.on_confirmed(count)
 
     def end(self, error: Exception | None) -> None:
         """Tell the caller, once."""

@@ -294,6 +294,7 @@ class Publisher:
             sizes = outlet.confirmed(confirm.delivery_tag, multiple=confirm.multiple)
             self._count_confirmed(sizes)
             self._come_on(outlet, publication)
+            publication.note_confirmed(outlet.first_unconfirmed(publication))
             self._finish_if_done(outlet, publication)
         self._pump()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from tasuki.errors import BrokerUnreachable, NotPermitted, TransportError
-from tasuki.ports import Delivery, Frames, Handler, OnSent, Route, Settlement
+from tasuki.ports import Delivery, Frames, Handler, OnConfirmed, OnSent, Route, Settlement
 from tasuki.transport.amqp import counting
 from tasuki.transport.amqp.connection import Link
 from tasuki.transport.amqp.consumer import Consumer
@@ -98,13 +98,19 @@ class AmqpTransport:
             _resolve(result, BrokerUnreachable("closed before the broker confirmed"))
         await self._disconnect()
 
-    async def publish(self, route: Route, bodies: Sequence[Frames]) -> None:
+    async def publish(
+        self, route: Route, bodies: Sequence[Frames], *, on_confirmed: OnConfirmed | None = None
+    ) -> None:
         loop = self._check_open()
         if not bodies:
             return
         result: _Result = loop.create_future()
         publication = Publication(
-            route, bodies, lambda error: self._post(partial(_resolve, result, error))
+            route,
+            bodies,
+            lambda error: self._post(partial(_resolve, result, error)),
+            on_confirmed
+            and (lambda count: self._post(partial(_tell, result, on_confirmed, count))),
         )
         self._under_way.add(result)
         self._publisher.submit(publication)
@@ -242,6 +248,11 @@ def _resolve(result: _Result, error: Exception | None) -> None:
         result.set_result(None)
     else:
         result.set_exception(error)
+
+
+def _tell(result: _Result, on_confirmed: OnConfirmed, count: int) -> None:
+    if not result.done():
+        on_confirmed(count)
 
 
 def _answer(answer: asyncio.Future[Counts], found: Counts | TransportError) -> None:

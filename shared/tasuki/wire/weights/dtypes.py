@@ -30,6 +30,11 @@ class Dtype:
         """Whether its elements are rounded, real or complex."""
         return self.name.startswith(("float", "bfloat", "complex"))
 
+    @property
+    def is_complex(self) -> bool:
+        """Whether each of them is two numbers."""
+        return self.name.startswith("complex")
+
 
 # Ascending rank. Types of less than a byte (F4, F6) are left out: no trainer keeps them in a
 # state_dict, and a shape in elements does not give their size in bytes.

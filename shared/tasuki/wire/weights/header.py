@@ -6,6 +6,7 @@ Written byte for byte as the safetensors library writes it, and read with suspic
 from __future__ import annotations
 
 import json
+import re
 from operator import itemgetter
 
 from tasuki.errors import BadWeights
@@ -14,19 +15,21 @@ from tasuki.wire.weights.manifest import (
     MAX_HEADER_BYTES,
     MAX_TENSORS,
     METADATA,
+    ORDER,
     TIED,
     Manifest,
     TensorSpec,
     check_manifest,
-    quoted,
 )
+from tasuki.wire.weights.names import quoted
 from tasuki.wire.weights.scan import Scanner
 
 PREFIX_BYTES = 8
 """The header's length, little-endian, comes before it."""
 
 _ALIGNMENT = 8
-_MAX_METADATA = 4096  # of which ours is one; other tools leave a few
+_MAX_METADATA = 4096  # of which ours are two; other tools leave a few
+_NUMBERS = re.compile(r"\[[0-9]{1,6}+(?:,[0-9]{1,6}+)*+\]")
 
 _Placed = tuple[int, int, TensorSpec]
 """Where a tensor's bytes begin and end, counted from the end of the header."""
@@ -40,8 +43,8 @@ def encode_header(manifest: Manifest) -> bytes:
     """
     check_manifest(manifest)
     fields: dict[str, object] = {}
-    if manifest.tied:
-        fields[METADATA] = {TIED: _compact(dict(sorted(manifest.tied.items())))}
+    if metadata := _metadata(manifest):
+        fields[METADATA] = metadata
     at = 0
     for spec in manifest.tensors:
         span = [at, at + spec.size]
@@ -52,6 +55,17 @@ def encode_header(manifest: Manifest) -> bytes:
     if len(text) > MAX_HEADER_BYTES:
         raise BadWeights(f"the names of these tensors need more than {MAX_HEADER_BYTES} bytes")
     return len(text).to_bytes(PREFIX_BYTES, "little") + text
+
+
+def _metadata(manifest: Manifest) -> dict[str, str]:
+    fields = {}
+    if manifest.tied:
+        fields[TIED] = _compact(dict(manifest.tied))
+    if manifest.order:
+        # Numbers and not names, so that a header is hardly longer for it.
+        stored = {name: number for number, name in enumerate(manifest.as_stored)}
+        fields[ORDER] = _compact([stored[name] for name in manifest.order])
+    return fields
 
 
 def _compact(value: object) -> str:
@@ -66,26 +80,37 @@ def decode_header(text: bytes, *, data_bytes: int) -> Manifest:
     """
     scanner = Scanner(text)
     placed: list[_Placed] = []
-    tied: dict[str, str] | None = None
+    metadata: dict[str, str] | None = None
     for name in scanner.keys():  # noqa: SIM118 - a method that reads on, not a dictionary's
         if name != METADATA:
             placed.append(_entry(name, scanner.flat_object()))
-        elif tied is None:
-            tied = _tied(scanner)
+        elif metadata is None:
+            metadata = scanner.strings(limit=_MAX_METADATA)
         else:
             raise BadWeights(f"the header has {METADATA} twice")
         if len(placed) > MAX_TENSORS:
             raise BadWeights(f"the header has more than the {MAX_TENSORS} tensors allowed")
     scanner.end()
     placed.sort(key=itemgetter(0, 1))
-    manifest = Manifest(tensors=tuple(spec for _, _, spec in placed), tied=tied or {})
+    metadata = metadata or {}
+    tensors = tuple(spec for _, _, spec in placed)
+    manifest = Manifest(tensors=tensors, tied=_tied(metadata.get(TIED, "{}")))
     check_manifest(manifest)
     _check_layout(placed, data_bytes)
-    return manifest
+    return manifest if ORDER not in metadata else _listed(manifest, metadata[ORDER])
 
 
-def _tied(scanner: Scanner) -> dict[str, str]:
-    text = scanner.strings(limit=_MAX_METADATA).get(TIED, "{}")
+def _listed(manifest: Manifest, text: str) -> Manifest:
+    stored = manifest.as_stored
+    # Looked at first, so that what it makes in memory is no more than the tensors themselves.
+    is_list = len(text) <= 8 * len(stored) + 2 and _NUMBERS.fullmatch(text) is not None
+    numbers = [int(number) for number in text[1:-1].split(",")] if is_list else []
+    if not is_list or sorted(numbers) != list(range(len(stored))):
+        raise BadWeights(f"the header's {ORDER} is not one of {len(stored)} tensors")
+    return manifest.listed([stored[number] for number in numbers])
+
+
+def _tied(text: str) -> dict[str, str]:
     try:
         raw = text.encode()
     except UnicodeEncodeError as exc:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from math import prod
 
 from tasuki.errors import BadWeights
 from tasuki.wire.weights.dtypes import DTYPES
+from tasuki.wire.weights.names import quoted, renaming
 
 METADATA = "__metadata__"
 """The one key of the header that is no tensor."""
@@ -16,17 +17,15 @@ METADATA = "__metadata__"
 TIED = "tied"
 """The key of the metadata under which aliases are kept."""
 
+ORDER = "tasuki_order"
+"""The key of the metadata that says in which order a trainer gets the tensors."""
+
 # No model has as many; the caps keep what a hostile header costs below the 64 MiB of design.md P7.
 MAX_HEADER_BYTES = 16 * 2**20
 MAX_TENSORS = 100_000
 
 _MAX_DIMENSIONS = 32  # what every NumPy that we support can represent
 MAX_BYTES = 2**63 - 1
-
-
-def quoted(name: str) -> str:
-    """The name as it stands in messages, however long a stranger made it."""
-    return repr(name if len(name) <= 200 else f"{name[:200]}...")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +52,12 @@ class Manifest:
     Attributes:
         tensors: those that have bytes of their own.
         tied: alias to the name of the tensor whose bytes it shares.
+        order: every name in the order in which a trainer gets them; empty if it is `as_stored`.
     """
 
     tensors: tuple[TensorSpec, ...]
     tied: Mapping[str, str] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -68,11 +69,29 @@ class Manifest:
         specs = {spec.name: spec for spec in self.tensors}
         return specs | {alias: specs[target] for alias, target in self.tied.items()}
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name, aliases too, in the order in which a trainer gets them."""
+        return self.order or self.as_stored
+
+    def listed(self, names: Sequence[str]) -> Manifest:
+        """The same, for a trainer to get in the order of these names, which are all of them."""
+        order = tuple(names)
+        return replace(self, order=() if order == self.as_stored else order)
+
+    @property
+    def as_stored(self) -> tuple[str, ...]:
+        """Every name in the order of the bytes, the aliases behind them."""
+        return (*(spec.name for spec in self.tensors), *self.tied)
+
     def difference(self, other: Manifest) -> str | None:
         """Where `other` departs from this one, for an operator to read; None if nowhere.
 
-        The order of the tensors is no difference: it follows from their names and types.
+        The order of the tensors is no difference: a run keeps that of its first weights.
         """
+        ours, theirs = self.specs(), other.specs()
+        if (renamed := renaming(ours, theirs)) is not None:
+            return renamed
         found = _departures(self, other)
         first = next(found, None)
         if first is None:
@@ -126,6 +145,7 @@ def check_manifest(manifest: Manifest) -> None:
     names = [spec.name for spec in manifest.tensors]
     _check_names(names, manifest.tied)
     _check_ties(set(names), manifest.tied)
+    _check_order(manifest)
 
 
 def _check_spec(spec: TensorSpec) -> None:
@@ -170,3 +190,9 @@ def _check_ties(names: set[str], tied: Mapping[str, str]) -> None:
             raise BadWeights(
                 f"{quoted(alias)} is tied to {quoted(target)}, and there is no such tensor"
             )
+
+
+def _check_order(manifest: Manifest) -> None:
+    names = {spec.name for spec in manifest.tensors} | manifest.tied.keys()
+    if manifest.order and (len(manifest.order) != len(names) or names != set(manifest.order)):
+        raise BadWeights("the order does not list every tensor once")

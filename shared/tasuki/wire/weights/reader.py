@@ -32,8 +32,8 @@ def read_manifest(path: Path) -> Manifest:
         BadWeights: it is no well-formed container; the message says why.
         OSError: it cannot be opened.
     """
-    with _opened(path) as file:
-        return _read_header(file, path)[0]
+    with opened(path) as file:
+        return read_header(file, path)[0]
 
 
 def verify_digest(path: Path) -> str:
@@ -43,7 +43,7 @@ def verify_digest(path: Path) -> str:
         BadWeights: it is no regular file.
         OSError: it cannot be read.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _digest(file)
 
 
@@ -63,10 +63,10 @@ def open_weights(path: Path, *, expect: str | None = None, private: bool = False
     """
     wanted = None if expect is None else parse_digest(expect)
     access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
-    with _opened(path) as file:
+    with opened(path) as file:
         if wanted is not None and _digest(file) != wanted:
             raise DigestMismatch(f"{path} does not have the digest {wanted}; nothing was used")
-        manifest, data_at = _read_header(file, path)
+        manifest, data_at = read_header(file, path)
         mapped = mmap.mmap(file.fileno(), data_at + manifest.size, access=access)
     return WeightsFile(manifest=manifest, mapped=mapped, data_at=data_at)
 
@@ -113,7 +113,7 @@ class WeightsFile:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[FileIO]:
+def opened(path: Path) -> Iterator[FileIO]:
     # Asked first, because opening a pipe would wait for somebody to write into it.
     if not stat.S_ISREG(path.stat().st_mode):
         raise BadWeights(f"{path} is not a regular file")
@@ -131,7 +131,7 @@ def _digest(file: FileIO) -> str:
     return hasher.digest()
 
 
-def _read_header(file: FileIO, path: Path) -> tuple[Manifest, int]:
+def read_header(file: FileIO, path: Path) -> tuple[Manifest, int]:
     """The manifest, and where the bytes of the tensors begin."""
     size = os.fstat(file.fileno()).st_size
     try:

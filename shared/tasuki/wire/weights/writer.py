@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, Union
 
-from tasuki.errors import NonFiniteWeights
 from tasuki.wire.digest import Hasher
 from tasuki.wire.weights.dtypes import DTYPES
-from tasuki.wire.weights.finite import non_finite
 from tasuki.wire.weights.header import encode_header
 from tasuki.wire.weights.manifest import Manifest, TensorSpec, check_manifest
 
@@ -29,6 +27,10 @@ each of whole elements: for tensors on a GPU, or not contiguous, that must be co
 """
 
 
+Look: TypeAlias = Callable[[TensorSpec, int, memoryview], None]
+"""Is shown each block of each tensor, with where in the tensor it begins; may raise."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenWeights:
     """A container as it was written: its digest, its size in bytes and what it holds."""
@@ -43,7 +45,8 @@ def write_weights(
     tensors: Iterable[tuple[TensorSpec, Contents]],
     *,
     tied: Mapping[str, str] | None = None,
-    check_finite: bool = False,
+    order: Sequence[str] = (),
+    look: Look | None = None,
 ) -> WrittenWeights:
     """Write these tensors to `path`, byte for byte as the safetensors library would.
 
@@ -53,15 +56,18 @@ def write_weights(
 
     Args:
         tied: alias to the name of the tensor it shares its bytes with.
-        check_finite: look for NaN and Inf.
+        order: every name, aliases too, in the order in which a trainer is to get them.
+        look: sees what is written.
 
     Raises:
         BadWeights: the tensors are none that a container may hold. Nothing was written.
-        NonFiniteWeights: names the first tensor that holds NaN or Inf.
-        OSError: the disk.
+        OSError: the disk; and whatever `look` raises.
     """
     ordered = _in_order(tensors)
-    manifest = Manifest(tensors=tuple(spec for spec, _ in ordered), tied=dict(tied or {}))
+    manifest = Manifest(
+        tensors=tuple(spec for spec, _ in ordered), tied=dict(sorted((tied or {}).items()))
+    )
+    manifest = manifest.listed(order) if order else manifest
     header = encode_header(manifest)
     # A new file, never the old one cut to nothing: the tensors may be views of a map of that.
     path.unlink(missing_ok=True)
@@ -69,7 +75,7 @@ def write_weights(
         sink = _Sink(file=file, hasher=Hasher())
         sink.add(header)
         for spec, contents in ordered:
-            _write_tensor(sink, spec, contents, check_finite=check_finite)
+            _write_tensor(sink, spec, contents, look=look)
     return WrittenWeights(digest=sink.hasher.digest(), size=sink.size, manifest=manifest)
 
 
@@ -94,11 +100,11 @@ class _Sink:
         self.size += self.file.write(block)
 
 
-def _write_tensor(sink: _Sink, spec: TensorSpec, contents: Contents, *, check_finite: bool) -> None:
+def _write_tensor(sink: _Sink, spec: TensorSpec, contents: Contents, *, look: Look | None) -> None:
     begin = sink.size
     for block in _blocks(contents):
-        if check_finite:
-            _refuse_non_finite(spec, block)
+        if look is not None:
+            look(spec, sink.size - begin, block)
         sink.add(block)
     if sink.size - begin != spec.size:
         raise ValueError(
@@ -114,11 +120,3 @@ def _blocks(contents: Contents) -> Iterator[memoryview]:
         if view.nbytes:
             view = view.cast("B")
             yield from (view[at : at + BLOCK_BYTES] for at in range(0, len(view), BLOCK_BYTES))
-
-
-def _refuse_non_finite(spec: TensorSpec, block: memoryview) -> None:
-    found = non_finite(spec.dtype, block)
-    if found is not None:
-        raise NonFiniteWeights(
-            f"tensor {spec.name!r} holds {found}; lower the learning rate or clip the gradients"
-        )

@@ -20,11 +20,17 @@ _ITEM = re.compile(r"(?s)(.*)::(0|[1-9][0-9]{0,8}|\[\])")
 
 
 def flatten(state: Mapping[str, Any]) -> dict[str, Any]:  # Any: whatever the trainer returned
-    """Name -> array, the items of lists (or tuples) under names of their own.
+    """Name -> array, the items of lists (or tuples) under names of their own, in their order.
 
     Raises:
-        WeightsError: a key is not a string, or is one that an item of a list would have.
+        WeightsError: the state is no mapping, a key is not a string, or is one that an item of a
+            list would have.
     """
+    if not isinstance(state, Mapping):
+        raise WeightsError(
+            f"the state is a {type(state).__name__}, not a dict of name to tensor: of a torch"
+            " module return net.state_dict()"
+        )
     flat: dict[str, Any] = {}
     for key, value in state.items():
         _check_key(key)
@@ -52,19 +58,19 @@ def gather(flat: Mapping[str, Any]) -> dict[str, Any]:  # Any: tensors or arrays
     Raises:
         WeightsError: the names were made elsewhere: a list has a gap, or its name is taken.
     """
-    state: dict[str, Any] = {}
     lists: dict[str, dict[str, Any]] = {}
+    state: dict[str, Any] = {}
     for name, value in flat.items():
         item = _ITEM.fullmatch(name)
-        if item is None:
-            state[name] = value
-        else:
-            lists.setdefault(item[1], {})[item[2]] = value
-    for key, items in lists.items():
-        if key in state:
+        key = name if item is None else item[1]
+        if key in state and (item is None or key not in lists):
             raise WeightsError(f"{key!r:.200} is both a tensor and a list of tensors")
-        state[key] = _in_order(key, items)
-    return state
+        if item is None:
+            state[key] = value
+        else:
+            state[key] = lists.setdefault(key, {})  # its place; its items come below
+            lists[key][item[2]] = value
+    return state | {key: _in_order(key, items) for key, items in lists.items()}
 
 
 def _in_order(key: str, items: Mapping[str, Any]) -> list[Any]:

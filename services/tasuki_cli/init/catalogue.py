@@ -1,0 +1,60 @@
+"""What there is to begin with: a folder of files for each, in `templates`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from tasuki.errors import SettingsError
+
+NAME = "{{name}}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """Attributes:
+    needs: what pip installs for it, beside Tasuki; nothing if it is there already.
+    """
+
+    name: str
+    about: str
+    needs: str
+
+    def files(self, *, run: str) -> dict[str, str]:
+        """Name -> text, the run's name filled in."""
+        folder: Traversable = resources.files("tasuki_cli.init") / "templates" / self.name
+        texts = {each.name: each.read_text("utf-8") for each in folder.iterdir() if each.is_file()}
+        return {name: text.replace(NAME, run) for name, text in sorted(texts.items())}
+
+
+TEMPLATES = {
+    template.name: template
+    for template in (
+        Template(name="torch", about="PyTorch, a function for each turn", needs="tasuki[torch]"),
+        Template(
+            name="lightning", about="PyTorch Lightning's Trainer", needs="tasuki[torch] lightning"
+        ),
+        Template(
+            name="huggingface",
+            about="Hugging Face's Trainer",
+            needs="tasuki[torch] transformers accelerate",
+        ),
+        Template(name="keras", about="Keras, with TensorFlow", needs="tensorflow keras"),
+        Template(name="numpy", about="NumPy alone", needs=""),
+        Template(name="sklearn", about="scikit-learn", needs="scikit-learn"),
+        Template(
+            name="nvflare-script", about="a script for NVFlare's Client API, on NumPy", needs=""
+        ),
+    )
+}
+
+
+def template_named(name: str) -> Template:
+    """Raises SettingsError: there is none of that name."""
+    if name in TEMPLATES:
+        return TEMPLATES[name]
+    near = difflib.get_close_matches(name, TEMPLATES, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise SettingsError(f"there is no template {name!r}; {hint}known: {', '.join(TEMPLATES)}")

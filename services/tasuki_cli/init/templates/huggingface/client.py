@@ -1,0 +1,58 @@
+"""One site's training with the Trainer of transformers."""
+
+import torch
+from model import VOCABULARY, make
+from torch import Tensor
+from torch.utils.data import Dataset
+from transformers import Trainer, TrainingArguments
+
+import tasuki.flare.hf as flare
+
+
+class Sequences(Dataset):
+    """PUT YOUR OWN DATA HERE: what this site has, say in flare.get_config()["data"].
+
+    These count up from drawn numbers, other ones at each site.
+    """
+
+    def __init__(self, *, name: str, count: int) -> None:
+        draw = torch.Generator().manual_seed(sum(name.encode()))
+        starts = torch.randint(VOCABULARY, (count, 1), generator=draw)
+        self.tokens = (starts + 3 * torch.arange(16)) % VOCABULARY
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"input_ids": self.tokens[index], "labels": self.tokens[index]}
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # so that no bit depends on how many cores the site has
+    flare.init()
+    site = flare.get_site_name()
+    trainer = Trainer(
+        model=make(),
+        args=TrainingArguments(
+            output_dir=f"out/{site}",
+            num_train_epochs=1,  # in each turn
+            per_device_train_batch_size=8,
+            learning_rate=1e-2,
+            save_strategy="no",
+            eval_strategy="epoch",
+            logging_steps=10,
+            report_to=[],
+            disable_tqdm=True,
+        ),
+        train_dataset=Sequences(name=site, count=160),
+        eval_dataset=Sequences(name="everybody", count=40),
+    )
+    flare.patch(trainer)
+
+    while flare.is_running():
+        trainer.evaluate()  # of the received weights
+        trainer.train()  # receives, trains, sends
+
+
+if __name__ == "__main__":
+    main()

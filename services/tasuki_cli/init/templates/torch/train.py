@@ -1,0 +1,60 @@
+"""One turn of training at one site: weights in, weights out."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from tasuki import Result, Turn
+
+FEATURES, CLASSES = 4, 2
+
+
+class Net(nn.Module):
+    """PUT YOUR OWN NETWORK HERE. `[weights] initial` makes the first one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(FEATURES, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def data(turn: Turn) -> tuple[Tensor, Tensor]:
+    """PUT YOUR OWN DATA HERE: what this site has, say in the folder that turn.data names.
+
+    These numbers are drawn, other ones at each site.
+    """
+    draw = torch.Generator().manual_seed(sum(turn.site.encode()))
+    x = torch.randn(400, FEATURES, generator=draw)
+    return x, (x[:, 0] - 2 * x[:, 1] > 0).long()
+
+
+def train(turn: Turn) -> Result:
+    torch.set_num_threads(1)  # so that no bit depends on how many cores the site has
+    x, y = (tensor.to(turn.device) for tensor in data(turn))
+    x_train, y_train, x_test, y_test = x[:300], y[:300], x[300:], y[300:]
+
+    net = Net().to(turn.device)
+    net.load_state_dict(turn.weights())
+    received = accuracy(net, x_test, y_test)
+
+    optimizer = torch.optim.SGD(net.parameters(), lr=turn.params["lr"], momentum=0.9)
+    net.train()
+    for epoch in range(turn.params["epochs"]):
+        # The generators of Python, NumPy and torch are seeded for the turn: it can be repeated.
+        for batch in torch.randperm(len(x_train)).split(16):
+            optimizer.zero_grad()
+            loss = cross_entropy(net(x_train[batch]), y_train[batch])
+            loss.backward()
+            optimizer.step()
+        turn.log(loss=loss, epoch=epoch + 1)  # shown while the turn is under way
+
+    metrics = {"accuracy": accuracy(net, x_test, y_test), "received_accuracy": received}
+    return turn.result(net.state_dict(), metrics=metrics, samples=len(x_train))
+
+
+@torch.no_grad()
+def accuracy(net: nn.Module, x: Tensor, y: Tensor) -> float:
+    net.eval()
+    return float((net(x).argmax(dim=1) == y).float().mean())

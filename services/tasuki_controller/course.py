@@ -1,0 +1,55 @@
+"""How the turn that is out goes, for whoever looks on: before its lease is over, and not after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasuki.core.report import Stage
+from tasuki.core.run import RunState
+
+_DOES = {
+    Stage.WAITING: "waits until it has room for the turn",
+    Stage.TAKEN: "waits for the turn's weights",
+    Stage.TRAINING: "trains",
+    Stage.TRAINED: "hands over",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What is known of the turn that is out.
+
+    Attributes:
+        phase: what it is at, a `Stage`; empty: its holder has not said so yet.
+        still_s: how long it has not come on, as far as was heard.
+        silent_s: how long its holder has said nothing of it.
+        held_up: why nobody can come on or be heard; empty if that is not so.
+    """
+
+    phase: str = ""
+    still_s: float = 0.0
+    silent_s: float = 0.0
+    held_up: str = ""
+
+
+def doing(holder: str, phase: str) -> str:
+    """What a turn is at, in words; empty if nobody said."""
+    if phase == Stage.GIVEN_OUT:
+        return f"{holder} is being sent the turn"
+    return f"{holder} {_DOES[Stage(phase)]}" if phase in _DOES else ""
+
+
+def trouble(state: RunState, course: Course) -> str:
+    """What an operator has to know of the turn before its lease is over; empty if all is well.
+
+    A quarter of a lease is as long as a site may take from one word to the next.
+    """
+    lease_s, holder = state.plan.failure.lease_s, state.holder
+    if course.held_up or holder is None:
+        return course.held_up
+    if course.silent_s >= lease_s / 2:
+        return f"{holder} was last heard of {course.silent_s:.0f} s ago"
+    if course.still_s - course.silent_s < lease_s / 4:
+        return ""
+    does = doing(holder, course.phase) or f"the turn of {holder}"
+    return f"{does}: it has stood still for {course.still_s:.0f} s"

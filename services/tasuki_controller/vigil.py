@@ -1,0 +1,98 @@
+"""Watches over the turns that are out: whether each comes on, and whether we could hear of it.
+
+When a lease has run out is for `core.run` to say, what it is told is decided in `hearing`; here is
+who asks whom before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from functools import partial
+
+from tasuki.core import run as machine
+from tasuki.core.control import FenceRaised
+from tasuki.core.model import TurnId
+from tasuki.core.report import Stage, TurnProgressed, TurnTaken
+from tasuki.core.run import RunState
+from tasuki.errors import Unroutable
+from tasuki.wire import names
+from tasuki.wire.messages import encode
+from tasuki_controller.controller import Controller
+from tasuki_controller.course import Course
+from tasuki_controller.hearing import stage_said
+from tasuki_controller.leases import Leases
+
+ANSWER_S = 20.0
+"""How long a broker may take to confirm: after a shorter time yet its connection is made anew."""
+
+
+class Vigil:
+    """The leases of all runs.
+
+    Args:
+        runs: every run, as it stands at the time.
+        apply: takes what came of it.
+        soon: lets something be done after what was heard before it.
+        spawn: lets work go on beside.
+    """
+
+    def __init__(
+        self,
+        controller: Controller,
+        runs: Mapping[str, RunState],
+        *,
+        apply: Callable[[str, machine.Event], object],
+        soon: Callable[[Callable[[], object]], None],
+        spawn: Callable[[Coroutine[object, object, None]], object],
+    ) -> None:
+        self._c = controller
+        self._runs = runs
+        self._apply = apply
+        self._soon = soon
+        self.leases = Leases(
+            lambda id: spawn(self._make_sure(id)),
+            doubt=lambda id: spawn(self._ask_broker(id)),
+            hears_since=controller.hears_since,
+        )
+
+    def heard(self, report: TurnTaken | TurnProgressed) -> None:
+        """A sign of life of a turn that is out."""
+        still_s = report.still_s if isinstance(report, TurnProgressed) else 0.0
+        self.leases.heard(report.id, phase=stage_said(report), still_s=still_s)
+
+    def course(self, run: str) -> Course:
+        """How the turn that is out goes, as far as is known."""
+        held_up, id = self._c.held_up(), self._runs[run].expected
+        lease, now = self.leases.of(id), asyncio.get_running_loop().time()
+        if lease is None:
+            return Course(held_up=held_up)
+        still_s = max(0.0, now - lease.moved_at)
+        if not (lease.phase or self.leases.is_given_out(id)) or lease.phase == Stage.GIVEN_OUT:
+            # What we do ourselves says nothing, and nobody else can say anything of it yet.
+            return Course(phase=Stage.GIVEN_OUT, still_s=still_s, held_up=held_up)
+        silent_s = max(0.0, now - lease.heard_at)
+        return Course(phase=lease.phase, still_s=still_s, silent_s=silent_s, held_up=held_up)
+
+    async def _make_sure(self, id: TurnId) -> None:
+        """Before a lease runs out. A sign of life may come meanwhile, or an excuse."""
+        await self._ask_broker(id)
+        self._soon(partial(self._expire, id))
+
+    def _expire(self, id: TurnId) -> None:
+        if (expired := self.leases.run_out(id)) is not None:
+            self._apply(id.run, expired)
+
+    async def _ask_broker(self, id: TurnId) -> None:
+        """A broker that takes nothing from sites does not say so to whoever only listens.
+
+        So it is given what its reader knows already; with its confirmation it takes from others
+        too. If it is short of memory or disk, it says that long before its time is over.
+        """
+        if (holder := self._runs[id.run].holder) is None:
+            return
+        known = FenceRaised(run=id.run, lane=id.lane, term=id.term)
+        with suppress(TimeoutError, Unroutable):
+            async with asyncio.timeout(ANSWER_S):
+                await self._c.transport.publish(names.to_control(holder), [(encode(known),)])

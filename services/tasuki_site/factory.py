@@ -1,0 +1,42 @@
+"""The process that makes a run's first weights: an operator's factory may do what it likes here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tasuki_site import channel
+from tasuki_site.model_files import write_initial
+from tasuki_site.source import Source
+from tasuki_site.spell import failure_of
+
+
+def main() -> None:
+    connection = channel.connect()
+    channel.end_with(connection)
+    initial, folder, seed, path, *non_finite = sys.argv[1:]
+    warnings: list[str] = []
+    sys.argv[:] = Source(run=initial, folder=Path(folder)).argv
+    try:
+        weights = write_initial(
+            initial,
+            Path(path),
+            folder=Path(folder),
+            seed=int(seed),
+            non_finite=non_finite,
+            warn=warnings.append,
+        )
+        answer: channel.Map = {
+            "digest": weights.digest,
+            "size": weights.size,
+            "warnings": warnings,
+        }
+    except BaseException as exc:  # noqa: BLE001 - the operator's code may raise anything
+        error, detail = failure_of(exc)
+        answer = {"error": error, "detail": detail}
+    sys.stdout.flush()
+    connection.sendall(channel.pack(answer))
+
+
+if __name__ == "__main__":
+    main()

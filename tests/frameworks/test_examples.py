@@ -1,0 +1,71 @@
+"""The examples for other frameworks, as their pages say to run them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from support.frameworks import need
+from support.simulation import Outcome, simulate, tasuki
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NEEDS = {
+    "lightning": ("lightning",),
+    "huggingface_lora": ("transformers", "peft", "accelerate"),
+    "tensorflow": ("tensorflow", "keras"),
+}
+# Frameworks are long in coming on a busy machine; a simulation itself has `RUN_S`.
+pytestmark = pytest.mark.timeout(900)
+RUN_S = 400
+
+
+def copied(example: str, folder: Path) -> Path:
+    need(*NEEDS[example])
+    return Path(shutil.copytree(EXAMPLES / example, folder / example)) / "run.toml"
+
+
+def ran(run: Path) -> Outcome:
+    ended = simulate(run, timeout_s=RUN_S)
+    assert ended.code == 0, ended.err
+    return ended
+
+
+def moved(run: Path) -> list[bool]:
+    """Whether each turn handed on other weights than it received."""
+    (name,) = re.findall(r'^name = "(.*)"$', run.read_text(), re.MULTILINE)
+    rows = tasuki("ledger", name, "--data", run.parent / "data", "--json").last["rows"]
+    turns = [re.findall(r"blake3:\w+", r["what"]) for r in rows if r["event"] == "TurnFinished"]
+    return [received != trained for received, trained in turns]
+
+
+@pytest.mark.parametrize("example", NEEDS)
+def test_every_turn_of_an_example_trains(example: str, tmp_path: Path) -> None:
+    run = copied(example, tmp_path)
+    metrics = ran(run).last["metrics"]
+    rounds = 2 if example == "huggingface_lora" else 3
+    assert [True] * 3 * rounds == moved(run)
+    if example == "huggingface_lora":
+        assert metrics["eval_loss"] < 5.4  # it begins with 5.6
+    else:
+        assert metrics["accuracy"] > 0.85
+
+
+def test_a_turn_of_lightning_that_a_new_process_repeats_repeats_itself(tmp_path: Path) -> None:
+    undisturbed, killed = (copied("lightning", tmp_path / name) for name in ("one", "two"))
+    script = killed.with_name("client.py")
+    dies = (
+        '        if trainer.current_epoch == 2 and flare.get_site_name() == "site-1":\n'
+        "            import os, pathlib\n"
+        f'            flag = pathlib.Path("{tmp_path}/died")\n'
+        "            if not flag.exists():\n"
+        "                flag.touch()\n"
+        "                os._exit(1)\n"
+    )
+    loop = "    while flare.is_running():\n"
+    assert loop in script.read_text()
+    script.write_text(script.read_text().replace(loop, loop + dies))
+    assert ran(undisturbed).last["digest"] == ran(killed).last["digest"]
+    assert (tmp_path / "died").exists()

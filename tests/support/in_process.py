@@ -1,0 +1,51 @@
+"""A trainer in a thread of the test's own process: for tests of what surrounds it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasuki_site.seeding import seed_everything
+from tasuki_site.source import Source, load_function
+from tasuki_site.spell import Log, Outcome, Spell, failure_of, told_error, write_result
+
+
+@dataclass(slots=True)
+class InProcessTrainer:
+    """A function form, called in a thread."""
+
+    source: Source
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        loop = asyncio.get_running_loop()
+
+        def report(values: Mapping[str, float]) -> None:
+            loop.call_soon_threadsafe(log, values)
+
+        abandoned = threading.Event()
+        try:
+            return await asyncio.to_thread(self._train, spell, report, abandoned)
+        except asyncio.CancelledError:
+            # A thread cannot be ended; what it still writes is removed by itself.
+            abandoned.set()
+            raise
+
+    async def farewell(self) -> None:
+        """Nothing runs between turns."""
+
+    async def close(self) -> None:
+        """Nothing runs between turns."""
+
+    def _train(self, spell: Spell, log: Log, abandoned: threading.Event) -> Outcome:
+        try:
+            function = load_function(self.source)
+            seed_everything(spell.seed)
+            return write_result(spell, function(spell.open(log)))
+        except Exception as exc:
+            raise told_error(*failure_of(exc)) from exc
+        finally:
+            if abandoned.is_set():
+                Path(spell.result).unlink(missing_ok=True)

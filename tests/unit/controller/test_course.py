@@ -1,0 +1,69 @@
+"""What an operator is told of a turn before its lease is over."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.runs import Relay
+from tasuki.core import run
+from tasuki.core.report import Stage
+from tasuki_controller import views
+from tasuki_controller.course import Course, doing, trouble
+
+STANDS = Course(phase=Stage.TRAINED, still_s=23, silent_s=2)
+
+
+@pytest.mark.parametrize(
+    ("course", "told"),
+    [
+        (Course(), ""),
+        (Course(phase=Stage.TRAINING, still_s=4, silent_s=4), ""),
+        (Course(phase=Stage.TRAINED, still_s=14, silent_s=4), ""),
+        (STANDS, "a hands over: it has stood still for 23 s"),
+        (
+            Course(phase=Stage.GIVEN_OUT, still_s=20),
+            "a is being sent the turn: it has stood still for 20 s",
+        ),
+        (
+            Course(phase=Stage.TAKEN, still_s=20),
+            "a waits for the turn's weights: it has stood still for 20 s",
+        ),
+        (Course(phase="other", still_s=20), "the turn of a: it has stood still for 20 s"),
+        (Course(phase=Stage.TRAINING, still_s=31, silent_s=31), "a was last heard of 31 s ago"),
+        (Course(phase=Stage.TRAINED, still_s=23, held_up="it is full"), "it is full"),
+    ],
+)
+def test_what_is_wrong_with_a_turn_is_told_in_words(course: Course, told: str) -> None:
+    assert told == trouble(Relay().state, course)
+
+
+def test_nothing_is_wrong_with_a_turn_that_nobody_has() -> None:
+    relay = Relay()
+    relay.finish_round()
+    relay.finish_round()
+    assert "" == trouble(relay.state, STANDS)
+
+
+@pytest.mark.parametrize("phase", list(Stage))
+def test_whatever_a_turn_is_at_has_words(phase: Stage) -> None:
+    assert doing("a", phase).startswith("a ")
+
+
+def test_of_what_nobody_said_nothing_is_told() -> None:
+    assert {"", doing("a", ""), doing("a", "of another version")} == {""}
+
+
+def test_a_run_is_listed_with_what_is_wrong_with_its_turn() -> None:
+    row = views.run_row(Relay().state, STANDS)
+    assert ("a hands over: it has stood still for 23 s", "trained", 23) == (
+        row["reason"],
+        row["phase"],
+        row["still_s"],
+    )
+
+
+def test_what_the_run_itself_says_comes_first() -> None:
+    relay = Relay()
+    relay(run.PauseRequested())
+    relay.finish_round()
+    assert "paused by an operator" == views.run_row(relay.state, STANDS)["reason"]

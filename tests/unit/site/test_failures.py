@@ -1,0 +1,90 @@
+"""What is told of a trainer that raised: first what it says, then where, and nothing of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.in_process import InProcessTrainer
+from tasuki.core.report import MOST_DETAIL
+from tasuki.errors import DiskFull, TrainerRaised
+from tasuki_site.source import Source
+from tasuki_site.spell import Spell, failure_of
+
+
+def raised(work: Callable[[], object]) -> tuple[str, str]:
+    try:
+        work()
+    except Exception as exc:  # noqa: BLE001 - as the services do
+        return failure_of(exc)
+    raise AssertionError("it did not raise")
+
+
+def fail(message: str = "on fire") -> None:
+    raise RuntimeError(message)
+
+
+def test_the_first_line_says_what_it_was() -> None:
+    kind, detail = raised(fail)
+    assert TrainerRaised.__name__ == kind
+    assert "RuntimeError: on fire" == detail.splitlines()[0]
+    assert "in fail" in detail
+
+
+def test_frames_of_ours_before_the_site_s_code_are_left_out(tmp_path: Path) -> None:
+    """Bug: the first frame that an operator saw was one of Tasuki's own."""
+    (tmp_path / "burning.py").write_text("def train(turn):\n    raise RuntimeError('on fire')\n")
+    trainer = InProcessTrainer(Source(run="burning:train", folder=tmp_path))
+    spell = Spell(
+        run="r",
+        lane=0,
+        term=1,
+        round=0,
+        hop=0,
+        rounds=1,
+        site="a",
+        seed=0,
+        kind="train",
+        received=str(tmp_path / "received"),
+        result=str(tmp_path / "result"),
+    )
+
+    async def train() -> None:
+        await trainer.train(spell, lambda _: None)
+
+    with pytest.raises(TrainerRaised) as told:
+        asyncio.run(train())
+    assert "burning.py" in str(told.value)
+    assert "tasuki_site" not in str(told.value)
+
+
+def test_a_text_is_never_longer_than_a_report_and_keeps_its_beginning_and_its_end() -> None:
+    _, detail = raised(lambda: fail("x" * 5000))
+    assert MOST_DETAIL >= len(detail)
+    assert detail.startswith("RuntimeError: xxx")
+    assert detail.endswith("x")
+
+
+def test_what_caused_it_is_told_too() -> None:
+    def both() -> None:
+        try:
+            fail("the cause")
+        except RuntimeError as exc:
+            raise ValueError("the effect") from exc
+
+    _, detail = raised(both)
+    assert detail.startswith("ValueError: the effect\n")
+    assert "RuntimeError: the cause" in detail
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_trainer_whose_own_file_finds_no_room_met_a_full_disk(number: int) -> None:
+    def write() -> None:
+        raise OSError(number, "no room", "mine.bin")
+
+    kind, detail = raised(write)
+    assert (DiskFull.__name__, True) == (kind, "mine.bin" in detail.splitlines()[0])
