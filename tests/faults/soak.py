@@ -15,6 +15,7 @@ import itertools
 import os
 import random
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -41,7 +42,7 @@ FAILURE = 'lease_s = 20\non_silent = "retry"'
 LINES = SITES  # each the first of the order of one run after the other
 TRAINER = "trainer"
 SERVICES = (CONTROLLER, *SITES, TRAINER)
-MOST_PAUSE_S = 1.0
+MOST_PAUSE_S = 0.5
 MOST_SERVICES = 2
 """How many of them die with a node, at most."""
 
@@ -51,7 +52,7 @@ class Soak:
     """Kills, and the runs that have to survive them.
 
     Attributes:
-        killed: how often each was.
+        killed: how often each of the others was.
     """
 
     cluster: Cluster
@@ -59,7 +60,8 @@ class Soak:
     folder: Path
     draw: random.Random
     killed: Counter[str] = field(default_factory=Counter)
-    _runs: dict[str, Sequence[str]] = field(default_factory=dict)
+    _last: dict[str, str] = field(default_factory=dict)
+    _ended: list[str] = field(default_factory=list)
     _enough: threading.Event = field(default_factory=threading.Event)
     _submitting: threading.Lock = field(default_factory=threading.Lock)
 
@@ -76,19 +78,18 @@ class Soak:
                     self._kill(self.draw.choice(self.cluster.nodes))
                     _raise_from(lines)
                     if number % 10 == 0:
-                        told(f"{number} nodes killed, {len(self._runs)} runs: {dict(self.killed)}")
+                        told(f"{number} nodes killed, {len(self._ended)} runs: {self._others()}")
             finally:
                 self._enough.set()
         _raise_from(lines)
-        for run, order in self._runs.items():
-            self.scripted.check(run, order)
-        return len(self._runs)
+        for line, run in self._last.items():
+            self.scripted.check(run, ORDERS[line])
+        return len(self._ended)
 
     def _kill(self, node: Rabbit) -> None:
         """One node, and perhaps some others while it is away; until it is back."""
         self._pause()
         self.cluster.kill(node)
-        self.killed["node"] += 1
         for name in self.draw.choices(SERVICES, k=self.draw.randint(0, MOST_SERVICES)):
             self._pause()
             self._kill_service(name)
@@ -111,6 +112,9 @@ class Soak:
                     listed += (thread / "children").read_text().split()
         return sorted(map(int, listed))
 
+    def _others(self) -> str:
+        return ", ".join(f"{name} {count}" for name, count in sorted(self.killed.items()))
+
     def _pause(self) -> None:
         until = time.monotonic() + self.draw.uniform(0, MOST_PAUSE_S)
         wait_until(lambda: time.monotonic() > until, what="a while has passed")
@@ -123,20 +127,19 @@ class Soak:
             file = write_scripted(
                 self.folder, f"{line}-{number}", order=ORDERS[line], attempts=99, failure=FAILURE
             )
-            self._submit(file)
-            with self.scripted.client() as client:
-                for _ in client.follow(file.parent.name):
-                    pass
+            self._last[line] = self._submit(file)
+            self.scripted.check_bits(self._last[line], ORDERS[line])
+            self._ended.append(self._last[line])
+            shutil.rmtree(file.parent)
 
-    def _submit(self, file: Path) -> None:
-        """Until a controller has it on record."""
+    def _submit(self, file: Path) -> str:
+        """Until a controller has it on record; its name."""
         while True:
             with self._submitting, redirect_stdout(io.StringIO()):
                 run = self.scripted.submit(file)
             with suppress(UnknownRun), self.scripted.client() as client:
                 client.outcome(run)
-                self._runs[run] = ORDERS[file.parent.name.rpartition("-")[0]]
-                return
+                return run
 
 
 def _raise_from(lines: Sequence[Future[None]]) -> None:

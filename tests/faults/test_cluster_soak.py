@@ -15,11 +15,13 @@ from support.scripted import scripted
 KILLS = 20  # `python -m faults.soak --kills 500` is the long version
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_nodes_killed_at_random_change_no_bit(cluster: Cluster, tmp_path: Path) -> None:
     seed = random.randrange(10**6)
     sys.stderr.write(f"seed {seed}\n")
     cluster.mend()
     with scripted(tmp_path, cluster, settings=SETTINGS) as federation:
         soak = Soak(cluster, federation, tmp_path, random.Random(seed))
-        assert soak.run(KILLS, told=sys.stderr.write) >= len(federation.federation.processes)
+        assert soak.run(KILLS, told=lambda said: sys.stderr.write(f"{said}\n")) >= len(
+            federation.federation.processes
+        )
