@@ -23,9 +23,18 @@ log = structlog.get_logger()
 
 STREAM = names.weights_stream(CONTROLLER)
 
+READER_S = 60.0
+"""How long a stream may take to accept a reader: after a broker's restart it takes half of that."""
+
 
 class Intake:
-    """Spools what arrives, and lets others wait for it."""
+    """Spools what arrives, and lets others wait for it.
+
+    Args:
+        patience_s: how long weights that should be coming may stand still.
+        refused: told of each chunk that was not taken, and why.
+        is_there: whether the broker is; one that is away is waited for.
+    """
 
     def __init__(
         self,
@@ -34,11 +43,13 @@ class Intake:
         *,
         patience_s: float,
         refused: Callable[[str], None],
+        is_there: Callable[[], bool] = lambda: True,
     ) -> None:
         self._transport = transport
         self._refused = refused
         self._spool = spool
         self._patience_s = patience_s
+        self._is_there = is_there
         self._arrived = asyncio.Event()
         self._error: StorageError | None = None
         self._reading = Reading()
@@ -55,7 +66,7 @@ class Intake:
             return await self._find(weights, self._own)
         stuck = StreamReading(self._transport, names.weights_stream(at), self._on_chunk)
         try:
-            await stuck.begin(None)
+            await self._begin(stuck)
             return await self._find(weights, stuck)
         except Unroutable as exc:
             log.warning("weights cannot be rescued", site=at, reason=str(exc))
@@ -67,6 +78,20 @@ class Intake:
         """They are kept elsewhere now."""
         while (path := self._spool.find(weights)) is not None:
             path.unlink()
+
+    async def _begin(self, stuck: StreamReading) -> None:
+        """A stream that nobody can read, of a broker that is there, is as good as gone.
+
+        Raises:
+            Unroutable: so it is, or there is none.
+        """
+        while True:
+            try:
+                async with asyncio.timeout(READER_S):
+                    return await stuck.begin(None)
+            except TimeoutError:
+                if self._is_there():
+                    raise Unroutable(f"{stuck.stream} gives no reader anything") from None
 
     async def _find(self, weights: WeightsRef, reading: StreamReading) -> Path | None:
         """They count as lost only once a reader that the broker has just accepted misses them."""

@@ -16,7 +16,7 @@ from tasuki.core.run import RunState
 from tasuki.errors import Unroutable
 from tasuki.ledger.sqlite import Pending
 from tasuki.moments import Moment
-from tasuki.transport.handover import hand_over
+from tasuki.transport.handover import hand_over, take_back
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller.controller import Controller
@@ -90,6 +90,12 @@ class Outbox:
         with suppress(Unroutable):  # a federation that has no site yet
             await self._c.transport.publish(names.to_control(site), [(encode(message),)])
 
+    async def remind(self, site: str, fence: FenceRaised) -> None:
+        """Of a fence that it missed. It is reminded again with its next beat, so not for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._c.patience_s):
+                await self.tell(fence, site=site)
+
     async def _do_all(self, waiting: asyncio.Queue[Pending]) -> None:
         while True:
             pending = await waiting.get()
@@ -133,20 +139,13 @@ class Outbox:
 
     async def _issue(self, effect: machine.IssueTurn) -> None:
         """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
-        state = self._runs[effect.id.run]
-        if effect.id != state.expected:
+        if effect.id != self._runs[effect.id.run].expected:
             return
         path = await self._shelf.obtain(effect.id.run, effect.weights, effect.at)
         if path is None:
             self._apply(effect.id.run, machine.WeightsLost(weights=effect.weights))
             return
-        turn = Turn(
-            id=effect.id,
-            itinerary=effect.itinerary,
-            weights=effect.weights,
-            task=state.plan.task,
-            history=tuple(encode(record) for record in effect.records),
-        )
+        turn = self._turn(effect)
         came_on = partial(self._sent_on, turn.id)
         came_on()
         try:
@@ -159,11 +158,29 @@ class Outbox:
                 moments=self._c.moments,
             )
             self._c.moments.reach(Moment.CONFIRMED, turn.id)
+        except asyncio.CancelledError:
+            if effect.id != self._runs[effect.id.run].expected:
+                self._take_back(turn)
+            raise
         except Unroutable as exc:
             failed = machine.TurnFailed(
                 id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
             )
             self._apply(turn.id.run, failed)
+
+    def _take_back(self, turn: Turn) -> None:
+        within_s = self._c.patience_s
+        self._spawn(take_back(self._c.transport, turn, to=turn.site, within_s=within_s))
+
+    def _turn(self, effect: machine.IssueTurn) -> Turn:
+        """As it travels."""
+        return Turn(
+            id=effect.id,
+            itinerary=effect.itinerary,
+            weights=effect.weights,
+            task=self._runs[effect.id.run].plan.task,
+            history=tuple(encode(record) for record in effect.records),
+        )
 
     async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
         found = await self._shelf.obtain(run, weights, at)

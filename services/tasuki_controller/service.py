@@ -81,6 +81,7 @@ class ControllerService:
             controller.spool,
             patience_s=controller.patience_s,
             refused=partial(self._tell_refused, "weights"),
+            is_there=lambda: controller.hears_since() is not None,
         )
         self._shelf = Shelf(controller, self._intake)
         self._vigil = Vigil(
@@ -330,7 +331,7 @@ class ControllerService:
         if ignored in VOID:
             # It missed the fence: a control queue keeps nothing for a site that is away for long.
             fence = FenceRaised(run=report.id.run, lane=report.id.lane, term=voids(report.id))
-            self._work_on(self._outbox.tell(fence, site=report.site))
+            self._work_on(self._outbox.remind(report.site, fence))
         self._watch(Update(run=state, what=report, outcome=ignored))
         return ignored
 

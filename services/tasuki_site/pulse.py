@@ -76,14 +76,18 @@ class Pulses:
             pulse.timer.cancel()
         return pulse
 
+    def leave(self, id: TurnId) -> Pulse | None:
+        """End what works on it; what there is of it stays."""
+        pulse = self.end(id)
+        work = None if pulse is None else pulse.work
+        if work is not None and work is not asyncio.current_task():
+            work.cancel()
+        return pulse
+
     def abort(self, id: TurnId) -> None:
         """Nobody wants its result: end what works on it, and let its weights go."""
-        pulse = self.end(id)
-        if pulse is None:
-            return
-        if pulse.work is not None and pulse.work is not asyncio.current_task():
-            pulse.work.cancel()
-        self._arrivals.discard(pulse.turn)
+        if (pulse := self.leave(id)) is not None:
+            self._arrivals.discard(pulse.turn)
 
     def log(self, id: TurnId, values: Mapping[str, float]) -> None:
         """What its trainer says; not all of it is shown if it says much."""
@@ -105,15 +109,17 @@ class Pulses:
         self._schedule(pulse)
         self._show(pulse)
 
-    def _show(self, pulse: Pulse) -> None:
-        id, state, now = pulse.turn.id, self._state(), self._site.elapsed()
-        stage = stage_of(state, id)
-        if stage is None:
-            return
+    def still_s(self, id: TurnId) -> float:
+        """For how long a turn has not come on."""
+        now = self._site.elapsed()
         moved_at = {each: pulse.moved_at for each, pulse in self._pulses.items()}
-        at = came_on_at(state, id, moved_at, weights_at=self._arrivals.came_at, now=now)
-        still_s = max(0.0, now - at)
-        self._reports.progressed(id, phase=stage, values=pulse.values, still_s=still_s)
+        at = came_on_at(self._state(), id, moved_at, weights_at=self._arrivals.came_at, now=now)
+        return max(0.0, now - at)
+
+    def _show(self, pulse: Pulse) -> None:
+        id = pulse.turn.id
+        if (stage := stage_of(self._state(), id)) is not None:
+            self._reports.progressed(id, phase=stage, values=pulse.values, still_s=self.still_s(id))
 
 
 def _newest(values: dict[str, float]) -> dict[str, float]:

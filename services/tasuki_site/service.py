@@ -45,6 +45,7 @@ class SiteService:
             site, self._arrivals, self._later(self._on_chunk), self._awaiting_weights
         )
         self._tasks: asyncio.TaskGroup
+        self._parting: asyncio.Task[None]
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._pulses = Pulses(site, self._reports, self._arrivals, lambda: self._state)
         self._drained = asyncio.Event()
@@ -78,7 +79,7 @@ class SiteService:
                 self._log.info("ready for turns")
                 await self._stopped.wait()
                 await self._reports.all_confirmed()
-                for task in serving:
+                for task in (*serving, self._parting):
                     task.cancel()
         finally:
             # The worker first, the connection last, so that heartbeats flow while it ends.
@@ -87,8 +88,27 @@ class SiteService:
 
     def drain(self) -> None:
         """Take no more turns; end once the one in training is handed over."""
+        if self._drained.is_set():
+            return
         self._drained.set()
         self._soon(self._step, machine.DrainRequested())
+        self._parting = self._spawn(self._part())
+
+    async def _part(self) -> None:
+        """Leave a hand-over that stands still to the next start: the journal has its result."""
+        while (left_s := self._site.farewell_s - self._stands_s()) > 0:
+            await asyncio.sleep(left_s)
+        for held in self._state.active:
+            self._log.warning("ends before its result was handed over", turn=str(held.turn.id))
+            self._pulses.leave(held.turn.id)
+        self._stopped.set()
+
+    def _stands_s(self) -> float:
+        """For how long nothing that is under way has come on; a trainer is waited for."""
+        active = self._state.active
+        if not active or any(held.phase is not machine.Phase.TRAINED for held in active):
+            return 0.0
+        return min(self._pulses.still_s(held.turn.id) for held in active)
 
     async def _start(self) -> None:
         site, consume = self._site, self._site.transport.consume
@@ -185,8 +205,11 @@ class SiteService:
                 self._soon(self._check_weights, turn)
             case machine.StartTrainer(turn=turn):
                 self._start_trainer(turn)
-            case machine.AbortTrainer(id=id) | machine.AbortHandOver(id=id):
+            case machine.AbortTrainer(id=id):
                 self._pulses.abort(id)
+            case machine.AbortHandOver(turn=turn, record=record):
+                self._pulses.abort(turn.id)
+                self._spawn(turning.withdraw(self._site, turn, record))
             case machine.HandOver(turn=turn, record=record):
                 self._start_hand_over(turn, record)
             case machine.ReportFinished(turn=turn, record=record):
@@ -272,10 +295,6 @@ class SiteService:
             await turning.send_on(
                 self._site, turn, record, check=check, came_on=come_on, ready_at=ready_at
             )
-        except asyncio.CancelledError:
-            if machine.stage_of(self._state, turn.id) is None:
-                turning.let_go(self._site, turn, record)
-            raise  # else the service ends: after a restart it is handed over again
         except (DigestMismatch, Unroutable) as exc:
             # Whether to try again is for the run; a missing queue is the operator's to mend.
             self._fail(turn.id, exc)

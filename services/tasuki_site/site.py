@@ -31,7 +31,8 @@ class Site:
         stall_s: how long a turn may get no weights before their stream is read anew.
         ends_by: errors of a turn that end the service instead; in a simulation a full disk is full
             for all, and the run is to go on once there is room.
-        farewell_s: how long a service that ends waits for its last reports to be confirmed.
+        farewell_s: how long a service that ends waits for what stands still: a hand-over, or its
+            last reports.
         blocked_s: for how long, in all, the broker was short of memory or disk and took nothing.
         moments: told how far a turn has come, for tests of what a crash leaves.
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
 from tasuki.errors import MessageError, WeightsError
-from tasuki.transport.handover import hand_over
+from tasuki.transport.handover import hand_over, take_back
 from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki_site import gate
@@ -80,6 +80,13 @@ async def send_on(
     )
     seconds = loop.time() - began
     site.watcher(HandedOver(id=turn.id, seconds=seconds, size=record.sent.size))
+
+
+async def withdraw(site: Site, turn: Turn, record: TurnRecord) -> None:
+    """Its result is void: nobody keeps any of it, here or at the successor."""
+    let_go(site, turn, record)
+    following = onward(turn, record)
+    await take_back(site.transport, following, to=turn.successor, within_s=site.farewell_s)
 
 
 def let_go(site: Site, turn: Turn, record: TurnRecord) -> None:

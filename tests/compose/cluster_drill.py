@@ -97,7 +97,7 @@ def a_node_lost_for_good_is_replaced(field: Field) -> None:
         _goes_on(field, "node-lost")
         monitors.await_alert(field, NODE_DOWN, within_s=60, instance=f"{victim}:15692")
         nodes.ctl(field, other, "rabbitmqctl", "forget_cluster_node", f"rabbit@{victim}")
-        # 3.10 would start its streams on the new one before that has joined, and so keep it from it.
+        # 3.10 would start its streams on the new one before that has joined, and keep it from it.
         nodes.provision(field)
         began = time.monotonic()
         field.stack.compose("up", "--detach", "--no-deps", victim)

@@ -67,10 +67,7 @@ def ended(kept: Scripted, run: str) -> dict[str, Any]:  # Any: JSON
 
 
 def keeps_nothing(kept: Scripted) -> None:
-    """The site that could not hand over lets go of its result.
-
-    Weights that were sent, and whose turn was not, may lie at the next site: within its bounds.
-    """
+    """The site that could not hand over lets go of its result, be the queue as it is."""
     spool = kept.federation.folder / f"data-{FIRST}/spool"
     wait_until(lambda: not list(spool.glob("*.safetensors")), what=f"{FIRST} keeps nothing")
 
@@ -99,6 +96,7 @@ def test_a_hand_over_that_is_not_confirmed_is_told_of_and_ends_a_run_that_is_to_
         kept.federation.await_log(FIRST, f"dropped .*fenced.*{run}/0")
         keeps_nothing(kept)
     kept.check(kept.submit(write()))  # and has room for another
+    kept.check_spools()  # not even what had been sent stays where it came to
 
 
 def test_a_hand_over_that_is_not_confirmed_is_done_again_by_a_run_that_retries(
@@ -109,7 +107,7 @@ def test_a_hand_over_that_is_not_confirmed_is_done_again_by_a_run_that_retries(
         kept.federation.await_row(run, f"issued to {FIRST}, term 2, attempt 2")
         go_on()
         kept.check(run)
-    keeps_nothing(kept)
+    kept.check_spools()
     told = [lease["what"] for lease in expired(kept, run)]
     assert f"{FIRST} hands over, and stood still for too long" in told[0]
 
@@ -127,6 +125,7 @@ def test_a_queue_that_confirms_nothing_has_its_site_skipped_by_a_run_that_skips(
         ]
         assert last["digest"] == plain_loop([[None, None, LAST]], make="make_large")
         keeps_nothing(kept)
+    kept.check_spools()
 
 
 def test_a_run_that_waits_goes_on_once_its_hand_over_is_confirmed(

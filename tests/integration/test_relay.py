@@ -271,7 +271,7 @@ def test_a_hand_over_that_stands_still_for_a_lease_fails_a_run_that_is_to_fail(
             state = await it.until_over()
             assert (Status.FAILED, STANDS) == (state.status, state.reason)
             assert ["trained"] == expiries(it)
-            await until(lambda: it.stuck.withdrawn == 1, what="its site lets go of it")
+            await until(lambda: it.stuck.withdrawn, what="its site lets go of it")
 
     asyncio.run(run())
 
@@ -340,7 +340,7 @@ def test_a_queue_that_takes_nothing_has_its_site_skipped_by_a_run_that_skips(
                 (skip.site, skip.reason) for skip in state.skipped
             ]
             assert ["trained", "given_out"] == expiries(it)
-            assert not it.stuck.waiting, "nobody waits for that queue any more"
+            await until(lambda: not it.stuck.waiting, what="nobody waits for that queue any more")
 
     asyncio.run(run())
 
@@ -370,6 +370,37 @@ def test_a_run_that_waits_goes_on_when_the_hand_over_does_and_is_told_of_it_once
             assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
             assert ["trained"] == expiries(it)
             assert state.term == 3, "nothing was taken back: one term a round"
+
+    asyncio.run(run())
+
+
+def test_weights_of_a_hand_over_that_was_let_go_of_do_not_stay_where_they_were_sent(
+    tmp_path: Path,
+) -> None:
+    """Nobody would ever claim them: their turn follows, is refused, and they go with it."""
+
+    async def run() -> None:
+        changes = standing("fail", initial="walk:make_large")
+        async with relay(tmp_path, changes) as it:
+            put = it.queues.put
+            never, sent = asyncio.Event(), list[bytes]()
+
+            async def put_some(route: Route, body: bytes, sender: str) -> None:
+                if route == names.to_weights("site-1"):
+                    if sent:
+                        await never.wait()
+                    sent.append(body)
+                await put(route, body, sender)
+
+            def spooled(site: str) -> list[Path]:
+                return list((tmp_path / "spool" / site).iterdir())
+
+            it.queues.put = put_some  # type: ignore[method-assign]  # it takes one piece
+            it.submit()
+            await until(lambda: spooled("site-1"), what="some of it has come")
+            assert STANDS == (await it.until_over()).reason
+            await until(lambda: not spooled("site-1"), what="what was sent is gone")
+            assert not spooled("site-2")
 
     asyncio.run(run())
 

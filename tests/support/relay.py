@@ -96,6 +96,7 @@ class Relay:
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
                 clock=SystemClock(),
                 idle_beat_s=0.1,
+                farewell_s=0.5,
             )
         )
         self._running[name] = asyncio.create_task(service.run())

@@ -46,8 +46,8 @@ MUTATIONS = {
     ),
     "a fenced result is sent on": Mutation(
         file="core/turn/machine.py",
-        text="abort = AbortHandOver if is_trained else AbortTrainer",
-        becomes="abort = AbortTrainer",
+        text="if held.record is not None:\n                effects.append(AbortHandOver(",
+        becomes="if False:\n                effects.append(AbortHandOver(",
         tests="unit/core/test_turn.py",
     ),
     "a turn that stands still is kept alive by its site's being alive": Mutation(

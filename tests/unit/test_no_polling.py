@@ -16,15 +16,16 @@ ON_THE_PATH = (
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
     *(
         ROOT / f"services/tasuki_controller/{name}.py"
-        for name in ("service", "outbox", "intake", "leases", "checkpoints")
+        for name in ("service", "outbox", "vigil", "intake", "leases", "checkpoints")
     ),
 )
 BY_THE_CLOCK = {"sleep", "wait_for", "timeout", "timeout_at", "settimeout"}
 KNOWN = {
     "tasuki_site/service.py _beat_idly": "says that an idle site lives",
     "tasuki_site/service.py _measure": "tells the site's numbers for metrics",
-    "tasuki_site/stream.py mind": "only after weights did not come",
+    "tasuki_site/service.py _part": "how long a service that ends waits for what stands still",
     "tasuki_site/reports.py all_confirmed": "how long a service that ends waits for the broker",
+    "tasuki_site/stream.py mind": "only after weights did not come",
     "tasuki_controller/outbox.py _fence": "only as long as a queue takes no fence",
     "tasuki_site/launcher.py _miss": "only after a rank of a command died",
     "tasuki_site/patience.py hear": "only as long as the run lets a turn take",
@@ -32,8 +33,12 @@ KNOWN = {
     "tasuki_site/childprocess.py ended_within": "how long a trainer may take to end by itself",
     "tasuki_site/printing.py heard_out": "only after a trainer died or was ended",
     "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
+    "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",
+    "tasuki_controller/vigil.py _ask_broker": "only after silence",
+    "tasuki_controller/intake.py _begin": "how long a stream may take to accept a reader",
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
     "transport/broker.py refuses": "only of a site that is asked to end",
+    "transport/handover.py take_back": "after a hand-over that nobody awaits any more",
     "amqp/transport.py open": "how long to try to connect",
     "amqp/transport.py close": "how long a service that ends waits for the broker",
     "amqp/transport.py _counts": "how long the broker may take to answer",

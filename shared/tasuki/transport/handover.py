@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Turn
+from tasuki.errors import Unroutable
 from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.ports import Frames, OnSent, Route, Transport
 from tasuki.wire import names
@@ -60,3 +63,15 @@ async def hand_over(
     moments.reach(Moment.WEIGHTS_CONFIRMED, turn.id)
     if to != CONTROLLER:
         await transport.publish(names.to_turns(to), [(encode(turn),)], on_confirmed=confirmed)
+
+
+async def take_back(transport: Transport, turn: Turn, *, to: str, within_s: float) -> None:
+    """After a hand-over that was let go of half-way: whoever has some of its weights drops them.
+
+    Their turn does that: it is of a term that is void, so that it is refused, and its weights with
+    it. That is no more than tidy, so a queue that does not take it is not waited for.
+    """
+    if to != CONTROLLER:
+        with suppress(TimeoutError, Unroutable):
+            async with asyncio.timeout(within_s):
+                await transport.publish(names.to_turns(to), [(encode(turn),)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -205,3 +206,46 @@ def test_weights_that_a_power_cut_took_before_their_checkpoint_are_read_again(
         ledger.close()
 
     asyncio.run(run())
+
+
+def test_a_stream_that_accepts_no_reader_is_given_up_unless_its_broker_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bug: the run stood for ever, since the turn that needs these weights had no lease yet."""
+    monkeypatch.setattr("tasuki_controller.intake.READER_S", 0.1)
+
+    async def run() -> None:
+        queues, asked = MemoryFederation(["a"]), list[bool]()
+        stuck = _NoReader(queues.connect(CONTROLLER), names.weights_stream("a"))
+
+        def is_there() -> bool:
+            asked.append(len(asked) == 2)
+            return asked[-1]
+
+        reading = Intake(
+            cast("Transport", stuck),
+            Spool(tmp_path / "spool"),
+            patience_s=0.2,
+            refused=lambda _: None,
+            is_there=is_there,
+        )
+        weights = await send(tmp_path, queues, to="a", content=CONTENT)
+        assert await reading.obtain(weights, "a") is None
+        assert [False, False, True] == asked
+
+    asyncio.run(asyncio.wait_for(run(), 20))
+
+
+class _NoReader:
+    """A transport that waits for a reader of one stream to be accepted."""
+
+    def __init__(self, transport: Transport, stream: str) -> None:
+        self._transport = transport
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+    async def consume(self, queue: str, *_: object, **__: object) -> None:
+        assert queue == self._stream
+        await asyncio.Event().wait()

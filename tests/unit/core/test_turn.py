@@ -188,18 +188,18 @@ def test_nothing_that_a_fenced_turn_still_does_has_an_effect(event: machine.Even
 def test_a_fence_ends_the_hand_over_of_an_older_term() -> None:
     """Bug: it waited for its confirmation for as long as that did not come."""
     site, mine = Site(), turn()
-    site.keep(mine)
+    record = site.keep(mine)
     site(machine.TermRaised(run="r", lane=0, term=2))
-    assert machine.AbortHandOver(id=mine.id) == site.effects[0]
+    assert machine.AbortHandOver(turn=mine, record=record) == site.effects[0]
     assert ["AbortHandOver", "Journal", "Drop", "JournalFence", "Settle", "Idle"] == site.kinds
     assert (None, Phase.DONE) == (site.state.current, site.journal["r", 0].phase)
 
 
 def test_a_newer_turn_of_the_lane_ends_the_hand_over_of_the_older_one() -> None:
     site, old = Site(), turn(term=1)
-    site.keep(old)
+    record = site.keep(old)
     site.take(turn(term=2))
-    assert machine.AbortHandOver(id=old.id) == site.effects[0]
+    assert machine.AbortHandOver(turn=old, record=record) == site.effects[0]
 
 
 def test_a_fence_does_not_touch_the_turn_of_its_own_term() -> None:

@@ -111,8 +111,8 @@ class Watch:
                 assert len(self.trainers) <= self.site.state.capacity
             case machine.AbortTrainer(id=id):
                 self.trainers.discard(id)
-            case machine.AbortHandOver(id=id):
-                self.hand_overs.remove(id)
+            case machine.AbortHandOver(turn=turn):
+                self.hand_overs.remove(turn.id)
             case machine.HandOver(turn=turn, record=record):
                 self._is_valid(turn.id)
                 row = self.site.journal[turn.id.run, turn.id.lane]

@@ -447,6 +447,37 @@ def test_a_site_that_ends_in_the_middle_of_a_hand_over_keeps_its_result(tmp_path
         with_site(tmp_path, go_on, journal=Journal(database, "a"))
 
 
+def test_a_site_that_ends_leaves_a_hand_over_that_stands_still_to_its_next_start(
+    tmp_path: Path,
+) -> None:
+    """Bug: it did not end, for as long as the next queue confirmed nothing."""
+
+    async def be_drained(peer: Peer) -> None:
+        await peer.send("a")
+        await until(lambda: stuck_here[0].waiting, what="handing over")
+
+    async def go_on(peer: Peer) -> None:
+        assert (await peer.hear(RoundDone)).id.term == 1
+
+    stuck_here: list[Stuck] = []
+    at = stuck_at(names.to_weights(CONTROLLER), stuck_here)
+    path = tmp_path / "journal.sqlite"
+    with closing(migrations.connect(path, migrations.JOURNAL)) as database:
+        journal = Journal(database, "a")
+        with_site(tmp_path, be_drained, journal=journal, through=at, farewell_s=0.1)
+        with_site(tmp_path, go_on, journal=journal)
+
+
+def test_a_site_that_ends_waits_for_its_trainer_however_long_that_takes(tmp_path: Path) -> None:
+    async def talk(peer: Peer) -> None:
+        await peer.send("a", task=replace(TASK, params={"pause_s": 0.5}))
+        await peer.hear(TurnProgressed)
+
+    facts: list[Fact] = []
+    with_site(tmp_path, talk, farewell_s=0.1, watcher=facts.append)
+    assert [Trained, HandedOver] == [type(fact) for fact in facts]
+
+
 def test_a_site_that_ends_does_not_wait_for_ever_for_its_last_words_to_be_confirmed(
     tmp_path: Path,
 ) -> None:

@@ -54,7 +54,8 @@ class AbortTrainer:
 class AbortHandOver:
     """Its result is void: send no more of it, and let go of it."""
 
-    id: TurnId
+    turn: Turn
+    record: TurnRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

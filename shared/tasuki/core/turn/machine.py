@@ -174,9 +174,10 @@ def _forget(state: SiteState, lane: Lane) -> Step:
     effects: list[Effect] = []
     for held in state.active:
         if _lane(held) == lane:
-            is_trained = held.phase is Phase.TRAINED
-            abort = AbortHandOver if is_trained else AbortTrainer
-            effects.append(abort(id=held.turn.id))
+            if held.record is not None:
+                effects.append(AbortHandOver(turn=held.turn, record=held.record))
+            else:
+                effects.append(AbortTrainer(id=held.turn.id))
             void.append(held)
             state = _without(state, held)
     for progress in void:
