@@ -39,8 +39,7 @@ def run(
     folder.chmod(0o755)
     field = Field(folder, files=files)
     field.say(f"broker image: {os.environ.get('RABBITMQ_IMAGE', 'that of compose/.env')}")
-    # What a drill that was killed has left.
-    field.stack.compose("down", "--volumes", "--remove-orphans")
+    field.stack.clear()  # a drill that was killed has left it, this one or the other
     try:
         for step in steps:
             field.say(f"--- {step.__name__.replace('_', ' ')}")

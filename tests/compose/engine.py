@@ -19,6 +19,12 @@ from support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "compose"
 JSON = Any  # Any: what JSON may hold
+# What an engine keeps of a project: how to list it, and how to remove it.
+KINDS = (
+    (("ps", "--all"), ("rm", "--force", "--volumes")),
+    (("volume", "ls"), ("volume", "rm")),
+    (("network", "ls"), ("network", "rm")),
+)
 
 
 def command(*words: str | Path, check: bool = True, env: Mapping[str, str] | None = None) -> str:
@@ -113,10 +119,17 @@ class Stack:
 
     def leftovers(self) -> list[str]:
         """Whatever the engine still has of this project."""
+        return [name for listing, _ in KINDS for name in self._ours(listing)]
+
+    def clear(self) -> None:
+        """Remove all of it, whichever files it came from."""
+        for listing, removal in KINDS:
+            if names := self._ours(listing):
+                docker(*removal, *names)
+
+    def _ours(self, listing: Sequence[str]) -> list[str]:
         ours = f"label=com.docker.compose.project={self.project}"
-        kinds = [("ps", "--all"), ("volume", "ls"), ("network", "ls")]
-        found = [docker(*kind, "--quiet", "--filter", ours).split() for kind in kinds]
-        return [name for names in found for name in names]
+        return docker(*listing, "--quiet", "--filter", ours).split()
 
     # Its doors.
 

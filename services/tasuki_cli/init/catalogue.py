@@ -32,14 +32,12 @@ class Template:
 TEMPLATES = {
     template.name: template
     for template in (
-        Template(name="torch", about="PyTorch, a function for each turn", needs="tasuki[torch]"),
-        Template(
-            name="lightning", about="PyTorch Lightning's Trainer", needs="tasuki[torch] lightning"
-        ),
+        Template(name="torch", about="PyTorch, a function for each turn", needs="torch"),
+        Template(name="lightning", about="PyTorch Lightning's Trainer", needs="torch lightning"),
         Template(
             name="huggingface",
             about="Hugging Face's Trainer",
-            needs="tasuki[torch] transformers accelerate",
+            needs="torch transformers accelerate",
         ),
         Template(name="keras", about="Keras, with TensorFlow", needs="tensorflow keras"),
         Template(name="numpy", about="NumPy alone", needs=""),

@@ -20,7 +20,7 @@ def list_templates(*, as_json: bool) -> None:
         typer.echo(json.dumps({"templates": rows}))
         return
     for template in TEMPLATES.values():
-        needs = f"; pip install {_quoted(template.needs)}" if template.needs else ""
+        needs = f"; pip install {template.needs}" if template.needs else ""
         typer.echo(f"{template.name:<16}{template.about}{needs}")
 
 
@@ -44,7 +44,7 @@ def run_init(folder: Path, *, template: str, as_json: bool) -> None:
         return
     typer.echo(f"wrote {', '.join(files)} to {folder}")
     if chosen.needs:
-        typer.echo(f"it needs: pip install {_quoted(chosen.needs)}")
+        typer.echo(f"it needs: pip install {chosen.needs}")
     typer.echo(f"train at once: tasuki simulate {folder / 'run.toml'}")
 
 
@@ -62,7 +62,3 @@ def _run_name(folder: Path) -> str:
     """A name for the run, from the folder's: what a name cannot have becomes a hyphen."""
     plain = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
     return plain[:40] or "run"
-
-
-def _quoted(needs: str) -> str:
-    return " ".join(f'"{each}"' if "[" in each else each for each in needs.split())
