@@ -13,7 +13,15 @@ from rich.text import Text
 
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
-from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
+from tasuki.core.run import (
+    OVER,
+    RunState,
+    Skip,
+    Status,
+    TurnFailed,
+    TurnFinished,
+    why_not_again,
+)
 from tasuki.observe.printable import headline, printable
 from tasuki_controller.controller import HeldUp, Update
 from tasuki_controller.course import Course, doing, trouble
@@ -46,6 +54,7 @@ class RunDisplay:
 
     def watch(self, update: Update) -> None:
         """Take in what happened."""
+        before = self._state
         if update.run is not None:
             if self._state is None or self._state.expected != update.run.expected:
                 self._beat = None
@@ -65,6 +74,8 @@ class RunDisplay:
                     self.print(record.site, f"{UNCHANGED} in round {record.id.round + 1}")
             case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
                 self.print(site, printable(f"{error}: {self._once(detail)}"))
+                if before is not None and (said := why_not_again(before, update.what)):
+                    self.print(site, said)
         self._tell_trouble()
 
     def print(self, site: str, line: str) -> None:

@@ -78,6 +78,22 @@ def test_a_trainer_that_fails_once_costs_nothing_but_time(tmp_path: Path, traine
     assert tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data").code == 0
 
 
+def test_a_mistake_in_a_trainer_is_not_tried_a_third_time(tmp_path: Path) -> None:
+    run = write_run(tmp_path, order=FIXED, trainer="always_raise", attempts=9)
+    ended = simulate(run, "--one-process")
+    assert ended.code == errors.TrainerRaised.exit_code, ended.err
+    assert ended.last["reason"].endswith("(the same failure twice: not tried again)")
+    ledger = tasuki("ledger", "walk", "--json", "--data", tmp_path / "data").last["rows"]
+    assert ["TurnFailed"] * 2 == [row["event"] for row in ledger if row["event"] == "TurnFailed"]
+
+
+def test_a_trainer_that_dies_keeps_its_attempts(tmp_path: Path) -> None:
+    run = write_run(tmp_path, order=FIXED, trainer="always_die", attempts=3)
+    ended = simulate(run, "--processes")
+    assert ended.code == errors.TrainerDied.exit_code, ended.err
+    assert ended.last["reason"].endswith("(3 attempts)")
+
+
 def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
     run = write_run(
         tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'

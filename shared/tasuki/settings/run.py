@@ -168,7 +168,9 @@ class RunFile(Settings):
                 refuses_unchanged=self.gate.unchanged == "refuse",
                 non_finite=tuple(self.gate.non_finite),
             ),
-            failure=Failure(**failure.model_dump(exclude={"turn_s", "progress_s"})),
+            failure=Failure(
+                **failure.model_dump(exclude={"turn_s", "progress_s"}), same_twice_ends=True
+            ),
             checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),
         )
 

@@ -84,6 +84,27 @@ def test_a_run_that_waits_says_so_and_does_not_say_the_same_twice() -> None:
     ] == watched.lines
 
 
+def test_a_failure_that_repeats_itself_is_told_as_that() -> None:
+    watched = Watched(Relay(plan(on_silent=OnSilent.SKIP, max_attempts=3)))
+    for _ in range(2):
+        watched.relay.fail()
+        watched.see(watched.relay.history[-1])
+    assert [
+        "a TrainerRaised: boom",
+        "a skipped in round 1: TrainerRaised",
+        "a TrainerRaised: boom (as before)",
+        "a the same failure twice: not tried again",
+    ] == watched.lines
+
+
+def test_a_failure_that_is_tried_again_is_told_as_no_more_than_that() -> None:
+    watched = Watched(Relay(plan(max_attempts=3)))
+    for detail in ("boom", "bang"):
+        watched.relay.fail(detail)
+        watched.see(watched.relay.history[-1])
+    assert ["a TrainerRaised: boom", "a TrainerRaised: bang"] == watched.lines
+
+
 def test_a_broker_that_holds_everybody_up_is_told_of_and_nobody_is_called_silent() -> None:
     watched = Watched(Relay())
     watched.see(HeldUp(reason="the broker takes nothing: low on memory"))

@@ -73,7 +73,9 @@ MOVES: dict[str, Move] = {
         id=some_id(data, relay), phase=data.draw(st.sampled_from(["", *Stage, "other"]))
     ),
     "fail": lambda data, relay: run.TurnFailed(
-        id=some_id(data, relay), site=some_site(data, relay), error="TrainerRaised"
+        id=some_id(data, relay),
+        site=some_site(data, relay),
+        error=data.draw(st.sampled_from(["TrainerRaised", "TrainerDied", "TrainerOverdue"])),
     ),
     "return": lambda data, relay: run.TurnReturned(
         id=some_id(data, relay), site=some_site(data, relay)

@@ -1,5 +1,6 @@
 """A run, as the controller judges it: state, events, effects, and the machine."""
 
+from tasuki.core.run.cause import why_not_again
 from tasuki.core.run.effects import (
     CollectWeights,
     Conclude,
@@ -66,4 +67,5 @@ __all__ = [
     "WeightsLost",
     "step",
     "submitted",
+    "why_not_again",
 ]

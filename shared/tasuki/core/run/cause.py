@@ -3,7 +3,29 @@
 from __future__ import annotations
 
 from tasuki.core.model import CONTROLLER
-from tasuki.core.report import Stage
+from tasuki.core.report import OWN, Stage
+from tasuki.core.run.events import TurnFailed
+from tasuki.core.run.state import Failed, RunState
+
+SAME_TWICE = "the same failure twice: not tried again"
+
+
+def why_not_again(state: RunState, event: TurnFailed) -> str:
+    """Why a turn that failed is given up with attempts left; empty if it is not.
+
+    A trainer has the same seed each time, so that a mistake in it comes back word for word. What
+    comes from without, like a signal, a disk or a queue, may be gone the next time.
+    """
+    failure = state.plan.failure
+    if event.id != state.expected or state.attempts >= failure.max_attempts:
+        return ""
+    is_own = failure.same_twice_ends and event.error in OWN
+    return SAME_TWICE if is_own and how_it_failed(event) == state.failed else ""
+
+
+def how_it_failed(event: TurnFailed) -> Failed:
+    """What the next attempt is compared with."""
+    return Failed(error=event.error, detail=event.detail)
 
 
 def why_expired(phase: str, *, holder: str, successor: str, lease_s: float) -> str:

@@ -34,6 +34,14 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """How an attempt ended, in its site's words."""
+
+    error: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """One run, now.
 
@@ -42,6 +50,7 @@ class RunState:
         base: the weights that the round started from; the controller has these on disk.
         at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
         attempts: how often the expected turn has been issued.
+        failed: how the attempt before this one failed; None if it did not, or ended otherwise.
         losses: how often this round began anew because its weights were lost.
         silent: sites whose lease ran out and that have not been heard of since, or not come on.
         early: results that arrived before their predecessor's.
@@ -60,6 +69,7 @@ class RunState:
     base: WeightsRef
     at: str = CONTROLLER
     attempts: int = 0
+    failed: Failed | None = None
     losses: int = 0
     silent: frozenset[str] = frozenset()
     early: tuple[TurnRecord, ...] = ()
