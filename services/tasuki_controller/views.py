@@ -55,6 +55,7 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Vie
         "turns": state.turns,
         "skipped": len(state.skipped),
         "skips": skips(state.skipped),
+        "left_out": list(state.left_out),
         "unchanged": sum(record.is_unchanged for record in records),
         "digest": state.weights.digest,
         "metrics": {

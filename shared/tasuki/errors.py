@@ -32,7 +32,8 @@
         ├── RunFailed                                                                70
         ├── RunStopped                                                               71
         ├── RunPaused                                                                72
-        └── UnknownRun          no run of that name                                  73
+        ├── UnknownRun          no run of that name                                  73
+        └── SitesLeftOut        finished, without anything of some sites             74
 
 A class's docstring is the sentence an operator reads when nothing better is known. `exit_code` is
 stable: scripts rely on it. `docs/operations.md` has a section for each, and a test checks that.
@@ -246,3 +247,9 @@ class UnknownRun(RunError):
     """There is no run of this name here; `tasuki runs` lists them."""
 
     exit_code = 73
+
+
+class SitesLeftOut(RunError):
+    """The run finished, and some of its sites were skipped each time: its weights lack theirs."""
+
+    exit_code = 74

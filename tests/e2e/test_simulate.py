@@ -96,12 +96,29 @@ def test_a_trainer_that_dies_keeps_its_attempts(tmp_path: Path) -> None:
 
 def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
     run = write_run(
-        tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'
+        tmp_path, order=FIXED, trainer="raise_once", rounds=2, failure='on_silent = "skip"'
     )
     ended = simulate(run, "--one-process")
     assert ended.code == 0, ended.err
     assert ended.last["skipped"] == 1
-    assert ended.last["turns"] == 2
+    assert ended.last["turns"] == 5
+    assert ended.last["left_out"] == []
+
+
+def test_a_site_that_was_skipped_in_every_round_is_named_and_the_end_is_no_success(
+    tmp_path: Path,
+) -> None:
+    run = write_run(
+        tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'
+    )
+    ended = tasuki("simulate", run, "--data", tmp_path / "data", "--one-process")
+    assert ended.code == errors.SitesLeftOut.exit_code, ended.err
+    reason = "every round is done, and no turn of site-1 was accepted in any"
+    assert f"reason: {reason}" in ended.out
+    again = simulate(run, "--resume")
+    assert (again.code, again.last["status"]) == (errors.SitesLeftOut.exit_code, "finished")
+    assert (again.last["left_out"], again.last["reason"]) == (["site-1"], reason)
+    assert reason in tasuki("runs", "--data", tmp_path / "data").out
 
 
 @pytest.mark.timeout(600)

@@ -569,6 +569,77 @@ def test_an_error_that_is_a_site_s_own_is_one_of_ours() -> None:
     assert set() == OWN - {kind.__name__ for kind in ERRORS}
 
 
+# Sites of which the weights have nothing.
+
+
+def with_c_skipped(relay: Relay) -> None:
+    relay.finish_turn()
+    relay.finish_turn()
+    relay.fail()
+    relay.fail()
+    relay(run.WeightsArrived(weights=relay.state.weights))
+
+
+def test_a_site_that_was_skipped_in_every_round_is_named_at_the_end() -> None:
+    """Bug: the run was finished, and only its long list of skipped turns told of it."""
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=2))
+    with_c_skipped(relay)
+    with_c_skipped(relay)
+    assert (Status.FINISHED, ("c",)) == (relay.state.status, relay.state.left_out)
+    reason = "every round is done, and no turn of c was accepted in any"
+    assert reason == relay.state.reason == relay.only(run.Conclude).reason
+
+
+def test_a_site_that_had_one_turn_accepted_is_not_left_out() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=3))
+    with_c_skipped(relay)
+    relay.finish_round()
+    with_c_skipped(relay)
+    assert ((), "every round is done") == (relay.state.left_out, relay.state.reason)
+
+
+def test_a_site_that_trained_in_the_last_round_alone_is_not_left_out() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=2))
+    with_c_skipped(relay)
+    assert ("c",) == relay.state.left_out  # so far
+    relay.finish_round()
+    assert not relay.state.left_out
+    assert 2 * 3 - 1 == relay.state.turns
+
+
+def test_a_site_that_was_silent_when_every_round_was_planned_is_left_out() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=3))
+    relay.expire()
+    for _ in range(3):
+        relay.finish_round()
+    assert (Status.FINISHED, ("a",)) == (relay.state.status, relay.state.left_out)
+
+
+def test_a_turn_that_was_undone_with_its_round_is_none_that_was_accepted() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=1))
+    relay.finish_turn()
+    relay(run.WeightsLost(weights=relay.state.weights))
+    relay.expire()
+    relay.finish_round()
+    assert (Status.FINISHED, ("a",)) == (relay.state.status, relay.state.left_out)
+
+
+def test_a_site_that_the_order_never_names_is_not_left_out() -> None:
+    relay = Relay(plan(order=("a", "b"), rounds=1))
+    relay.finish_round()
+    assert ((), "every round is done") == (relay.state.left_out, relay.state.reason)
+
+
+def test_of_many_sites_that_were_left_out_the_first_are_named() -> None:
+    sites = tuple(f"s{number}" for number in range(12))
+    relay = Relay(plan(sites=sites, on_silent=OnSilent.SKIP, rounds=1, max_attempts=1))
+    for _ in sites[:-1]:
+        relay.fail()
+    relay.finish_round()
+    assert sites[:-1] == relay.state.left_out
+    assert "no turn of s0, s1, s2, s3, s4, s5, s6, s7 and 3 more was" in relay.state.reason
+
+
 # Turns that are given back.
 
 

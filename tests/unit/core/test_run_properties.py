@@ -118,6 +118,9 @@ class Watch:
             assert Status.FINISHED is after.status
         if after.status is Status.FINISHED:
             assert relay.plan.task.rounds == len(self.saved)
+            trained = {record.site for saved in self.saved for record in saved.records}
+            skipped = {skip.site for skip in after.skipped}
+            assert skipped - trained == set(after.left_out)
         for effect in relay.effects:
             assert effect == decode(encode(effect), type(effect))
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasuki.core.model import CONTROLLER
 from tasuki.core.report import OWN, Stage
 from tasuki.core.run.events import TurnFailed
 from tasuki.core.run.state import Failed, RunState
+
+MOST_NAMED = 8
+"""Sites that a sentence names."""
 
 SAME_TWICE = "the same failure twice: not tried again"
 
@@ -26,6 +31,18 @@ def why_not_again(state: RunState, event: TurnFailed) -> str:
 def how_it_failed(event: TurnFailed) -> Failed:
     """What the next attempt is compared with."""
     return Failed(error=event.error, detail=event.detail)
+
+
+def why_finished(left_out: Sequence[str]) -> str:
+    """The end of a run, with those of whom nobody would find out otherwise."""
+    done = "every round is done"
+    return f"{done}, and {never_trained(left_out)}" if left_out else done
+
+
+def never_trained(left_out: Sequence[str]) -> str:
+    """That sites were passed over each time, in words."""
+    named, more = ", ".join(left_out[:MOST_NAMED]), len(left_out) - MOST_NAMED
+    return f"no turn of {named}{f' and {more} more' if more > 0 else ''} was accepted in any"
 
 
 def why_expired(phase: str, *, holder: str, successor: str, lease_s: float) -> str:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from tasuki.core.model import CONTROLLER, OnSilent, TurnId, TurnRecord, WeightsRef
 from tasuki.core.order import Situation, itinerary
 from tasuki.core.report import OVERDUE
-from tasuki.core.run.cause import how_it_failed, why_expired, why_not_again
+from tasuki.core.run.cause import how_it_failed, why_expired, why_finished, why_not_again
 from tasuki.core.run.effects import (
     CollectWeights,
     Conclude,
@@ -205,8 +205,9 @@ def _collect(state: RunState) -> Step:
 
 def _close_round(state: RunState) -> Step:
     saved = SaveCheckpoint(round=state.round, weights=state.weights, records=state.records)
+    state = replace(state, trained=state.trained | {record.site for record in state.records})
     if state.round + 1 >= state.plan.task.rounds:
-        state, effects = _conclude(state, Status.FINISHED, "every round is done")
+        state, effects = _conclude(state, Status.FINISHED, why_finished(state.left_out))
     elif state.pausing:
         state = _between_rounds(state, number=state.round + 1)
         state, effects = _pause(state, "paused by an operator", unattended=False)

@@ -53,6 +53,7 @@ class RunState:
         failed: how the attempt before this one failed; None if it did not, or ended otherwise.
         losses: how often this round began anew because its weights were lost.
         silent: sites whose lease ran out and that have not been heard of since, or not come on.
+        trained: sites that have a turn in one of the rounds that were closed.
         early: results that arrived before their predecessor's.
         pausing: an operator asked for a pause at the end of the round.
         unattended: the pause ends by itself once enough sites are back.
@@ -77,6 +78,7 @@ class RunState:
     last: str | None = None
     turns: int = 0
     skipped: tuple[Skip, ...] = ()
+    trained: frozenset[str] = frozenset()
     pausing: bool = False
     unattended: bool = False
 
@@ -102,6 +104,13 @@ class RunState:
         if self.plan.failure.on_silent is not OnSilent.SKIP:
             return self.plan.sites
         return tuple(site for site in self.plan.sites if site not in self.silent)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The sites whose every turn was passed over: the weights have nothing of theirs."""
+        skipped = {skip.site for skip in self.skipped}
+        named = {record.site for record in self.records} | self.trained
+        return tuple(site for site in self.plan.sites if site in skipped - named)
 
 
 def submitted(plan: Plan, weights: WeightsRef) -> RunState:
