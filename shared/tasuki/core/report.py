@@ -24,6 +24,9 @@ OWN = frozenset(
 )
 """Errors that a site's own code or the gate raised. Others may be gone the next time."""
 
+LASTING = frozenset({"TurnTooLarge"})
+"""Errors that no other attempt can change."""
+
 MOST_ERROR = 64
 MOST_DETAIL = 2000
 """Characters of what is told of an error. The controller keeps no more, whatever a site says."""

@@ -12,7 +12,7 @@ from support.runs import FIRST, SITES, Relay, drops, moved, plan, sent, weights
 from tasuki import errors
 from tasuki.core import run
 from tasuki.core.model import CONTROLLER, OnSilent, TurnRecord
-from tasuki.core.report import OWN
+from tasuki.core.report import LASTING, OWN
 from tasuki.core.run import Status
 
 ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
@@ -460,7 +460,7 @@ def test_a_turn_that_fails_the_same_way_twice_is_skipped_if_the_policy_says_so()
     assert ("b", SITES) == (relay.state.holder, relay.state.eligible)
 
 
-@pytest.mark.parametrize("error", sorted({kind.__name__ for kind in ERRORS} - OWN))
+@pytest.mark.parametrize("error", sorted({kind.__name__ for kind in ERRORS} - OWN - LASTING))
 def test_what_may_be_gone_the_next_time_keeps_its_attempts(error: str) -> None:
     relay = Relay(plan(max_attempts=3))
     relay.fail(error=error)
@@ -534,6 +534,24 @@ def test_a_run_from_before_keeps_the_attempts_that_it_was_planned_with() -> None
     assert before == relay.plan  # who resumes it asks for nothing else
 
 
+@pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY])
+@pytest.mark.parametrize("error", sorted(LASTING))
+def test_what_no_attempt_can_change_is_tried_once(policy: OnSilent, error: str) -> None:
+    relay = Relay(plan(on_silent=policy, max_attempts=9))
+    relay.fail(error=error)
+    assert (Status.FAILED, "a: boom (another attempt cannot change that: not tried again)") == (
+        relay.state.status,
+        relay.state.reason,
+    )
+
+
+def test_what_no_attempt_can_change_is_skipped_at_once_if_the_policy_says_so() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=9))
+    relay.fail(error="TurnTooLarge")
+    assert (run.Skip(round=0, hop=0, site="a", reason="TurnTooLarge"),) == relay.state.skipped
+    assert ("b", 1, SITES) == (relay.state.holder, relay.state.attempts, relay.state.eligible)
+
+
 def test_a_failed_turn_ends_the_run_at_once_if_the_policy_says_so() -> None:
     relay = Relay(plan(on_silent=OnSilent.FAIL))
     relay.fail()
@@ -565,8 +583,8 @@ def test_an_overdue_turn_is_skipped_at_once_where_silent_ones_are() -> None:
     assert site in relay.state.eligible  # it takes part in the next round
 
 
-def test_an_error_that_is_a_site_s_own_is_one_of_ours() -> None:
-    assert set() == OWN - {kind.__name__ for kind in ERRORS}
+def test_an_error_that_is_told_apart_is_one_of_ours() -> None:
+    assert set() == (OWN | LASTING) - {kind.__name__ for kind in ERRORS}
 
 
 # Sites of which the weights have nothing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tasuki.core.model import CONTROLLER
-from tasuki.core.report import OWN, Stage
+from tasuki.core.report import LASTING, OWN, Stage
 from tasuki.core.run.events import TurnFailed
 from tasuki.core.run.state import Failed, RunState
 
@@ -13,6 +13,7 @@ MOST_NAMED = 8
 """Sites that a sentence names."""
 
 SAME_TWICE = "the same failure twice: not tried again"
+CANNOT_CHANGE = "another attempt cannot change that: not tried again"
 
 
 def why_not_again(state: RunState, event: TurnFailed) -> str:
@@ -22,7 +23,11 @@ def why_not_again(state: RunState, event: TurnFailed) -> str:
     comes from without, like a signal, a disk or a queue, may be gone the next time.
     """
     failure = state.plan.failure
-    if event.id != state.expected or state.attempts >= failure.max_attempts:
+    if event.id != state.expected:
+        return ""
+    if event.error in LASTING:
+        return CANNOT_CHANGE
+    if state.attempts >= failure.max_attempts:
         return ""
     is_own = failure.same_twice_ends and event.error in OWN
     return SAME_TWICE if is_own and how_it_failed(event) == state.failed else ""
