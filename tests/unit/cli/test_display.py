@@ -10,7 +10,7 @@ from support.runs import Relay, plan
 from tasuki.core.model import OnSilent
 from tasuki.core.report import TurnProgressed
 from tasuki_cli.display import RunDisplay
-from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.controller import HeldUp, TurnOut, Update
 
 
 class Watched:
@@ -82,6 +82,24 @@ def test_a_run_that_waits_says_so_and_does_not_say_the_same_twice() -> None:
         "r a hands over: it has stood still for 30 s",
         "r waiting: a has handed nothing on to b for 60 s",
     ] == watched.lines
+
+
+def test_a_turn_that_takes_far_too_long_is_told_of_once_and_shown_for_as_long() -> None:
+    watched = Watched(Relay())
+    watched.relay.finish_round()
+    watched.see(None)
+    watched.beat(still_s=0)
+    assert [] == watched.lines
+    for held_s in (700.0, 800.0):
+        watched.see(TurnOut(held_s=held_s))
+    assert ["r a hands over: it has had the turn for 12 min, where its last took 2 s"] == (
+        watched.lines
+    )
+    assert "it has had the turn for 13 min, where its last took 2 s" in watched.shown
+    watched.relay.finish_turn()
+    watched.see(None)
+    assert "r goes on" == watched.lines[-1]
+    assert "has had the turn" not in watched.shown
 
 
 def test_a_failure_that_repeats_itself_is_told_as_that() -> None:

@@ -31,6 +31,7 @@ from tasuki.core.run.events import (
 )
 from tasuki.core.run.lease import Lease
 from tasuki.core.run.machine import IllegalEvent, Step, step
+from tasuki.core.run.pace import is_overdue
 from tasuki.core.run.state import OVER, RunState, Skip, Status, submitted
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
     "TurnReturned",
     "WeightsArrived",
     "WeightsLost",
+    "is_overdue",
     "step",
     "submitted",
     "why_not_again",

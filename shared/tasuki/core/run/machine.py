@@ -44,6 +44,7 @@ from tasuki.core.run.events import (
     WeightsArrived,
     WeightsLost,
 )
+from tasuki.core.run.pace import with_turn
 from tasuki.core.run.state import OVER, RunState, Skip, Status
 
 Step = tuple[RunState, tuple[Effect, ...]]
@@ -144,6 +145,7 @@ def _accept(state: RunState, record: TurnRecord) -> Step:
         records=(*state.records, record),
         last=record.site,
         turns=state.turns + 1,
+        took=with_turn(state.took, record),
     )
     for kept in state.early:
         if kept.id == state.expected:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tasuki.core.model import CONTROLLER, OnSilent, Plan, TurnId, TurnRecord, WeightsRef
@@ -54,6 +55,7 @@ class RunState:
         losses: how often this round began anew because its weights were lost.
         silent: sites whose lease ran out and that have not been heard of since, or not come on.
         trained: sites that have a turn in one of the rounds that were closed.
+        took: how long each site's last turns trained, the newest last.
         early: results that arrived before their predecessor's.
         pausing: an operator asked for a pause at the end of the round.
         unattended: the pause ends by itself once enough sites are back.
@@ -79,6 +81,7 @@ class RunState:
     turns: int = 0
     skipped: tuple[Skip, ...] = ()
     trained: frozenset[str] = frozenset()
+    took: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     pausing: bool = False
     unattended: bool = False
 
