@@ -13,9 +13,17 @@ from rich.text import Text
 
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
-from tasuki.core.run import OVER, RunState, Skip, Status, TurnFailed, TurnFinished
+from tasuki.core.run import (
+    OVER,
+    RunState,
+    Skip,
+    Status,
+    TurnFailed,
+    TurnFinished,
+    why_not_again,
+)
 from tasuki.observe.printable import headline, printable
-from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.controller import HeldUp, TurnOut, Update
 from tasuki_controller.course import Course, doing, trouble
 
 RECEIVED = "received_"
@@ -33,6 +41,7 @@ class RunDisplay:
         self._values: Mapping[str, float] = {}
         self._told: set[str] = set()
         self._beat: tuple[TurnProgressed, float] | None = None  # the newest, and when it came
+        self._held_since = time.monotonic()  # by whoever has the turn that is out
         self._held_up = ""
         self._trouble_told: str | bool = False  # what was told of the turn's trouble last
         self._live = Live(console=console, refresh_per_second=8, get_renderable=self.render)
@@ -46,15 +55,18 @@ class RunDisplay:
 
     def watch(self, update: Update) -> None:
         """Take in what happened."""
+        before = self._state
         if update.run is not None:
             if self._state is None or self._state.expected != update.run.expected:
-                self._beat = None
+                self._beat, self._held_since = None, time.monotonic()
             self._note(self._state, update.run)
             self._state = update.run
         match update.what:
             case TurnProgressed(values=values) if not update.outcome:
                 self._values = values
                 self._beat = (update.what, time.monotonic())
+            case TurnOut(held_s=held_s):
+                self._held_since = time.monotonic() - held_s
             case HeldUp(reason=reason):
                 self._held_up = reason
             case TurnFinished(record=record) if not update.outcome:
@@ -63,13 +75,18 @@ class RunDisplay:
                     self.print(record.site, _turn_line(record, self._state))
                 if record.is_unchanged:
                     self.print(record.site, f"{UNCHANGED} in round {record.id.round + 1}")
-            case TurnFailed(site=site, error=error, detail=detail) if not update.outcome:
-                self.print(site, printable(f"{error}: {self._once(detail)}"))
+            case TurnFailed() if not update.outcome:
+                self._tell_failure(update.what, before)
         self._tell_trouble()
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
         self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+
+    def _tell_failure(self, failed: TurnFailed, before: RunState | None) -> None:
+        self.print(failed.site, printable(f"{failed.error}: {self._once(failed.detail)}"))
+        if before is not None and (said := why_not_again(before, failed)):
+            self.print(failed.site, said)
 
     def _once(self, detail: str) -> str:
         """All of it the first time; an attempt that fails as the last one is a line."""
@@ -108,14 +125,17 @@ class RunDisplay:
         return self._held_up if state.reason else trouble(state, self._course())
 
     def _course(self) -> Course:
+        now = time.monotonic()
+        held_s = now - self._held_since
         if self._beat is None:
-            return Course(held_up=self._held_up)
+            return Course(held_s=held_s, held_up=self._held_up)
         beat, at = self._beat
-        silent_s = time.monotonic() - at
+        silent_s = now - at
         return Course(
             phase=beat.phase,
             still_s=beat.still_s + silent_s,
             silent_s=silent_s,
+            held_s=held_s,
             held_up=self._held_up,
         )
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO, cast
 from rich.console import Console
 
 from tasuki import errors
-from tasuki.errors import RunError, RunFailed, RunStopped, TasukiError
+from tasuki.errors import RunError, RunFailed, RunStopped, SitesLeftOut, TasukiError
 from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
@@ -102,9 +102,9 @@ def add_site(run: str, site: str, client: ControllerClient, *, as_json: bool) ->
 
 
 def exit_code(standing: View) -> int:
-    """0 for a finished run; the error's own code for one that failed because of it."""
+    """0 for a run that all its sites trained; the error's own code for one that failed by it."""
     if standing["status"] == "finished":
-        return 0
+        return SitesLeftOut.exit_code if standing.get("left_out") else 0
     if standing["status"] == "stopped":
         return RunStopped.exit_code
     kind = getattr(errors, standing.get("error") or "", None)
@@ -134,7 +134,8 @@ def show(standing: View, *, as_json: bool) -> None:
     unchanged = f", {count} handed on unchanged" if (count := standing.get("unchanged")) else ""
     line = f"{standing['run']} {standing['status']}: {standing['turns']} turns"
     console.print(f"{line}{skipped}{unchanged}")
-    if standing["reason"] and standing["status"] != "finished":
+    is_well = standing["status"] == "finished" and not standing.get("left_out")
+    if standing["reason"] and not is_well:
         reason = printable(headline(standing["reason"]))
         console.print(f"reason: {reason}", style="red", markup=False)
     console.print(f"digest {standing['digest']}")

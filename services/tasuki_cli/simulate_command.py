@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tasuki.core.model import TurnRecord
 from tasuki.core.run import Status
-from tasuki.errors import RunFailed, RunPaused, RunStopped, TasukiError
+from tasuki.errors import RunFailed, RunPaused, RunStopped, SitesLeftOut, TasukiError
 from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
@@ -81,7 +81,7 @@ def _show(
     idle = sum(record.is_unchanged for record in records)
     unchanged = f", {idle} handed on unchanged" if idle else ""
     console.print(f"{line}{skipped}{unchanged}", highlight=False)
-    if state.status is not Status.FINISHED:
+    if state.status is not Status.FINISHED or state.left_out:
         reason = printable(headline(state.reason))
         console.print(f"reason: {reason}", style="red", markup=False, soft_wrap=True)
     kept = simulation.data.checkpoint(state.plan.run)
@@ -91,5 +91,6 @@ def _show(
 
 
 def _exit_code(ended: Ended) -> int:
-    kind = ended.error or ENDINGS.get(ended.state.status)
+    without = SitesLeftOut if ended.state.left_out else None
+    kind = ended.error or ENDINGS.get(ended.state.status, without)
     return 0 if kind is None else kind.exit_code

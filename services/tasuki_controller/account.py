@@ -75,7 +75,7 @@ def _ledger_row(
         "turn": _turn(event, site),
         "what": _described(event, site),
         "detail": event.detail if isinstance(event, machine.TurnFailed) else "",
-        "led_to": [] if after is None else list(_led_to(before, after, effects)),
+        "led_to": [] if after is None else list(_led_to(before, event, after, effects)),
         "skipped": skips(newly),
         "outcome": row.outcome,
         "hash": row.hash,
@@ -83,8 +83,13 @@ def _ledger_row(
 
 
 def _led_to(
-    before: RunState | None, after: RunState, effects: tuple[machine.Effect, ...]
+    before: RunState | None,
+    event: object,
+    after: RunState,
+    effects: tuple[machine.Effect, ...],
 ) -> Iterator[str]:
+    if before is not None and isinstance(event, machine.TurnFailed):
+        yield from filter(None, [_given_up(before, event, after)])
     for skip in after.skipped[len(before.skipped) if before else 0 :]:
         yield f"{skip.site} skipped: {skip.reason}"
     for effect in effects:
@@ -94,6 +99,11 @@ def _led_to(
             yield f"checkpoint of round {effect.round + 1}"
     if after.reason and (before is None or after.reason != before.reason):
         yield after.reason if after.status is Status.RELAYING else f"{after.status}: {after.reason}"
+
+
+def _given_up(before: RunState, event: machine.TurnFailed, after: RunState) -> str:
+    """Why the attempts ended early, unless the run's own reason says so."""
+    return "" if after.status is Status.FAILED else machine.why_not_again(before, event)
 
 
 def _id(event: object) -> TurnId | None:

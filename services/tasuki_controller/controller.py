@@ -37,6 +37,13 @@ class HeldUp:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnOut:
+    """How long the turn that is out has been so, for who looks on from now on."""
+
+    held_s: float
+
+
 Watcher = Callable[[Update], None]
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasuki.core.report import Stage
-from tasuki.core.run import RunState
+from tasuki.core.run import RunState, is_overdue
 
 _DOES = {
     Stage.WAITING: "waits until it has room for the turn",
@@ -23,12 +24,14 @@ class Course:
         phase: what it is at, a `Stage`; empty: its holder has not said so yet.
         still_s: how long it has not come on, as far as was heard.
         silent_s: how long its holder has said nothing of it.
+        held_s: how long its holder has had it.
         held_up: why nobody can come on or be heard; empty if that is not so.
     """
 
     phase: str = ""
     still_s: float = 0.0
     silent_s: float = 0.0
+    held_s: float = 0.0
     held_up: str = ""
 
 
@@ -49,7 +52,23 @@ def trouble(state: RunState, course: Course) -> str:
         return course.held_up
     if course.silent_s >= lease_s / 2:
         return f"{holder} was last heard of {course.silent_s:.0f} s ago"
-    if course.still_s - course.silent_s < lease_s / 4:
-        return ""
     does = doing(holder, course.phase) or f"the turn of {holder}"
-    return f"{does}: it has stood still for {course.still_s:.0f} s"
+    if course.still_s - course.silent_s >= lease_s / 4:
+        return f"{does}: it has stood still for {course.still_s:.0f} s"
+    if is_overdue(state, held_s=course.held_s):
+        usual = _compared(state.took.get(holder, ()))
+        return f"{does}: it has had the turn for {_span(course.held_s)}, {usual}"
+    return ""
+
+
+def _compared(took: Sequence[float]) -> str:
+    if not took:
+        return "and none of this run before to compare with"
+    return f"where its last took {', '.join(map(_span, took))}"
+
+
+def _span(seconds: float) -> str:
+    """A time as short as it can be told."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

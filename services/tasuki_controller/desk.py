@@ -17,7 +17,7 @@ from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
-from tasuki_controller.controller import HeldUp, MessageRefused, Update
+from tasuki_controller.controller import HeldUp, MessageRefused, TurnOut, Update
 from tasuki_controller.hearing import stage_said
 from tasuki_controller.service import ControllerService
 from tasuki_controller.uploads import Uploads
@@ -168,11 +168,13 @@ class Desk:
         finally:
             self._onlookers[run].discard(queue)
 
-    def _news_of(self, state: RunState) -> Iterator[HeldUp | TurnProgressed]:
+    def _news_of(self, state: RunState) -> Iterator[HeldUp | TurnOut | TurnProgressed]:
         """What who looks on from now on has missed."""
         course = self.service.course(state.plan.run)
         if course.held_up:
             yield HeldUp(reason=course.held_up)
+        if state.holder is not None:
+            yield TurnOut(held_s=course.held_s)
         if course.phase and state.holder is not None:
             yield TurnProgressed(
                 id=state.expected, site=state.holder, phase=course.phase, still_s=course.still_s

@@ -67,6 +67,7 @@ class Standing(Document):
     turns: int
     skipped: int
     skips: list[Skip]
+    left_out: list[str] = Field(description="Sites whose every turn was passed over, so far.")
     unchanged: int = Field(description="Accepted turns that handed on exactly what they received.")
     digest: str
     metrics: dict[str, float | None] = Field(description="Means over the newest round.")

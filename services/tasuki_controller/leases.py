@@ -51,12 +51,16 @@ class Leases:
         self._sending: set[TurnId] = set()
         self._running: dict[str, _Running] = {}
         self._rang: set[str] = set()
+        self._out: dict[str, tuple[TurnId, float]] = {}  # the turn that is out, and since when
 
     def apply(self, run: str, effect: object) -> None:
         """Start or end a run's lease; a turn to be issued is not at its site before `given_out`."""
         if isinstance(effect, StartLease):
+            if self._out.get(run, (None, 0.0))[0] != effect.id:
+                self._out[run] = (effect.id, _now())
             self._start(lease.begun(effect, now=_now()))
         elif isinstance(effect, EndLease):
+            self._out.pop(run, None)
             self._end(run)
         elif isinstance(effect, IssueTurn):
             self._giving_out.add(effect.id)
@@ -86,6 +90,11 @@ class Leases:
         """The lease that runs for this turn."""
         running = self._running.get(id.run)
         return running.lease if running is not None and running.lease.id == id else None
+
+    def held_s(self, id: TurnId) -> float:
+        """How long this turn has been out, however often its lease was renewed."""
+        out, since = self._out.get(id.run, (None, 0.0))
+        return _now() - since if out == id else 0.0
 
     def run_out(self, id: TurnId) -> LeaseExpired | None:
         """Ends it and says how, if so: a sign of life or an excuse may have come after it rang."""

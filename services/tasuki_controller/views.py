@@ -18,13 +18,13 @@ from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
 from tasuki_controller.account import skips
 from tasuki_controller.checkpoints import mean_metrics
-from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.controller import HeldUp, TurnOut, Update
 from tasuki_controller.course import Course, trouble
 
 View = dict[str, Any]  # Any: JSON
 UNKNOWN = Course()
 _SHOWN: dict[str, type] = {
-    kind.__name__: kind for kind in (TurnFinished, TurnFailed, TurnProgressed, HeldUp)
+    kind.__name__: kind for kind in (TurnFinished, TurnFailed, TurnProgressed, HeldUp, TurnOut)
 }
 """What is told with all that it says; of the rest, onlookers get the state that it led to."""
 
@@ -55,6 +55,7 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Vie
         "turns": state.turns,
         "skipped": len(state.skipped),
         "skips": skips(state.skipped),
+        "left_out": list(state.left_out),
         "unchanged": sum(record.is_unchanged for record in records),
         "digest": state.weights.digest,
         "metrics": {

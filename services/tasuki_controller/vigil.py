@@ -68,12 +68,15 @@ class Vigil:
         lease, now = self.leases.of(id), asyncio.get_running_loop().time()
         if lease is None:
             return Course(held_up=held_up)
-        still_s = max(0.0, now - lease.moved_at)
+        still_s, held_s = max(0.0, now - lease.moved_at), self.leases.held_s(id)
         if not (lease.phase or self.leases.is_given_out(id)) or lease.phase == Stage.GIVEN_OUT:
             # What we do ourselves says nothing, and nobody else can say anything of it yet.
-            return Course(phase=Stage.GIVEN_OUT, still_s=still_s, held_up=held_up)
+            phase = Stage.GIVEN_OUT
+            return Course(phase=phase, still_s=still_s, held_s=held_s, held_up=held_up)
         silent_s = max(0.0, now - lease.heard_at)
-        return Course(phase=lease.phase, still_s=still_s, silent_s=silent_s, held_up=held_up)
+        return Course(
+            phase=lease.phase, still_s=still_s, silent_s=silent_s, held_s=held_s, held_up=held_up
+        )
 
     async def _make_sure(self, id: TurnId) -> None:
         """Before a lease runs out. A sign of life may come meanwhile, or an excuse."""

@@ -12,6 +12,7 @@ from tasuki.errors import MessageError, WeightsError
 from tasuki.transport.handover import hand_over, take_back
 from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
+from tasuki.wire.room import check_one_more, check_record
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, HandedOver, Trained
 from tasuki_site.site import Site
@@ -24,9 +25,12 @@ Check = Callable[[Path], None]
 async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
     """Train; the result is in the spool, named for the turn that it goes to.
 
+    A turn that could not be sent on is not trained at all.
+
     Raises:
         TasukiError: why there is no result that may be handed on.
     """
+    check_one_more(turn)
     started = site.clock.now()
     received = site.spool.path(_transfer(turn), turn.weights)
     # A name of its own: an aborted trainer in a thread may go on writing for a while.
@@ -37,7 +41,7 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
         gate.check(turn.task, received=received, result=result, outcome=outcome)
         outcome = gate.as_received(turn, received=received, result=result, outcome=outcome)
         record = _record(turn, outcome, seconds=site.clock.now() - started)
-        encode(onward(turn, record))  # too much to be sent is for this turn to fail by
+        check_record(turn, record)
     except BaseException as exc:
         result.unlink(missing_ok=True)
         if isinstance(exc, WeightsError):

@@ -4,7 +4,8 @@
     ├── SettingsError           a file or an option is wrong                    exit 2
     │   ├── UnknownSite         an order names a site that the run does not have     10
     │   ├── TooFewSites         a relay needs sites                                  11
-    │   └── RunExists           the name is taken                                    12
+    │   ├── RunExists           the name is taken                                    12
+    │   └── TooManySites        their records do not fit into a message              13
     ├── TrainerError            the site's own code                                  20
     │   ├── TrainerNotFound     it cannot be imported                                21
     │   ├── TrainerRaised       it raised                                            22
@@ -22,6 +23,7 @@
     │   ├── DataInUse           another process has the folder                       43
     │   └── LedgerBroken        the chain does not verify                            44
     ├── MessageError            bytes from elsewhere that are no message of ours     50
+    │   └── TurnTooLarge        a round's records do not fit into a message          51
     ├── TransportError          the broker                                           60
     │   ├── Unroutable          nobody has that queue                                61
     │   ├── BrokerUnreachable                                                        62
@@ -32,7 +34,8 @@
         ├── RunFailed                                                                70
         ├── RunStopped                                                               71
         ├── RunPaused                                                                72
-        └── UnknownRun          no run of that name                                  73
+        ├── UnknownRun          no run of that name                                  73
+        └── SitesLeftOut        finished, without anything of some sites             74
 
 A class's docstring is the sentence an operator reads when nothing better is known. `exit_code` is
 stable: scripts rely on it. `docs/operations.md` has a section for each, and a test checks that.
@@ -74,6 +77,12 @@ class RunExists(SettingsError):
     """A run of this name exists; go on with --resume or choose another name."""
 
     exit_code = 12
+
+
+class TooManySites(SettingsError):
+    """A round of so many turns fits into no message; have fewer sites, or fewer turns a round."""
+
+    exit_code = 13
 
 
 class TrainerError(TasukiError):
@@ -182,6 +191,12 @@ class MessageError(TasukiError):
         self.reason = reason  # one of a few words: what refused messages are counted by
 
 
+class TurnTooLarge(MessageError):
+    """The round's records do not fit into a message; report fewer metrics, or have fewer turns."""
+
+    exit_code = 51
+
+
 class TransportError(TasukiError):
     """The broker did not do what was asked."""
 
@@ -246,3 +261,9 @@ class UnknownRun(RunError):
     """There is no run of this name here; `tasuki runs` lists them."""
 
     exit_code = 73
+
+
+class SitesLeftOut(RunError):
+    """The run finished, and some of its sites were skipped each time: its weights lack theirs."""
+
+    exit_code = 74

@@ -186,7 +186,7 @@ def test_a_run_may_refuse_a_turn_that_trains_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_silent", "code", "skipped"), [("skip", 0, 2), ("retry", 24, 0), ("fail", 24, 0)]
+    ("on_silent", "code", "skipped"), [("skip", 74, 2), ("retry", 24, 0), ("fail", 24, 0)]
 )
 @pytest.mark.parametrize("limit", ["turn_s", "progress_s"])
 def test_a_trainer_that_hangs_is_overdue_and_the_run_decides(

@@ -10,7 +10,7 @@ from typing import Any
 
 from support.federation import Federation
 from support.plain import plain_loop
-from tasuki.errors import RunFailed
+from tasuki.errors import RunFailed, SitesLeftOut
 
 LEASE_S = 3.0
 LATE_S = 1.5  # a busy machine may notice so late that a lease has run out
@@ -74,7 +74,7 @@ def test_skip_goes_on_with_the_next_site_and_everybody_is_told(
     watching = federation.watch(run)
     kill_in_its_turn(federation, run)
     killed_at = time.time()
-    last = waiting.finished()
+    last = waiting.finished(code=SitesLeftOut.exit_code)
 
     skips = [{"round": round, "hop": 1, "site": "site-1", "reason": "silent"} for round in range(2)]
     assert (last["turns"], last["skipped"], last["skips"]) == (4, 2, skips)
@@ -91,7 +91,8 @@ def test_skip_goes_on_with_the_next_site_and_everybody_is_told(
     assert "site-1 skipped: silent" in federation.tell("ledger", run).out
 
     watched = watching.ended()
-    assert watched.code == 0, watched.err
+    assert watched.code == SitesLeftOut.exit_code, watched.err
+    assert "no turn of site-1 was accepted in any" in watched.out
     assert "site-1 skipped in round 1: silent" in watched.out
     assert "site-1 skipped in round 2: silent" in watched.out
     assert f"{run} finished: 4 turns, 2 skipped" in watched.out

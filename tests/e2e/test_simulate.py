@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -78,14 +79,86 @@ def test_a_trainer_that_fails_once_costs_nothing_but_time(tmp_path: Path, traine
     assert tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data").code == 0
 
 
+def test_a_mistake_in_a_trainer_is_not_tried_a_third_time(tmp_path: Path) -> None:
+    run = write_run(tmp_path, order=FIXED, trainer="always_raise", attempts=9)
+    ended = simulate(run, "--one-process")
+    assert ended.code == errors.TrainerRaised.exit_code, ended.err
+    assert ended.last["reason"].endswith("(the same failure twice: not tried again)")
+    ledger = tasuki("ledger", "walk", "--json", "--data", tmp_path / "data").last["rows"]
+    assert ["TurnFailed"] * 2 == [row["event"] for row in ledger if row["event"] == "TurnFailed"]
+
+
+def test_a_trainer_that_dies_keeps_its_attempts(tmp_path: Path) -> None:
+    run = write_run(tmp_path, order=FIXED, trainer="always_die", attempts=3)
+    ended = simulate(run, "--processes")
+    assert ended.code == errors.TrainerDied.exit_code, ended.err
+    assert ended.last["reason"].endswith("(3 attempts)")
+
+
+def test_a_turn_that_could_not_be_sent_on_ends_the_run_untrained(tmp_path: Path) -> None:
+    run = write_run(tmp_path, order=FIXED, trainer="large_record", attempts=3, params="stamps = 1")
+    ended = simulate(run, "--one-process")
+    assert ended.code == errors.TurnTooLarge.exit_code, ended.err
+    assert ended.last["reason"].startswith("site-3: the records of this round do not fit")
+    assert ended.last["reason"].endswith("(another attempt cannot change that: not tried again)")
+    assert ["site-2", "site-1"] == began(tmp_path)
+
+
+def test_sites_that_no_round_has_room_for_are_named_if_they_are_skipped(tmp_path: Path) -> None:
+    run = write_run(
+        tmp_path,
+        order=FIXED,
+        trainer="large_record",
+        attempts=3,
+        rounds=2,
+        params="stamps = 1",
+        failure='on_silent = "skip"',
+    )
+    ended = simulate(run, "--one-process")
+    assert ended.code == errors.SitesLeftOut.exit_code, ended.err
+    assert ("finished", ["site-3"]) == (ended.last["status"], ended.last["left_out"])
+    assert ["TurnTooLarge"] * 2 == [skip["reason"] for skip in ended.last["skips"]]
+    assert ["site-2", "site-1"] * 2 == began(tmp_path)
+
+
+def test_a_round_that_cannot_be_sent_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    ended = simulate(write_run(tmp_path), "--sites", "20000")
+    assert ended.code == errors.TooManySites.exit_code
+    assert "Have fewer sites" in ended.err
+    assert not (tmp_path / "data" / "runs").exists()
+
+
+def began(folder: Path) -> list[str]:
+    """The sites that trained, turn by turn."""
+    stamps = map(json.loads, (folder / "stamps").read_text().splitlines())
+    return [stamp["site"] for stamp in stamps if stamp["what"] == "start"]
+
+
 def test_a_skipped_site_shows_in_the_summary(tmp_path: Path) -> None:
     run = write_run(
-        tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'
+        tmp_path, order=FIXED, trainer="raise_once", rounds=2, failure='on_silent = "skip"'
     )
     ended = simulate(run, "--one-process")
     assert ended.code == 0, ended.err
     assert ended.last["skipped"] == 1
-    assert ended.last["turns"] == 2
+    assert ended.last["turns"] == 5
+    assert ended.last["left_out"] == []
+
+
+def test_a_site_that_was_skipped_in_every_round_is_named_and_the_end_is_no_success(
+    tmp_path: Path,
+) -> None:
+    run = write_run(
+        tmp_path, order=FIXED, trainer="raise_once", rounds=1, failure='on_silent = "skip"'
+    )
+    ended = tasuki("simulate", run, "--data", tmp_path / "data", "--one-process")
+    assert ended.code == errors.SitesLeftOut.exit_code, ended.err
+    reason = "every round is done, and no turn of site-1 was accepted in any"
+    assert f"reason: {reason}" in ended.out
+    again = simulate(run, "--resume")
+    assert (again.code, again.last["status"]) == (errors.SitesLeftOut.exit_code, "finished")
+    assert (again.last["left_out"], again.last["reason"]) == (["site-1"], reason)
+    assert reason in tasuki("runs", "--data", tmp_path / "data").out
 
 
 @pytest.mark.timeout(600)

@@ -19,11 +19,17 @@ from tasuki.core.run import LeaseExpired, RunState, Status, TurnFinished
 from tasuki.core.turn import Phase, Progress
 from tasuki.errors import DiskFull, RunExists
 from tasuki.ledger import migrations
+from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.observe.controller import ControllerMetrics
+from tasuki.observe.metrics import Subject
 from tasuki.ports import Route
+from tasuki.transport.amqp import Counters
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller import history
-from tasuki_controller.controller import HeldUp
+from tasuki_controller.controller import HeldUp, TurnOut
+from tasuki_controller.desk import Desk
+from tasuki_controller.uploads import Uploads
 from tasuki_site.journal import Journal
 
 ORDER = '["site-2", "site-1", "site-3"]'
@@ -293,6 +299,44 @@ def test_a_hand_over_that_stands_still_is_shown_before_its_lease_is_over(tmp_pat
             assert told[-1].still_s > 0
 
     asyncio.run(run())
+
+
+def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path) -> None:
+    """By then there may be nothing else to know that from, and no site has to be asked."""
+
+    async def run() -> None:
+        hold = 'hold = { site-2 = "go" }'
+        async with relay(tmp_path, {"order": ORDER, "params": hold}) as it:
+            it.submit()
+            out = it.state.expected
+            await until(lambda: it.controller.course(it.run).held_s > 0.3, what="it takes its time")
+            with closing(SqliteLedger(tmp_path / "desk.sqlite")) as ledger:
+                desk = desk_of(ledger, tmp_path)
+                desk.serve(it.controller)
+                seen = desk.follow(it.run, beat_s=60)
+                first, told = [await anext(seen) for _ in range(2)]
+                await seen.aclose()  # type: ignore[attr-defined]  # it is a generator
+            assert first is not None
+            assert first.run is not None
+            assert told is not None
+            assert isinstance(told.what, TurnOut)
+            assert (out, "site-2") == (first.run.expected, first.run.holder)
+            assert told.what.held_s > 0.3
+            (tmp_path / "go").touch()
+            assert (await it.until_over()).status is Status.FINISHED
+            assert 0 == it.controller.course(it.run).held_s
+
+    asyncio.run(run())
+
+
+def desk_of(ledger: SqliteLedger, folder: Path) -> Desk:
+    subject = Subject(service="controller", counters=Counters(), is_up=lambda: True, folder=folder)
+    return Desk(
+        ledger=ledger,
+        uploads=Uploads(folder / "uploads"),
+        metrics=ControllerMetrics(subject),
+        stream_bytes=1,
+    )
 
 
 def test_a_hand_over_that_stands_still_is_done_again_by_a_run_that_retries(tmp_path: Path) -> None:

@@ -36,7 +36,9 @@ def plan(
     max_attempts: int = 3,
     order: str | tuple[str, ...] = "fixed",
 ) -> Plan:
-    failure = Failure(on_silent=on_silent, min_sites=min_sites, max_attempts=max_attempts)
+    failure = Failure(
+        on_silent=on_silent, min_sites=min_sites, max_attempts=max_attempts, same_twice_ends=True
+    )
     task = Task(trainer="t", rounds=rounds)
     return Plan(run="r", sites=sites, order=order, task=task, failure=failure)
 
@@ -93,13 +95,10 @@ class Relay:
     def expire(self, phase: str = "") -> None:
         self(run.LeaseExpired(id=self.state.expected, phase=phase))
 
-    def fail(self) -> None:
+    def fail(self, detail: str = "boom", *, error: str = "TrainerRaised") -> None:
         assert self.state.holder is not None
-        self(
-            run.TurnFailed(
-                id=self.state.expected, site=self.state.holder, error="TrainerRaised", detail="boom"
-            )
-        )
+        id, site = self.state.expected, self.state.holder
+        self(run.TurnFailed(id=id, site=site, error=error, detail=detail))
 
 
 def sent(id: TurnId) -> WeightsRef:

@@ -103,6 +103,7 @@ def run_plans(draw: st.DrawFn) -> Plan:
         on_silent=draw(st.sampled_from(OnSilent)),
         min_sites=draw(st.integers(1, len(sites))),
         max_attempts=draw(st.integers(1, 3)),
+        same_twice_ends=draw(st.booleans()),
     )
     task = Task(trainer="t", rounds=draw(st.integers(1, 3)), seed=draw(INTEGERS))
     return Plan(run="r", sites=sites, order=draw(named | listed), task=task, failure=failure)

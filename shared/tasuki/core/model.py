@@ -99,12 +99,18 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What may go wrong before a run gives up."""
+    """What may go wrong before a run gives up.
+
+    Attributes:
+        same_twice_ends: a turn that fails word for word as it did before has no attempts left.
+    """
 
     lease_s: float = 60.0
     on_silent: OnSilent = OnSilent.RETRY
     max_attempts: int = 3
     min_sites: int = 2
+    # Plans of ledgers from before it go on as they did; who resumes one of those asks for no other.
+    same_twice_ends: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

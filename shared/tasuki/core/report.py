@@ -11,6 +11,22 @@ from tasuki.core.model import TurnId, TurnRecord, WeightsRef
 OVERDUE = "TrainerOverdue"
 """The error of a turn whose trainer was ended since it took too long."""
 
+OWN = frozenset(
+    {
+        "TrainerError",
+        "TrainerNotFound",
+        "TrainerRaised",
+        "WeightsError",
+        "NonFiniteWeights",
+        "ManifestMismatch",
+        "GateRejected",
+    }
+)
+"""Errors that a site's own code or the gate raised. Others may be gone the next time."""
+
+LASTING = frozenset({"TurnTooLarge"})
+"""Errors that no other attempt can change."""
+
 MOST_ERROR = 64
 MOST_DETAIL = 2000
 """Characters of what is told of an error. The controller keeps no more, whatever a site says."""

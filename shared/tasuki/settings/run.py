@@ -12,6 +12,7 @@ from tasuki.core.model import Budget, CheckpointPolicy, Failure, OnSilent, Plan,
 from tasuki.core.order import POLICIES
 from tasuki.errors import SettingsError, TooFewSites, UnknownSite
 from tasuki.settings.toml import Settings, SettingsPath
+from tasuki.wire.room import check_round
 
 
 class Weights(Settings):
@@ -128,7 +129,7 @@ class RunFile(Settings):
         """The run as it goes to the controller.
 
         Raises:
-            UnknownSite, TooFewSites: the order or the number of sites does not fit.
+            UnknownSite, TooFewSites, TooManySites: the order or the number of sites does not fit.
             SettingsError: one of the sites cannot be one.
         """
         if not isinstance(self.order, str):
@@ -143,9 +144,11 @@ class RunFile(Settings):
                 f"min_sites = {len(sites)} to run with so few on purpose"
             )
         try:
-            return self._plan(sites)
+            plan = self._plan(sites)
         except ValueError as exc:
             raise SettingsError(f"sites: {exc}") from exc
+        check_round(plan)
+        return plan
 
     def _plan(self, sites: Sequence[str]) -> Plan:
         failure = self.failure
@@ -168,7 +171,9 @@ class RunFile(Settings):
                 refuses_unchanged=self.gate.unchanged == "refuse",
                 non_finite=tuple(self.gate.non_finite),
             ),
-            failure=Failure(**failure.model_dump(exclude={"turn_s", "progress_s"})),
+            failure=Failure(
+                **failure.model_dump(exclude={"turn_s", "progress_s"}), same_twice_ends=True
+            ),
             checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),
         )
 

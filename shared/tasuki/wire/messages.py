@@ -41,14 +41,19 @@ def encode(message: object) -> bytes:
     Raises:
         MessageError: a value in it has no msgpack form, or it is too large to be accepted.
     """
-    fields = _adapters()[type(message)].dump_python(message)
-    try:
-        body = msgpack.packb({"v": VERSION, "type": _TYPE_OF[type(message)], **fields})
-    except (TypeError, ValueError, OverflowError) as exc:
-        raise MessageError(f"a {type(message).__name__} cannot be sent: {exc}") from exc
+    body = _packed(message)
     if len(body) > MAX_BYTES:
         raise MessageError(f"a {type(message).__name__} of {len(body)} bytes is too large to send")
-    return bytes(body)
+    return body
+
+
+def size_of(message: object) -> int:
+    """How many bytes it would have, however many.
+
+    Raises:
+        MessageError: a value in it has no msgpack form.
+    """
+    return len(_packed(message))
 
 
 def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
@@ -77,6 +82,15 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
         return cast("T", _adapters()[kind].validate_python(fields))
     except (ValidationError, RecursionError) as exc:
         raise MessageError(f"a malformed {name}: {_first_error(exc)}") from exc
+
+
+def _packed(message: object) -> bytes:
+    fields = _adapters()[type(message)].dump_python(message)
+    try:
+        body = msgpack.packb({"v": VERSION, "type": _TYPE_OF[type(message)], **fields})
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise MessageError(f"a {type(message).__name__} cannot be sent: {exc}") from exc
+    return bytes(body)
 
 
 def _unpack(body: Buffer) -> dict[object, object]:

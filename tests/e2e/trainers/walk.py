@@ -208,11 +208,20 @@ def talk_for_ever(turn: Turn) -> Result:
     return train(turn)
 
 
+FILLING = {f"{n:0100}": 1.0 for n in range(15_000)}
+
+
 def many_metrics(turn: Turn) -> Result:
     """More than a message holds."""
     return turn.result(
         walk(turn.weights("numpy"), turn.seed), metrics={f"{n:0100}": 1.0 for n in range(50_000)}
     )
+
+
+def large_record(turn: Turn) -> Result:
+    """Two of these fit into a message, and a third does not."""
+    result = train(turn)
+    return turn.result(result.state, metrics={**result.metrics, **FILLING}, samples=8)
 
 
 def half_a_sample(turn: Turn) -> Result:

@@ -10,7 +10,7 @@ from support.runs import Relay, plan
 from tasuki.core.model import OnSilent
 from tasuki.core.report import TurnProgressed
 from tasuki_cli.display import RunDisplay
-from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.controller import HeldUp, TurnOut, Update
 
 
 class Watched:
@@ -82,6 +82,45 @@ def test_a_run_that_waits_says_so_and_does_not_say_the_same_twice() -> None:
         "r a hands over: it has stood still for 30 s",
         "r waiting: a has handed nothing on to b for 60 s",
     ] == watched.lines
+
+
+def test_a_turn_that_takes_far_too_long_is_told_of_once_and_shown_for_as_long() -> None:
+    watched = Watched(Relay())
+    watched.relay.finish_round()
+    watched.see(None)
+    watched.beat(still_s=0)
+    assert [] == watched.lines
+    for held_s in (700.0, 800.0):
+        watched.see(TurnOut(held_s=held_s))
+    assert ["r a hands over: it has had the turn for 12 min, where its last took 2 s"] == (
+        watched.lines
+    )
+    assert "it has had the turn for 13 min, where its last took 2 s" in watched.shown
+    watched.relay.finish_turn()
+    watched.see(None)
+    assert "r goes on" == watched.lines[-1]
+    assert "has had the turn" not in watched.shown
+
+
+def test_a_failure_that_repeats_itself_is_told_as_that() -> None:
+    watched = Watched(Relay(plan(on_silent=OnSilent.SKIP, max_attempts=3)))
+    for _ in range(2):
+        watched.relay.fail()
+        watched.see(watched.relay.history[-1])
+    assert [
+        "a TrainerRaised: boom",
+        "a skipped in round 1: TrainerRaised",
+        "a TrainerRaised: boom (as before)",
+        "a the same failure twice: not tried again",
+    ] == watched.lines
+
+
+def test_a_failure_that_is_tried_again_is_told_as_no_more_than_that() -> None:
+    watched = Watched(Relay(plan(max_attempts=3)))
+    for detail in ("boom", "bang"):
+        watched.relay.fail(detail)
+        watched.see(watched.relay.history[-1])
+    assert ["a TrainerRaised: boom", "a TrainerRaised: bang"] == watched.lines
 
 
 def test_a_broker_that_holds_everybody_up_is_told_of_and_nobody_is_called_silent() -> None:

@@ -5,8 +5,19 @@ from __future__ import annotations
 import pytest
 
 from tasuki.core.run import Status
+from tasuki.errors import GateRejected, SitesLeftOut
 from tasuki_cli import operate
 from tasuki_controller.documents import SteeredRun
+
+FINISHED = {
+    "run": "r",
+    "status": "finished",
+    "turns": 4,
+    "skipped": 2,
+    "left_out": [],
+    "reason": "every round is done",
+    "digest": "blake3:00",
+}
 
 
 def test_the_answer_to_a_wish_is_shown_though_it_does_not_say_all_of_a_run(
@@ -28,3 +39,24 @@ def test_the_answer_to_a_wish_is_shown_though_it_does_not_say_all_of_a_run(
     operate.show(answer.model_dump(mode="json"), as_json=False)
 
     assert "r relaying: 2 turns\ndigest blake3:00\n" == capsys.readouterr().out
+
+
+def test_a_run_that_all_its_sites_trained_ends_with_0(capsys: pytest.CaptureFixture[str]) -> None:
+    operate.show(FINISHED, as_json=False)
+    assert 0 == operate.exit_code(FINISHED)
+    assert "r finished: 4 turns, 2 skipped\ndigest blake3:00\n" == capsys.readouterr().out
+
+
+def test_a_run_that_left_a_site_out_says_so_and_does_not_end_with_0(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reason = "every round is done, and no turn of c was accepted in any"
+    standing = {**FINISHED, "left_out": ["c"], "reason": reason}
+    operate.show(standing, as_json=False)
+    assert SitesLeftOut.exit_code == operate.exit_code(standing)
+    assert f"reason: {reason}\n" in capsys.readouterr().out
+
+
+def test_of_a_run_that_failed_the_error_comes_first() -> None:
+    failed = {**FINISHED, "status": "failed", "left_out": ["c"], "error": "GateRejected"}
+    assert GateRejected.exit_code == operate.exit_code(failed)

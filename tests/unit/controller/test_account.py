@@ -74,6 +74,28 @@ def test_another_attempt_and_the_end_are_told() -> None:
     assert last["led_to"] == ["failed: a was silent for 60 s (2 attempts)"]
 
 
+def test_a_failure_that_repeats_itself_is_told_with_what_that_led_to() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=3))
+    relay.fail()
+    relay.fail()
+    *_, again, last = account(relay)
+    assert again["led_to"] == ["issued to a, term 2, attempt 2"]
+    assert last["led_to"] == [
+        "the same failure twice: not tried again",
+        "a skipped: TrainerRaised",
+        "issued to b, term 3, attempt 1",
+    ]
+
+
+def test_a_run_that_fails_by_it_says_so_once() -> None:
+    relay = Relay(plan(max_attempts=3))
+    relay.fail()
+    relay.fail()
+    assert account(relay)[-1]["led_to"] == [
+        "failed: a: boom (the same failure twice: not tried again)"
+    ]
+
+
 def test_a_site_that_is_waited_for_is_told_once() -> None:
     relay = Relay(plan(on_silent=OnSilent.WAIT))
     relay.expire()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from support.runs import Relay
+from support.runs import Relay, plan
 from tasuki.core import run
 from tasuki.core.report import Stage
 from tasuki_controller import views
@@ -42,6 +44,54 @@ def test_nothing_is_wrong_with_a_turn_that_nobody_has() -> None:
     relay.finish_round()
     relay.finish_round()
     assert "" == trouble(relay.state, STANDS)
+
+
+def after_a_round(*seconds: float) -> Relay:
+    """A run in which `a` has its second turn, or a later one."""
+    relay = Relay(plan(rounds=len(seconds) + 1))
+    for each in seconds:
+        relay(run.TurnFinished(record=replace(relay.record(), seconds=each)))
+        relay.finish_round()
+    return relay
+
+
+@pytest.mark.parametrize(
+    ("seconds", "course", "told"),
+    [
+        (
+            (480.0, 540.0),
+            Course(phase=Stage.TRAINING, held_s=3120),
+            "a trains: it has had the turn for 52 min, where its last took 8 min, 9 min",
+        ),
+        (
+            (0.4,),
+            Course(phase=Stage.TRAINING, held_s=9000),
+            "a trains: it has had the turn for 2.5 h, where its last took 0 s",
+        ),
+        (
+            (),
+            Course(held_s=6.1 * 3600),
+            "the turn of a: it has had the turn for 6.1 h, and none of this run before to compare"
+            " with",
+        ),
+        ((100.0,), Course(phase=Stage.TRAINING, held_s=600), ""),
+        ((9.0,), replace(STANDS, held_s=9000), "a hands over: it has stood still for 23 s"),
+        (
+            (9.0,),
+            Course(phase=Stage.TRAINING, silent_s=31, still_s=31, held_s=9000),
+            "a was last heard of 31 s ago",
+        ),
+    ],
+)
+def test_a_turn_that_takes_far_longer_than_the_last_ones_is_told_with_both(
+    seconds: tuple[float, ...], course: Course, told: str
+) -> None:
+    assert told == trouble(after_a_round(*seconds).state, course)
+
+
+def test_a_run_is_listed_with_its_turn_that_takes_too_long() -> None:
+    row = views.run_row(after_a_round(9.0).state, Course(phase=Stage.TRAINING, held_s=700))
+    assert "a trains: it has had the turn for 12 min, where its last took 9 s" == row["reason"]
 
 
 @pytest.mark.parametrize("phase", list(Stage))

@@ -91,6 +91,25 @@ def test_a_sign_of_life_renews_a_lease_by_as_much_as_the_turn_came_on(
     told(scenario)
 
 
+def test_how_long_a_turn_is_out_is_not_begun_anew_with_its_lease() -> None:
+    async def scenario(bell: Bell) -> None:
+        clock = asyncio.get_running_loop().time
+        bell.leases.apply("r", LEASE)
+        began = clock()
+        await until(lambda: clock() - began > 0.05, what="it has been out for a while")
+        bell.leases.given_out(ID)
+        bell.leases.heard(ID, phase=Stage.TRAINING, still_s=0)
+        bell.leases.apply("r", LEASE)
+        assert bell.leases.held_s(ID) > 0.05
+        bell.leases.apply("r", StartLease(id=OTHER, lease_s=60))
+        assert bell.leases.held_s(OTHER) < 0.05
+        assert bell.leases.held_s(ID) == 0
+        bell.leases.apply("r", EndLease())
+        assert bell.leases.held_s(OTHER) == 0
+
+    told(scenario)
+
+
 def test_a_sign_of_life_of_another_turn_renews_nothing() -> None:
     async def scenario(bell: Bell) -> None:
         bell.leases.apply("r", LEASE)

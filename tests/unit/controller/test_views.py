@@ -16,7 +16,7 @@ from tasuki.core.run import Skip, TurnFailed, TurnFinished
 from tasuki.observe.board import Board
 from tasuki.observe.catalogue import CATALOGUE
 from tasuki.observe.runs import Runs
-from tasuki_controller.controller import HeldUp, Update
+from tasuki_controller.controller import HeldUp, TurnOut, Update
 from tasuki_controller.views import dump_update, load_history, load_update, summary
 
 
@@ -29,6 +29,7 @@ def test_a_state_and_what_led_to_it_arrive_as_they_were() -> None:
         TurnFailed(id=record.id, site="a", error="TrainerRaised", detail="boom"),
         TurnProgressed(id=record.id, site="a", phase="trained", values={"loss": 0.5}, still_s=23.5),
         HeldUp(reason="the broker takes nothing: low on memory"),
+        TurnOut(held_s=700.5),
     ):
         update = Update(run=relay.state, what=what, outcome="duplicate")
         assert load_update(dump_update(update)) == update

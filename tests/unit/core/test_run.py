@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from support.runs import FIRST, SITES, Relay, drops, moved, plan, sent, weights
+from tasuki import errors
 from tasuki.core import run
 from tasuki.core.model import CONTROLLER, OnSilent, TurnRecord
+from tasuki.core.report import LASTING, OWN
 from tasuki.core.run import Status
 
+ERRORS = [kind for _, kind in inspect.getmembers(errors, inspect.isclass)]
 EVERY_POLICY = pytest.mark.parametrize("policy", list(OnSilent))
 
 
@@ -435,6 +439,119 @@ def test_a_turn_that_fails_too_often_is_skipped_if_the_policy_says_so() -> None:
     assert ("b", SITES) == (relay.state.holder, relay.state.eligible)
 
 
+@pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY])
+@pytest.mark.parametrize("error", sorted(OWN))
+def test_the_same_failure_twice_ends_the_attempts(policy: OnSilent, error: str) -> None:
+    """Bug: a typo in a trainer was tried three times, with the same seed and the same error."""
+    relay = Relay(plan(on_silent=policy, max_attempts=9))
+    relay.fail(error=error)
+    relay.fail(error=error)
+    assert (Status.FAILED, "a: boom (the same failure twice: not tried again)") == (
+        relay.state.status,
+        relay.state.reason,
+    )
+
+
+def test_a_turn_that_fails_the_same_way_twice_is_skipped_if_the_policy_says_so() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=9))
+    relay.fail()
+    relay.fail()
+    assert (run.Skip(round=0, hop=0, site="a", reason="TrainerRaised"),) == relay.state.skipped
+    assert ("b", SITES) == (relay.state.holder, relay.state.eligible)
+
+
+@pytest.mark.parametrize("error", sorted({kind.__name__ for kind in ERRORS} - OWN - LASTING))
+def test_what_may_be_gone_the_next_time_keeps_its_attempts(error: str) -> None:
+    relay = Relay(plan(max_attempts=3))
+    relay.fail(error=error)
+    relay.fail(error=error)
+    assert ("a", 3) == (relay.state.holder, relay.state.attempts)
+    relay.fail(error=error)
+    assert "a: boom (3 attempts)" == relay.state.reason
+
+
+@pytest.mark.parametrize(
+    ("detail", "error"),
+    [("bang", "TrainerRaised"), ("boom", "GateRejected"), ("", "TrainerRaised")],
+)
+def test_another_failure_is_none_that_repeats_itself(detail: str, error: str) -> None:
+    relay = Relay(plan(max_attempts=9))
+    relay.fail()
+    relay.fail(detail, error=error)
+    relay.fail()
+    assert ("a", 4) == (relay.state.holder, relay.state.attempts)
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda relay: run.LeaseExpired(id=relay.state.expected),
+        lambda relay: run.TurnReturned(id=relay.state.expected, site="a"),
+        lambda _: run.SiteForgot(site="a"),
+        lambda _: run.RelayLost(),
+    ],
+)
+def test_only_the_attempt_before_is_compared_with(between: Callable[[Relay], run.Event]) -> None:
+    relay = Relay(plan(max_attempts=9))
+    relay.fail()
+    relay(between(relay))
+    relay.fail()
+    assert "a" == relay.state.holder
+
+
+def test_another_turn_may_fail_as_the_one_before_it_did() -> None:
+    relay = Relay(plan(order=("a", "a"), max_attempts=9))
+    relay.fail()
+    relay.finish_turn()
+    relay.fail()
+    assert ("a", 1) == (relay.state.holder, relay.state.hop)
+
+
+def test_a_site_behind_one_that_was_skipped_may_fail_as_that_did() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=9))
+    relay.fail()
+    relay.fail()
+    relay.fail()
+    assert ("b", 2) == (relay.state.holder, relay.state.attempts)
+
+
+def test_a_round_that_begins_anew_may_fail_as_it_did_before() -> None:
+    relay = Relay(plan(max_attempts=9))
+    relay.finish_turn()
+    relay.fail()
+    relay(run.WeightsLost(weights=relay.state.weights))
+    relay.finish_turn()
+    relay.fail()
+    assert ("b", 2) == (relay.state.holder, relay.state.attempts)
+
+
+def test_a_run_from_before_keeps_the_attempts_that_it_was_planned_with() -> None:
+    before = plan(max_attempts=9)
+    relay = Relay(replace(before, failure=replace(before.failure, same_twice_ends=False)))
+    relay.fail()
+    relay.fail()
+    assert ("a", 3) == (relay.state.holder, relay.state.attempts)
+    assert before == relay.plan  # who resumes it asks for nothing else
+
+
+@pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY])
+@pytest.mark.parametrize("error", sorted(LASTING))
+def test_what_no_attempt_can_change_is_tried_once(policy: OnSilent, error: str) -> None:
+    relay = Relay(plan(on_silent=policy, max_attempts=9))
+    relay.fail(error=error)
+    assert (Status.FAILED, "a: boom (another attempt cannot change that: not tried again)") == (
+        relay.state.status,
+        relay.state.reason,
+    )
+
+
+def test_what_no_attempt_can_change_is_skipped_at_once_if_the_policy_says_so() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=9))
+    relay.fail(error="TurnTooLarge")
+    assert (run.Skip(round=0, hop=0, site="a", reason="TurnTooLarge"),) == relay.state.skipped
+    assert ("b", 1, SITES) == (relay.state.holder, relay.state.attempts, relay.state.eligible)
+
+
 def test_a_failed_turn_ends_the_run_at_once_if_the_policy_says_so() -> None:
     relay = Relay(plan(on_silent=OnSilent.FAIL))
     relay.fail()
@@ -464,6 +581,81 @@ def test_an_overdue_turn_is_skipped_at_once_where_silent_ones_are() -> None:
     relay(run.TurnFailed(id=relay.state.expected, site=site, error="TrainerOverdue"))
     assert [(site, "TrainerOverdue")] == [(s.site, s.reason) for s in relay.state.skipped]
     assert site in relay.state.eligible  # it takes part in the next round
+
+
+def test_an_error_that_is_told_apart_is_one_of_ours() -> None:
+    assert set() == (OWN | LASTING) - {kind.__name__ for kind in ERRORS}
+
+
+# Sites of which the weights have nothing.
+
+
+def with_c_skipped(relay: Relay) -> None:
+    relay.finish_turn()
+    relay.finish_turn()
+    relay.fail()
+    relay.fail()
+    relay(run.WeightsArrived(weights=relay.state.weights))
+
+
+def test_a_site_that_was_skipped_in_every_round_is_named_at_the_end() -> None:
+    """Bug: the run was finished, and only its long list of skipped turns told of it."""
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=2))
+    with_c_skipped(relay)
+    with_c_skipped(relay)
+    assert (Status.FINISHED, ("c",)) == (relay.state.status, relay.state.left_out)
+    reason = "every round is done, and no turn of c was accepted in any"
+    assert reason == relay.state.reason == relay.only(run.Conclude).reason
+
+
+def test_a_site_that_had_one_turn_accepted_is_not_left_out() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=3))
+    with_c_skipped(relay)
+    relay.finish_round()
+    with_c_skipped(relay)
+    assert ((), "every round is done") == (relay.state.left_out, relay.state.reason)
+
+
+def test_a_site_that_trained_in_the_last_round_alone_is_not_left_out() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=2))
+    with_c_skipped(relay)
+    assert ("c",) == relay.state.left_out  # so far
+    relay.finish_round()
+    assert not relay.state.left_out
+    assert 2 * 3 - 1 == relay.state.turns
+
+
+def test_a_site_that_was_silent_when_every_round_was_planned_is_left_out() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=3))
+    relay.expire()
+    for _ in range(3):
+        relay.finish_round()
+    assert (Status.FINISHED, ("a",)) == (relay.state.status, relay.state.left_out)
+
+
+def test_a_turn_that_was_undone_with_its_round_is_none_that_was_accepted() -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=1))
+    relay.finish_turn()
+    relay(run.WeightsLost(weights=relay.state.weights))
+    relay.expire()
+    relay.finish_round()
+    assert (Status.FINISHED, ("a",)) == (relay.state.status, relay.state.left_out)
+
+
+def test_a_site_that_the_order_never_names_is_not_left_out() -> None:
+    relay = Relay(plan(order=("a", "b"), rounds=1))
+    relay.finish_round()
+    assert ((), "every round is done") == (relay.state.left_out, relay.state.reason)
+
+
+def test_of_many_sites_that_were_left_out_the_first_are_named() -> None:
+    sites = tuple(f"s{number}" for number in range(12))
+    relay = Relay(plan(sites=sites, on_silent=OnSilent.SKIP, rounds=1, max_attempts=1))
+    for _ in sites[:-1]:
+        relay.fail()
+    relay.finish_round()
+    assert sites[:-1] == relay.state.left_out
+    assert "no turn of s0, s1, s2, s3, s4, s5, s6, s7 and 3 more was" in relay.state.reason
 
 
 # Turns that are given back.

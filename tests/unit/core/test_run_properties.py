@@ -73,7 +73,9 @@ MOVES: dict[str, Move] = {
         id=some_id(data, relay), phase=data.draw(st.sampled_from(["", *Stage, "other"]))
     ),
     "fail": lambda data, relay: run.TurnFailed(
-        id=some_id(data, relay), site=some_site(data, relay), error="TrainerRaised"
+        id=some_id(data, relay),
+        site=some_site(data, relay),
+        error=data.draw(st.sampled_from(["TrainerRaised", "TrainerDied", "TrainerOverdue"])),
     ),
     "return": lambda data, relay: run.TurnReturned(
         id=some_id(data, relay), site=some_site(data, relay)
@@ -116,6 +118,9 @@ class Watch:
             assert Status.FINISHED is after.status
         if after.status is Status.FINISHED:
             assert relay.plan.task.rounds == len(self.saved)
+            trained = {record.site for saved in self.saved for record in saved.records}
+            skipped = {skip.site for skip in after.skipped}
+            assert skipped - trained == set(after.left_out)
         for effect in relay.effects:
             assert effect == decode(encode(effect), type(effect))
 

@@ -579,7 +579,7 @@ def test_a_trainer_that_logs_new_names_for_ever_does_not_end_its_site(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("trainer", "error"), [("many_metrics", "MessageError"), ("half_a_sample", "TrainerError")]
+    ("trainer", "error"), [("many_metrics", "TurnTooLarge"), ("half_a_sample", "TrainerError")]
 )
 def test_a_result_that_nobody_could_read_fails_its_turn_and_not_the_site(
     tmp_path: Path, trainer: str, error: str
@@ -592,6 +592,25 @@ def test_a_result_that_nobody_could_read_fails_its_turn_and_not_the_site(
         await peer.hear(TurnAbandoned)
 
     assert list(with_site(tmp_path, talk, trainer=trainer).folder.glob("*.safetensors")) == []
+
+
+def test_a_turn_that_could_not_be_sent_on_is_not_trained(tmp_path: Path) -> None:
+    """Bug: it was trained, three times, and then there was no message that could take it on."""
+    trained: list[Fact] = []
+
+    async def talk(peer: Peer) -> None:
+        full = replace(await peer.send("a", run="first"), history=(bytes(3 * 2**20),))
+        await peer.hear(RoundDone)
+        trained.clear()
+        full = replace(full, id=replace(full.id, run="second"))
+        await peer.send_weights(full)
+        await peer.send_turn(full)
+        abandoned = await peer.hear(TurnAbandoned)
+        assert (full.id, "TurnTooLarge") == (abandoned.id, abandoned.error)
+        assert "Report fewer metrics" in abandoned.detail
+
+    with_site(tmp_path, talk, watcher=trained.append)
+    assert [] == [fact for fact in trained if isinstance(fact, Trained)]
 
 
 @pytest.mark.parametrize("number", [np.int64(8), np.float32(8.0)])

@@ -1,5 +1,6 @@
 """A run, as the controller judges it: state, events, effects, and the machine."""
 
+from tasuki.core.run.cause import why_not_again
 from tasuki.core.run.effects import (
     CollectWeights,
     Conclude,
@@ -30,6 +31,7 @@ from tasuki.core.run.events import (
 )
 from tasuki.core.run.lease import Lease
 from tasuki.core.run.machine import IllegalEvent, Step, step
+from tasuki.core.run.pace import is_overdue
 from tasuki.core.run.state import OVER, RunState, Skip, Status, submitted
 
 __all__ = [
@@ -64,6 +66,8 @@ __all__ = [
     "TurnReturned",
     "WeightsArrived",
     "WeightsLost",
+    "is_overdue",
     "step",
     "submitted",
+    "why_not_again",
 ]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from tasuki.core.model import CONTROLLER, OnSilent, TurnId, TurnRecord, WeightsRef
 from tasuki.core.order import Situation, itinerary
 from tasuki.core.report import OVERDUE
-from tasuki.core.run.cause import why_expired
+from tasuki.core.run.cause import how_it_failed, why_expired, why_finished, why_not_again
 from tasuki.core.run.effects import (
     CollectWeights,
     Conclude,
@@ -44,6 +44,7 @@ from tasuki.core.run.events import (
     WeightsArrived,
     WeightsLost,
 )
+from tasuki.core.run.pace import with_turn
 from tasuki.core.run.state import OVER, RunState, Skip, Status
 
 Step = tuple[RunState, tuple[Effect, ...]]
@@ -140,9 +141,11 @@ def _accept(state: RunState, record: TurnRecord) -> Step:
         weights=record.sent,
         at=state.itinerary[hop] if hop < len(state.itinerary) else CONTROLLER,
         attempts=1,  # the relay has issued the next turn already
+        failed=None,
         records=(*state.records, record),
         last=record.site,
         turns=state.turns + 1,
+        took=with_turn(state.took, record),
     )
     for kept in state.early:
         if kept.id == state.expected:
@@ -190,6 +193,7 @@ def _between_rounds(state: RunState, *, number: int) -> RunState:
         base=state.weights,
         at=CONTROLLER,
         attempts=0,
+        failed=None,
         losses=0,
         early=(),
         records=(),
@@ -203,8 +207,9 @@ def _collect(state: RunState) -> Step:
 
 def _close_round(state: RunState) -> Step:
     saved = SaveCheckpoint(round=state.round, weights=state.weights, records=state.records)
+    state = replace(state, trained=state.trained | {record.site for record in state.records})
     if state.round + 1 >= state.plan.task.rounds:
-        state, effects = _conclude(state, Status.FINISHED, "every round is done")
+        state, effects = _conclude(state, Status.FINISHED, why_finished(state.left_out))
     elif state.pausing:
         state = _between_rounds(state, number=state.round + 1)
         state, effects = _pause(state, "paused by an operator", unattended=False)
@@ -217,7 +222,8 @@ def _issue(state: RunState) -> Step:
     """Give the expected turn to its site; a site that is passed over anyway is not asked."""
     if state.hop == len(state.itinerary):
         return _collect(state)
-    state = replace(state, status=Status.RELAYING, reason="", attempts=state.attempts + 1)
+    attempts = state.attempts + 1
+    state = replace(state, status=Status.RELAYING, reason="", attempts=attempts, failed=None)
     issued = IssueTurn(
         id=state.expected,
         itinerary=state.itinerary,
@@ -240,11 +246,17 @@ def _give_up_turn(state: RunState, event: TurnFailed) -> Step:
         return _conclude(state, Status.FAILED, cause)
     if failure.on_silent is OnSilent.SKIP and event.error == OVERDUE:
         return _skip(state, event.error)  # like a silent one, it is not waited for again
-    if state.attempts < failure.max_attempts:
-        return _reissue(state)
+    final = why_not_again(state, event)
+    if state.attempts < failure.max_attempts and not final:
+        return _try_again(state, event)
     if failure.on_silent is OnSilent.SKIP:
         return _skip(state, event.error)
-    return _conclude(state, Status.FAILED, f"{cause} ({state.attempts} attempts)")
+    return _conclude(state, Status.FAILED, f"{cause} ({final or f'{state.attempts} attempts'})")
+
+
+def _try_again(state: RunState, event: TurnFailed) -> Step:
+    state, effects = _reissue(state)
+    return replace(state, failed=how_it_failed(event)), effects
 
 
 def _take_over(state: RunState, id: TurnId, site: str) -> Step:
@@ -302,7 +314,8 @@ def _pass_over_silent(state: RunState) -> RunState:
 
 def _pass_over(state: RunState, reason: str) -> RunState:
     skip = Skip(round=state.round, hop=state.hop, site=state.itinerary[state.hop], reason=reason)
-    return replace(state, hop=state.hop + 1, attempts=0, skipped=(*state.skipped, skip))
+    passed = replace(state, hop=state.hop + 1, attempts=0, failed=None)
+    return replace(passed, skipped=(*state.skipped, skip))
 
 
 def _fall_back(state: RunState, lost: WeightsRef) -> Step:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tasuki.core.model import CONTROLLER, OnSilent, Plan, TurnId, TurnRecord, WeightsRef
@@ -34,6 +35,14 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """How an attempt ended, in its site's words."""
+
+    error: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """One run, now.
 
@@ -42,8 +51,11 @@ class RunState:
         base: the weights that the round started from; the controller has these on disk.
         at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
         attempts: how often the expected turn has been issued.
+        failed: how the attempt before this one failed; None if it did not, or ended otherwise.
         losses: how often this round began anew because its weights were lost.
         silent: sites whose lease ran out and that have not been heard of since, or not come on.
+        trained: sites that have a turn in one of the rounds that were closed.
+        took: how long each site's last turns trained, the newest last.
         early: results that arrived before their predecessor's.
         pausing: an operator asked for a pause at the end of the round.
         unattended: the pause ends by itself once enough sites are back.
@@ -60,6 +72,7 @@ class RunState:
     base: WeightsRef
     at: str = CONTROLLER
     attempts: int = 0
+    failed: Failed | None = None
     losses: int = 0
     silent: frozenset[str] = frozenset()
     early: tuple[TurnRecord, ...] = ()
@@ -67,6 +80,8 @@ class RunState:
     last: str | None = None
     turns: int = 0
     skipped: tuple[Skip, ...] = ()
+    trained: frozenset[str] = frozenset()
+    took: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     pausing: bool = False
     unattended: bool = False
 
@@ -92,6 +107,13 @@ class RunState:
         if self.plan.failure.on_silent is not OnSilent.SKIP:
             return self.plan.sites
         return tuple(site for site in self.plan.sites if site not in self.silent)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The sites whose every turn was passed over: the weights have nothing of theirs."""
+        skipped = {skip.site for skip in self.skipped}
+        named = {record.site for record in self.records} | self.trained
+        return tuple(site for site in self.plan.sites if site in skipped - named)
 
 
 def submitted(plan: Plan, weights: WeightsRef) -> RunState:
