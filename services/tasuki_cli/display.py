@@ -69,7 +69,11 @@ class RunDisplay:
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
-        self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+        if self._console.is_terminal:
+            self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+        else:  # a trainer that prints a lot waits for this
+            self._console.file.write(f"{site} {line}\n")
+            self._console.file.flush()
 
     def _once(self, detail: str) -> str:
         """All of it the first time; an attempt that fails as the last one is a line."""

@@ -7,7 +7,9 @@ nothing but plain values.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import resource
 import socket
 import struct
 import threading
@@ -23,11 +25,20 @@ Map = Mapping[str, Any]  # Any: plain values as msgpack has them
 FD_VARIABLE = "TASUKI_TRAINER_FD"
 _LENGTH = struct.Struct(">I")
 _MAX_BYTES = 16 * 2**20
+_HIGH = 1000
+"""The least descriptor of the channel: code that closes what it does not know begins at 3."""
 
 
 def connect() -> socket.socket:
     """The end of the channel that a process of the site's code was started with."""
-    return socket.socket(fileno=int(os.environ.pop(FD_VARIABLE)))
+    given = int(os.environ.pop(FD_VARIABLE))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        high = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, max(3, min(_HIGH, soft - 8)))
+    except (OSError, ValueError):  # few descriptors, and those are taken
+        return socket.socket(fileno=given)
+    os.close(given)
+    return socket.socket(fileno=high)
 
 
 def end_with(connection: socket.socket) -> None:
@@ -42,7 +53,8 @@ def end_with(connection: socket.socket) -> None:
 
 
 def pack(message: Map) -> bytes:
-    body = msgpack.packb(message)
+    # A text of the site's code may hold what UTF-8 does not: half a pair of surrogates.
+    body = msgpack.packb(message, unicode_errors="backslashreplace")
     if len(body) > _MAX_BYTES:
         raise MessageError(f"{len(body)} bytes are too many to pass between site and trainer")
     return _LENGTH.pack(len(body)) + bytes(body)
