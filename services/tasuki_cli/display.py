@@ -201,4 +201,7 @@ def _shown(values: Mapping[str, float]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    """As an accuracy is written; a loss that would be nothing but zeros keeps its digits."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"

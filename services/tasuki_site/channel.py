@@ -26,18 +26,23 @@ FD_VARIABLE = "TASUKI_TRAINER_FD"
 _LENGTH = struct.Struct(">I")
 _MAX_BYTES = 16 * 2**20
 _HIGH = 1000
-"""The least descriptor of the channel: code that closes what it does not know begins at 3."""
+"""The least descriptor of the channel, where there may be so many."""
 
 
 def connect() -> socket.socket:
     """The end of the channel that a process of the site's code was started with."""
-    given = int(os.environ.pop(FD_VARIABLE))
+    return out_of_reach(socket.socket(fileno=int(os.environ.pop(FD_VARIABLE))))
+
+
+def out_of_reach(connection: socket.socket) -> socket.socket:
+    """The same by a descriptor that code does not come upon which closes what it does not know."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = _HIGH if soft == resource.RLIM_INFINITY else max(3, min(_HIGH, soft - 8))
     try:
-        high = fcntl.fcntl(given, fcntl.F_DUPFD_CLOEXEC, max(3, min(_HIGH, soft - 8)))
-    except (OSError, ValueError):  # few descriptors, and those are taken
-        return socket.socket(fileno=given)
-    os.close(given)
+        high = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, lowest)
+    except OSError:  # few descriptors, and those are taken
+        return connection
+    connection.close()
     return socket.socket(fileno=high)
 
 

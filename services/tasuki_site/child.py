@@ -94,8 +94,9 @@ class Service:
         self._send({"begun": spell.to_map()})
 
     def say_through(self) -> None:
-        """This process, one of several, is through with its turn."""
-        self._send({"through": True})
+        """This process, one of several, is through with its turn; no copy of it says so."""
+        if os.getpid() == self._pid:
+            self._send({"through": True})
 
     def say_ended(self) -> None:
         """This process takes no more turns; one that was given to it meanwhile was not begun."""
