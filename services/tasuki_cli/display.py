@@ -81,7 +81,11 @@ class RunDisplay:
 
     def print(self, site: str, line: str) -> None:
         """A line of a trainer's, above the display."""
-        self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+        if self._console.is_terminal:
+            self._console.print(Text.assemble((f"{site} ", "cyan"), line), soft_wrap=True)
+        else:  # a trainer that prints a lot waits for this
+            self._console.file.write(f"{site} {line}\n")
+            self._console.file.flush()
 
     def _tell_failure(self, failed: TurnFailed, before: RunState | None) -> None:
         self.print(failed.site, printable(f"{failed.error}: {self._once(failed.detail)}"))
@@ -217,4 +221,7 @@ def _shown(values: Mapping[str, float]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    """As an accuracy is written; a loss that would be nothing but zeros keeps its digits."""
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"

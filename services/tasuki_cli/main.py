@@ -398,12 +398,15 @@ def doctor(
     role: Annotated[
         Role | None, typer.Option("--as", help="Whose settings these are; they say it themselves.")
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="All that was found, also of what is well.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find out what keeps a site or a controller from working, and say what to do about it."""
     from tasuki_cli.doctor import run_doctor
 
-    raise typer.Exit(run_doctor(config, role=role, as_json=as_json))
+    raise typer.Exit(run_doctor(config, role=role, as_json=as_json, is_verbose=verbose))
 
 
 for _each in app.registered_commands:

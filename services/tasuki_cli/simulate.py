@@ -256,7 +256,7 @@ class _Placed:
 
     async def train(self, spell: Spell, log: Log) -> Outcome:
         place = self.workplaces.ready(spell.site)
-        if place is None:
+        if place is None or not place.is_dir():  # its own code may have removed it
             with disk_errors(Path(spell.result)):
                 place = await asyncio.to_thread(self.workplaces.prepare, spell.site)
         try:

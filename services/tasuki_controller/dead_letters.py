@@ -19,22 +19,32 @@ EVERY_S = 10.0
 
 @asynccontextmanager
 async def counted(
-    transport: Transport, tell: Callable[[int], None], started: asyncio.Event
+    transport: Transport,
+    tell: Callable[[int], None],
+    started: asyncio.Event,
+    *,
+    every_s: float = EVERY_S,
 ) -> AsyncIterator[None]:
     """Count them from the service's start on, every few seconds, as long as this lasts."""
-    counting = asyncio.create_task(_count(transport, tell, started))
+    counting = asyncio.create_task(_count(transport, tell, started, every_s))
     try:
         yield
     finally:
         counting.cancel()
 
 
-async def _count(transport: Transport, tell: Callable[[int], None], started: asyncio.Event) -> None:
+async def _count(
+    transport: Transport, tell: Callable[[int], None], started: asyncio.Event, every_s: float
+) -> None:
     await started.wait()
+    is_told = False
     while True:
         try:
             tell(await transport.count(names.DEAD))
+            is_told = False
         except TransportError as exc:
-            # For the metrics only: the service itself says whether it can go on.
-            log.info("dead letters cannot be counted", reason=str(exc))
-        await asyncio.sleep(EVERY_S)
+            if not is_told:
+                # For the metrics only: the service itself says whether it can go on.
+                log.info("dead letters cannot be counted", reason=str(exc))
+            is_told = True
+        await asyncio.sleep(every_s)

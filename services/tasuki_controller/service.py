@@ -20,7 +20,6 @@ from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import Plan, TurnRecord, WeightsRef
 from tasuki.core.report import (
-    MOST_DETAIL,
     MOST_ERROR,
     Report,
     RoundDone,
@@ -32,6 +31,7 @@ from tasuki.core.report import (
     TurnProgressed,
     TurnRefused,
     TurnTaken,
+    shortened,
 )
 from tasuki.core.run import RunState
 from tasuki.errors import MessageError, RunExists, TasukiError, UnknownRun
@@ -283,7 +283,7 @@ class ControllerService:
             case TurnAbandoned(id=id, site=site, returned=True):
                 return self._apply_known(id.run, machine.TurnReturned(id=id, site=site))
             case TurnAbandoned(id=id, site=site, error=error, detail=detail):
-                error, detail = error[:MOST_ERROR], detail[-MOST_DETAIL:]
+                error, detail = error[:MOST_ERROR], shortened(detail)
                 failed = machine.TurnFailed(id=id, site=site, error=error, detail=detail)
                 return self._apply_known(id.run, failed)
             case TurnRefused():

@@ -64,12 +64,16 @@ def _try(
     over: threading.Event,
     every_s: float,
 ) -> None:
+    is_told = False
     while not over.wait(every_s):
         try:
             tell(count(table, list(streams())))
+            is_told = False
         except TasukiError as exc:
-            # For the metrics only: the service itself says whether it can go on.
-            log.info("replicas of streams cannot be counted", reason=str(exc))
+            if not is_told:
+                # For the metrics only: the service itself says whether it can go on.
+                log.info("replicas of streams cannot be counted", reason=str(exc))
+            is_told = True
             tell({})
 
 

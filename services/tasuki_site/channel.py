@@ -7,7 +7,9 @@ nothing but plain values.
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import resource
 import socket
 import struct
 import threading
@@ -23,11 +25,25 @@ Map = Mapping[str, Any]  # Any: plain values as msgpack has them
 FD_VARIABLE = "TASUKI_TRAINER_FD"
 _LENGTH = struct.Struct(">I")
 _MAX_BYTES = 16 * 2**20
+_HIGH = 1000
+"""The least descriptor of the channel, where there may be so many."""
 
 
 def connect() -> socket.socket:
     """The end of the channel that a process of the site's code was started with."""
-    return socket.socket(fileno=int(os.environ.pop(FD_VARIABLE)))
+    return out_of_reach(socket.socket(fileno=int(os.environ.pop(FD_VARIABLE))))
+
+
+def out_of_reach(connection: socket.socket) -> socket.socket:
+    """The same by a descriptor that code does not come upon which closes what it does not know."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = _HIGH if soft == resource.RLIM_INFINITY else max(3, min(_HIGH, soft - 8))
+    try:
+        high = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, lowest)
+    except OSError:  # few descriptors, and those are taken
+        return connection
+    connection.close()
+    return socket.socket(fileno=high)
 
 
 def end_with(connection: socket.socket) -> None:
@@ -42,7 +58,8 @@ def end_with(connection: socket.socket) -> None:
 
 
 def pack(message: Map) -> bytes:
-    body = msgpack.packb(message)
+    # A text of the site's code may hold what UTF-8 does not: half a pair of surrogates.
+    body = msgpack.packb(message, unicode_errors="backslashreplace")
     if len(body) > _MAX_BYTES:
         raise MessageError(f"{len(body)} bytes are too many to pass between site and trainer")
     return _LENGTH.pack(len(body)) + bytes(body)

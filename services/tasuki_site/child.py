@@ -6,6 +6,7 @@ service does, so that no trainer of a dead service goes on.
 
 from __future__ import annotations
 
+import errno
 import faulthandler
 import os
 import queue
@@ -16,11 +17,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tasuki.errors import TrainerError
+from tasuki.errors import MessageError, TrainerError
 from tasuki.flare.session import ScriptTurn, Session, install
 from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.trainer import Turn
@@ -40,6 +42,7 @@ class Service:
         self._connection = connection
         self._moments = moments
         self._lock = threading.Lock()
+        self._pid = os.getpid()
         self._turns: queue.SimpleQueue[Spell | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -65,6 +68,8 @@ class Service:
         self._send({"log": dict(values)})
 
     def finish(self, spell: Spell, result: object) -> None:
+        self._end_copy()
+        hold_standard_descriptors()
         self._reach(Moment.TRAINER_RETURNED, spell)
         outcome = write_result(spell, result)
         self._reach(Moment.TRAINER_SAVED, spell)
@@ -78,16 +83,20 @@ class Service:
         )
 
     def fail(self, exc: BaseException) -> None:
+        self._end_copy()
         error, detail = failure_of(exc)
-        self._send({"error": error, "detail": detail})
+        # Whoever ends a program by sys.exit has most often printed why.
+        has_printed = isinstance(exc, SystemExit) or isinstance(exc.__cause__, SystemExit)
+        self._send({"error": error, "detail": detail, "has_printed": has_printed})
 
     def say_begun(self, spell: Spell) -> None:
         """This process, one of several, has this turn."""
         self._send({"begun": spell.to_map()})
 
     def say_through(self) -> None:
-        """This process, one of several, is through with its turn."""
-        self._send({"through": True})
+        """This process, one of several, is through with its turn; no copy of it says so."""
+        if os.getpid() == self._pid:
+            self._send({"through": True})
 
     def say_ended(self) -> None:
         """This process takes no more turns; one that was given to it meanwhile was not begun."""
@@ -96,10 +105,36 @@ class Service:
     def _reach(self, moment: Moment, spell: Spell) -> None:
         self._moments.reach(moment, spell.id)
 
+    def _end_copy(self) -> None:
+        """One that os.fork made has no turn to answer; the original answers it."""
+        if os.getpid() != self._pid:
+            said = (
+                b"a copy of the trainer's process (os.fork) came out of its turn, and was ended\n"
+            )
+            with suppress(OSError):
+                os.write(2, said)
+            os._exit(0)
+
     def _send(self, message: Mapping[str, Any]) -> None:
-        sys.stdout.flush()
+        with suppress(Exception):  # it may be closed, or be anything at all
+            sys.stdout.flush()
+        try:
+            packed = channel.pack(message)
+        except MessageError as exc:
+            raise TrainerError(f"{exc}: log less at once, or fewer metrics") from exc
         with self._lock:
-            self._connection.sendall(channel.pack(message))
+            self._send_packed(packed)
+
+    def _send_packed(self, packed: bytes) -> None:
+        try:
+            self._connection.sendall(packed)
+        except OSError as exc:
+            if exc.errno != errno.EBADF:
+                raise
+            said = "the trainer's code closed the descriptor by which Tasuki hears from it: leave"
+            with suppress(OSError):
+                os.write(2, f"{said} alone what it did not open itself\n".encode())
+            os._exit(1)
 
     def _listen(self) -> None:
         while (message := channel.receive(self._connection)) is not None:
@@ -107,6 +142,15 @@ class Service:
             self._turns.put(None if spell is None else Spell(**spell))
         # The service is gone, and with it whoever wanted this result.
         os._exit(0)
+
+
+def hold_standard_descriptors() -> None:
+    """Whoever closed one gets nothing in its place that a print would write into."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free, which is this one
 
 
 def run_function(service: Service, source: Source) -> None:
@@ -165,10 +209,13 @@ def _run_to_its_end(source: Source) -> BaseException | None:
         runpy.run_path(str(path), run_name="__main__")
     except SystemExit as exc:
         if exc.code:
-            return TrainerError(f"the script ended by sys.exit({exc.code!r:.200})")
+            ended = TrainerError(f"the script ended by sys.exit({exc.code!r:.200})")
+            ended.__cause__ = exc
+            return ended
     except BaseException as exc:  # noqa: BLE001 - the trainer's code may raise anything
         # It may be long before anybody waits for a result and is told.
-        traceback.print_exception(exc)
+        with suppress(Exception):  # where it is printed to is the script's to change
+            traceback.print_exception(exc)
         return exc
     return None
 

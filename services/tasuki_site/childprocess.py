@@ -16,12 +16,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasuki.errors import TrainerDied
 from tasuki_site import channel
 from tasuki_site.marked import end_marked
 from tasuki_site.printing import Printing, Show
 
 LAST_WORDS_S = 1.0
 """How long what a dead trainer printed is waited for: what it started may hold on to its output."""
+
+READ_S = 0.2
+"""How long it takes at most to read what has been printed."""
 
 PRINTED = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
 """What is printed is there at once, even if the process dies by the next line."""
@@ -51,25 +55,33 @@ class ChildProcess:
 
         Args:
             mark: see `marked`: whoever carries it ends with this process.
+
+        Raises:
+            TrainerDied: there is no such folder any more, or no room for a process.
         """
         ours, theirs = socket.socketpair()
         # A pipe of our own: asyncio would call the process alive while anyone has its pipe open.
         reading, writing = os.pipe()
         with theirs, os.fdopen(writing, "wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-P",  # what lies in the current folder is none of our own modules
-                "-m",
-                module,
-                *arguments,
-                cwd=folder,
-                env={**os.environ, **PRINTED, channel.FD_VARIABLE: str(theirs.fileno())},
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=output,
-                stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True,
-            )
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # what lies in the current folder is none of our own modules
+                    "-m",
+                    module,
+                    *arguments,
+                    cwd=folder,
+                    env={**os.environ, **PRINTED, channel.FD_VARIABLE: str(theirs.fileno())},
+                    pass_fds=(theirs.fileno(),),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as exc:
+                ours.close()
+                os.close(reading)
+                raise _not_started(exc, folder) from exc
         burial = asyncio.create_task(_bury(process, mark))
         reader, writer = await asyncio.open_connection(sock=ours)
         printing = Printing(reading, show)
@@ -114,6 +126,12 @@ class ChildProcess:
         await self.kill()
         return "\n".join(self.printing.copy)
 
+    async def with_last_words(self, detail: str) -> str:
+        """The same with what it had printed until it said that; it prints no more."""
+        await self.printing.heard_out(READ_S)
+        printed = self.printing.last_lines
+        return detail + (f"\nIt printed last:\n{printed}" if printed else "")
+
     def with_last_lines(self, sentence: str) -> str:
         printed = self.printing.last_lines
         return sentence + (f":\n{printed}" if printed else "")
@@ -126,6 +144,12 @@ class ChildProcess:
                 self._process.kill()
         await self._burial
         await self.printing.heard_out(LAST_WORDS_S)
+
+
+def _not_started(exc: OSError, folder: Path) -> TrainerDied:
+    if not folder.is_dir():
+        return TrainerDied(f"there is no folder {folder} any more, in which the code works")
+    return TrainerDied(f"no process can be started for the site's code: {exc.strerror or exc}")
 
 
 async def _bury(process: asyncio.subprocess.Process, mark: str | None) -> None:

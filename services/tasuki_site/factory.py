@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from tasuki_site import channel
@@ -33,8 +34,10 @@ def main() -> None:
         }
     except BaseException as exc:  # noqa: BLE001 - the operator's code may raise anything
         error, detail = failure_of(exc)
-        answer = {"error": error, "detail": detail}
-    sys.stdout.flush()
+        has_printed = isinstance(exc.__cause__, SystemExit)
+        answer = {"error": error, "detail": detail, "has_printed": has_printed}
+    with suppress(Exception):  # it may be closed, or be anything at all
+        sys.stdout.flush()
     connection.sendall(channel.pack(answer))
 
 

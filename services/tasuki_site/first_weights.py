@@ -39,7 +39,10 @@ async def first_weights(
             ended = f"[weights] initial = {initial!r}: its process {await child.end()} before"
             raise SettingsError(child.with_last_lines(f"{ended} there were any weights"))
         if "error" in answer:
-            raise told_error(answer["error"], answer["detail"])
+            detail = answer["detail"]
+            if answer["has_printed"]:
+                detail = await child.with_last_words(detail)
+            raise told_error(answer["error"], detail)
         await child.ended_within(1.0)  # what it prints at its end is shown
         for text in answer["warnings"]:
             warn(text)

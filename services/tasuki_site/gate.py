@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +30,8 @@ from tasuki_site.spell import Outcome
 # Measured: what fits into a core's own cache with what is computed from it.
 _STEP_BYTES = 2**18
 
+MOST_NAMES = 12
+
 
 def check(task: Task, *, received: Path, result: Path, outcome: Outcome) -> None:
     """Let a result pass, or say what is wrong with it.
@@ -43,7 +45,7 @@ def check(task: Task, *, received: Path, result: Path, outcome: Outcome) -> None
         raise ManifestMismatch(difference)
     missing = [name for name in task.requires if name not in outcome.metrics]
     if missing:
-        given = ", ".join(sorted(outcome.metrics)) or "none at all"
+        given = _some(sorted(outcome.metrics)) or "none at all"
         raise GateRejected(
             f"the result has no metric {missing[0]!r}, which the run chooses its best checkpoint "
             f"by; it has {given}: pass metrics={{{missing[0]!r}: ...}}"
@@ -52,6 +54,10 @@ def check(task: Task, *, received: Path, result: Path, outcome: Outcome) -> None
         norm = _distance(received, result)
         if not norm <= task.max_norm:
             raise GateRejected(f"the turn moved the weights by {norm:.4g}, over {task.max_norm:g}")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
 
 
 def as_received(turn: Turn, *, received: Path, result: Path, outcome: Outcome) -> Outcome:

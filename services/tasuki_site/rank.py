@@ -24,7 +24,7 @@ RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 def attach(place: str) -> Session:
     """A session with the site's launcher, which listens at this place."""
     faulthandler.enable()  # says where it was when it crashes, or is ended because it hangs
-    connection = socket.socket(socket.AF_UNIX)
+    connection = channel.out_of_reach(socket.socket(socket.AF_UNIX))
     connection.connect(place)
     connection.sendall(channel.pack({"pid": os.getpid()}))
     service = Service(connection)

@@ -10,7 +10,6 @@ import structlog
 import tasuki
 from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
 from tasuki.core.report import (
-    MOST_DETAIL,
     MOST_ERROR,
     Report,
     RoundDone,
@@ -22,6 +21,7 @@ from tasuki.core.report import (
     TurnProgressed,
     TurnRefused,
     TurnTaken,
+    shortened,
 )
 from tasuki.wire import names
 from tasuki.wire.messages import encode
@@ -106,7 +106,7 @@ class Reports:
 
     def failed(self, id: TurnId, *, error: str, detail: str) -> None:
         self._log.warning("turn failed", **named(id), error=error, detail=detail)
-        error, detail = error[:MOST_ERROR], detail[-MOST_DETAIL:]
+        error, detail = error[:MOST_ERROR], shortened(detail)
         self._say(TurnAbandoned(id=id, site=self._name, error=error, detail=detail))
 
     def returned(self, id: TurnId) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,12 @@ class Source:
             TrainerNotFound: there is no such file or module.
         """
         module, colon, function = self.run.partition(":")
+        if not self.folder.is_dir():
+            raise TrainerNotFound(f"trainer {self.run!r}: there is no folder {self.folder}")
         if self.is_script:
             if not self.script.is_file():
-                raise TrainerNotFound(f"there is no trainer script {self.script}")
+                hint = _hint(self.script.name, self._files)
+                raise TrainerNotFound(f"there is no trainer script {self.script}{hint}")
         elif self.is_command:
             if shutil.which(self._words[0], path=self.programs) is None:
                 raise TrainerNotFound(
@@ -96,9 +100,9 @@ class Source:
         elif (said := library_module(module.partition(".")[0], self.folder)) is not None:
             raise TrainerNotFound(f"trainer {self.run!r}: {said}")
         elif not self._has_module(module.partition(".")[0]):
-            raise TrainerNotFound(
-                f"there is no module {module!r} in {self.folder}, and none is installed"
-            )
+            hint = _hint(module, [name.removesuffix(".py") for name in self._files])
+            said = f"there is no module {module!r} in {self.folder}, and none is installed"
+            raise TrainerNotFound(f"{said}{hint}")
 
     @property
     def _words(self) -> list[str]:
@@ -106,6 +110,10 @@ class Source:
             return shlex.split(self.run) or [""]
         except ValueError:
             return [self.run]  # a quote that does not end; `check` says that this is no trainer
+
+    @property
+    def _files(self) -> list[str]:
+        return [path.name for path in self.folder.glob("*.py")]
 
     def _is_own_script(self, word: str) -> bool:
         return word.endswith(".py") and (self.folder / word).is_file()
@@ -118,6 +126,11 @@ class Source:
             return importlib.util.find_spec(name) is not None
         except (ImportError, ValueError):
             return False
+
+
+def _hint(wanted: str, there: Sequence[str]) -> str:
+    near = difflib.get_close_matches(wanted, there, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def load_function(source: Source) -> Callable[..., Any]:
@@ -138,5 +151,6 @@ def load_function(source: Source) -> Callable[..., Any]:
         raise TrainerNotFound(f"trainer {source.run} cannot be imported:\n{detail}") from exc
     function = getattr(module, attribute, None)
     if not callable(function):
-        raise TrainerNotFound(f"module {name} has no function {attribute!r}")
+        hint = _hint(attribute, [each for each in vars(module) if callable(vars(module)[each])])
+        raise TrainerNotFound(f"module {name} has no function {attribute!r}{hint}")
     return function  # type: ignore[no-any-return]

@@ -23,6 +23,12 @@ MOST_HEADLINE = 300
 MOST_FRAMES = 1650
 """With the headline no more than what a report carries, `MOST_DETAIL`."""
 
+_EXIT = "\nIt called sys.exit, which ends nothing here: let it return, or raise what is wrong"
+_ARGUMENTS = (
+    "\nIt reads arguments with argparse, and there are none: give each a default, or read them only"
+    " under `if __name__ == '__main__':`"
+)
+
 _OURS = str(Path(__file__).parent)
 Log = Callable[[Mapping[str, float]], None]
 
@@ -174,13 +180,31 @@ def failure_of(exc: BaseException) -> tuple[str, str]:
         return type(exc).__name__, str(exc)
     kind = DiskFull if is_disk_full(exc) else TrainerRaised  # its own files fill a disk as well
     said = traceback.TracebackException.from_exception(exc)
-    first = "".join(said.format_exception_only()).strip().partition("\n")[0][:MOST_HEADLINE]
     frames = _frames(said)[-MOST_FRAMES:]
     if (hint := shadow_hint(exc)) is not None:
         frames += f"\n{hint}"
     if isinstance(exc, SystemExit):
-        frames += "\nIt called sys.exit, which ends nothing here: return a result instead"
-    return kind.__name__, f"{first}\n{frames}"
+        frames += _ARGUMENTS if _is_for_arguments(exc) else _EXIT
+    return kind.__name__, f"{_first_line(said)}\n{frames}"
+
+
+def _first_line(said: traceback.TracebackException) -> str:
+    """What was raised. Of a syntax error Python says first where it is."""
+    lines = "".join(said.format_exception_only()).strip().splitlines()
+    return lines[-1 if _is_syntax_error(said) else 0][:MOST_HEADLINE]
+
+
+def _is_syntax_error(said: traceback.TracebackException) -> bool:
+    return issubclass(said.exc_type, SyntaxError)
+
+
+def _is_for_arguments(exc: SystemExit) -> bool:
+    frames = traceback.extract_tb(exc.__traceback__)
+    return any(map(_reads_arguments, frames))
+
+
+def _reads_arguments(frame: traceback.FrameSummary) -> bool:
+    return Path(frame.filename).name == "argparse.py"
 
 
 def _frames(said: traceback.TracebackException) -> str:
@@ -188,7 +212,11 @@ def _frames(said: traceback.TracebackException) -> str:
     link: traceback.TracebackException | None = said
     while link is not None:
         theirs = list(dropwhile(_leads_there, link.stack))
-        link.stack = traceback.StackSummary.from_list((theirs or list(link.stack))[-4:])
+        while theirs and _reads_arguments(theirs[-1]):
+            theirs.pop()  # whose arguments they are is the frame before
+        if not theirs and not _is_syntax_error(link):
+            theirs = list(link.stack)
+        link.stack = traceback.StackSummary.from_list(theirs[-4:])
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     return "".join(said.format()).strip()
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from tasuki.errors import TrainerError
 from tasuki_site.source import Source
 
 Modules = dict[str, ModuleType]
@@ -29,7 +30,11 @@ class Stage:
 
     def enter(self, site: str, *, folder: str | None) -> None:
         """From here on the code is this site's, and works in this folder."""
-        os.chdir(folder or self._source.folder)
+        place = folder or str(self._source.folder)
+        try:
+            os.chdir(place)
+        except OSError as exc:
+            raise TrainerError(f"the trainer cannot work in {place}: {exc.strerror}") from exc
         sys.argv[:] = self._source.argv
         if site == self._site:
             return

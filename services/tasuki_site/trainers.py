@@ -137,7 +137,10 @@ class ChildTrainer:
             if "log" in message:
                 log(message["log"])
             elif "error" in message:
-                raise told_error(message["error"], message["detail"])
+                detail = message["detail"]
+                if message.get("has_printed"):
+                    detail = await child.with_last_words(detail)
+                raise told_error(message["error"], detail)
             elif "ended" in message:
                 return None
             else:

@@ -13,6 +13,7 @@ from tasuki.transport.handover import hand_over, take_back
 from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki.wire.room import check_one_more, check_record
+from tasuki.wire.spool import disk_errors
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, HandedOver, Trained
 from tasuki_site.site import Site
@@ -38,16 +39,17 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
     try:
         spell = Spell.of(turn, received=received, result=result, data=site.data, device=site.device)
         outcome = await site.trainers.train(turn.task.trainer, spell, log)
-        gate.check(turn.task, received=received, result=result, outcome=outcome)
-        outcome = gate.as_received(turn, received=received, result=result, outcome=outcome)
+        with disk_errors(result):  # whatever the site's code started may have removed it
+            gate.check(turn.task, received=received, result=result, outcome=outcome)
+            outcome = gate.as_received(turn, received=received, result=result, outcome=outcome)
         record = _record(turn, outcome, seconds=site.clock.now() - started)
         check_record(turn, record)
+        site.spool.adopt(result, _transfer(onward(turn, record)), record.sent)
     except BaseException as exc:
         result.unlink(missing_ok=True)
         if isinstance(exc, WeightsError):
             site.watcher(GateClosed(id=turn.id, error=exc))
         raise
-    site.spool.adopt(result, _transfer(onward(turn, record)), record.sent)
     site.watcher(Trained(id=turn.id, seconds=record.seconds))
     return record
 

@@ -60,7 +60,7 @@ class Workplaces:
             OSError: the disk.
         """
         place = self._folder / site
-        if site not in self._ready:
+        if site not in self._ready or not place.is_dir():
             if self._items is None:
                 self._items = tuple(self._found(self._beside))
                 self._stamps = {

@@ -94,7 +94,7 @@ def test_a_site_in_good_health_is_told_so(patient: Patient) -> None:
     assert 0 == code, checks
     assert [
         "name resolution", "TCP", "secrets", "login", "queues", "no second copy", "permissions",
-        "message size", "ack timeout", "disk", "write access", "data folder", "clock", "device",
+        "message size", "ack timeout", "disk", "write access", "own folder", "clock", "device",
         "trainer walk",
     ] == list(checks)  # fmt: skip
     for name in ("login", "queues", "permissions", "message size", "trainer walk"):
@@ -108,7 +108,21 @@ def test_people_get_a_table_with_what_to_do(patient: Patient) -> None:
     shown = " ".join(patient.capsys.readouterr().out.split())
     assert errors.TrainerNotFound.exit_code == code
     assert "not ready; start with trainer walk" in shown
-    assert "install what it" in shown
+    assert "[trainers.walk] run" in shown
+
+
+def test_all_well_is_a_line_each(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bug: fifty wrapped lines."""
+    monkeypatch.setenv("COLUMNS", "80")
+    _, checks = patient.examine()
+    run_doctor(patient.folder / "site.toml", as_json=False)
+    shown = patient.capsys.readouterr().out
+    warned = sum(check["status"] == "warn" for check in checks.values())
+    well = [line for line in shown.splitlines() if line.split()[0] in {"ok", "skipped"}]
+    assert len(checks) - warned == len(well), shown
+    assert [] == [line for line in well if len(line) > 80 or "\u2026" in line]
+    run_doctor(patient.folder / "site.toml", as_json=False, is_verbose=True)
+    assert str(patient.trainers) in "".join(patient.capsys.readouterr().out.split())
 
 
 def test_no_message_is_left_behind(patient: Patient, broker: Broker) -> None:
@@ -282,12 +296,12 @@ def test_data_that_is_there_or_still_to_come(
         (patient.folder / "scans" / held).touch()
     patient.data = '[data]\npath = "scans"'
     code, checks = patient.examine()
-    assert (0, status) == (code, checks["data"]["status"])
+    assert (0, status) == (code, checks["[data] path"]["status"])
 
 
 def test_data_that_is_not_there(patient: Patient) -> None:
     patient.data = '[data]\npath = "scans"'
-    patient.fails("data", errors.SettingsError, "there is no")
+    patient.fails("[data] path", errors.SettingsError, "there is no")
 
 
 def test_a_controller_in_good_health(patient: Patient, broker: Broker) -> None:

@@ -81,7 +81,7 @@ def _login(probe: Probe, who: str) -> Finding:
 def _queues(probe: Probe, queues: Sequence[str]) -> Finding:
     for queue in queues:
         probe.find_queue(queue)
-    return Finding(found=f"{', '.join(queues)} are there")
+    return Finding(found=f"{', '.join(queues)} are there", brief=f"{len(queues)} are there")
 
 
 def _readers(probe: Probe, queue: str, folder: Path) -> Finding:
@@ -89,7 +89,8 @@ def _readers(probe: Probe, queue: str, folder: Path) -> Finding:
     if probe.find_queue(queue) == 0:
         return Finding(found=f"nobody reads {queue} now")
     if is_at_work(folder):
-        return Finding(found=f"the service that works in {folder} reads {queue}")
+        said = f"the service that works in {folder} reads {queue}"
+        return Finding(found=said, brief="the service on this machine is the only one")
     said = f"somebody reads {queue}, and no service works in {folder}"
     return Finding(found=said, status=Status.WARN)
 
@@ -99,15 +100,16 @@ def _permissions(probe: Probe, who: str) -> Finding:
         probe.read_nothing(queue)
     for exchange in _writes(who):
         probe.send_nowhere(exchange, size=1)
-    return Finding(found=f"may read these, and write to {', '.join(_writes(who))}")
+    said = f"may read these, and write to {', '.join(_writes(who))}"
+    return Finding(found=said, brief="may read and write all that it needs")
 
 
 def _size(probe: Probe) -> Finding:
     """A chunk as large as they get, to a key that no queue is bound to: it is sent back."""
     probe.send_nowhere(names.WEIGHTS, size=MAX_CHUNK_BYTES)
-    return Finding(found=f"takes {MAX_CHUNK_BYTES} bytes, as much as a piece of weights may have")
+    return Finding(found=f"takes {MAX_CHUNK_BYTES >> 20} MiB, as much as a piece of weights has")
 
 
 def _ack_timeout() -> Finding:
     said = "cannot be asked for; any will do, since a turn is acknowledged before it is trained"
-    return Finding(found=said, status=Status.SKIPPED)
+    return Finding(found=said, status=Status.SKIPPED, brief="cannot be asked for; any will do")

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasuki.core.model import CONTROLLER
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import headline, printable
 from tasuki.settings.controller import ControllerSettings, read_controller
 from tasuki.settings.site import SiteSettings, read_site
 from tasuki.settings.toml import top_level
@@ -19,6 +19,7 @@ from tasuki_cli.doctor import broker, machine, nodes, trainers
 from tasuki_cli.doctor.report import Check, Report, Status, examine, in_order
 from tasuki_cli.records import print_json
 
+_URGENCY = [Status.FAIL, Status.WARN, Status.OK, Status.SKIPPED]
 _COLOURS = {
     Status.OK: "green",
     Status.WARN: "yellow",
@@ -27,11 +28,14 @@ _COLOURS = {
 }
 
 
-def run_doctor(config: Path, *, as_json: bool, role: str | None = None) -> int:
+def run_doctor(
+    config: Path, *, as_json: bool, role: str | None = None, is_verbose: bool = False
+) -> int:
     """Examine what these settings describe; returns the exit code of the first failure.
 
     Args:
         role: "site" or "controller"; without it the settings tell.
+        is_verbose: all that was found, also of what is well.
 
     Raises:
         SettingsError: the settings themselves are wrong.
@@ -42,7 +46,7 @@ def run_doctor(config: Path, *, as_json: bool, role: str | None = None) -> int:
     if as_json:
         print_json(report.to_map())
     else:
-        _show(report, config)
+        show(report, config, is_verbose=is_verbose)
     return report.exit_code
 
 
@@ -69,17 +73,30 @@ def _examine(settings: SiteSettings | ControllerSettings) -> Report:
     return Report(checks=(*checks, *(examine(step) for step in beside)))
 
 
-def _show(report: Report, config: Path) -> None:
-    table = Table("", "check", box=None)
-    for heading in "found", "what to do":
-        table.add_column(heading, overflow="fold")  # of a long path no part is left out
-    for check in report.checks:
-        # What was found may hold words of a trainer's or a broker's: text, not markup.
+def show(report: Report, config: Path, *, is_verbose: bool) -> None:
+    """What needs somebody comes first and whole; what is well has a line each."""
+    table = Table(box=None, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # of a long path no part is left out
+    for check in sorted(report.checks, key=lambda check: _URGENCY.index(check.status)):
+        is_whole = is_verbose or check.status in {Status.FAIL, Status.WARN}
         mark = Text(check.status.value, style=_COLOURS[check.status])
-        table.add_row(mark, check.name, Text(printable(check.found)), Text(check.advice))
+        table.add_row(mark, Text(check.name), _whole(check) if is_whole else _brief(check))
     console = Console()
     console.print(table)
     console.print(_verdict(report.checks, config))
+
+
+def _whole(check: Check) -> Text:
+    """What was found may hold words of a trainer's or a broker's: text, not markup."""
+    advice = f"\n-> {check.advice}" if check.advice else ""
+    return Text(printable(check.found + advice))
+
+
+def _brief(check: Check) -> Text:
+    said = printable(headline(check.brief or check.found))
+    return Text(said, no_wrap=True, overflow="ellipsis")
 
 
 def _verdict(checks: tuple[Check, ...], config: Path) -> Text:

@@ -12,9 +12,9 @@ from pathlib import Path
 from tasuki.errors import DataInUse, DiskFull, SettingsError, StorageError
 from tasuki.ledger.lock import locked
 from tasuki.wire.spool import SUFFIX, disk_errors
-from tasuki_cli.doctor.report import Finding, Status, Step
+from tasuki_cli.doctor.report import Diagnosis, Finding, Status, Step
 
-_GIB = 2**30
+_MIB, _GIB = 2**20, 2**30
 _LITTLE = 5 * _GIB
 _TRANSFERS = 3  # one that comes in, one that trains, one that goes out
 _TIMEX_BYTES = 1024  # more than any system's `struct timex`
@@ -24,17 +24,13 @@ _UNSYNCHRONISED = 5
 def steps(folder: Path) -> list[Step]:
     """Each by itself: none needs another."""
     return [
-        Step(
-            name="disk",
-            look=partial(_disk, folder),
-            advice=f"free space under {folder}, or move `folder` to a larger disk",
-        ),
+        Step(name="disk", look=partial(_disk, folder), advice=_room_for(folder)),
         Step(
             name="write access",
             look=partial(_write, folder),
             advice=f"let the service's user own {folder}, or set `folder`",
         ),
-        Step(name="data folder", look=partial(_in_use, folder), advice=""),
+        Step(name="own folder", look=partial(_in_use, folder), advice=""),
         Step(
             name="clock",
             look=_clock,
@@ -49,7 +45,11 @@ def data(path: Path | None) -> list[Step]:
     if path is None:
         return []
     advice = "put the data there, or name its folder in [data] path; in a container it is mounted"
-    return [Step(name="data", look=partial(_data, path), advice=advice)]
+    return [Step(name="[data] path", look=partial(_data, path), advice=advice)]
+
+
+def _room_for(folder: Path) -> str:
+    return f"free space under {folder}, or move `folder` to a larger disk"
 
 
 def _data(path: Path) -> Finding:
@@ -59,21 +59,37 @@ def _data(path: Path) -> Finding:
         raise SettingsError(f"[data] path: {path} cannot be read by user {os.getuid()}")
     if path.is_dir() and not any(path.iterdir()):
         return Finding(found=f"{path} is empty", status=Status.WARN)
-    return Finding(found=f"{path} can be read")
+    return Finding(found=f"{path} can be read", brief="can be read")
 
 
 def _disk(folder: Path) -> Finding:
     place = next(path for path in (folder, *folder.parents) if path.is_dir())
     usage = shutil.disk_usage(place)
-    said = f"{usage.free / _GIB:.1f} of {usage.total / _GIB:.1f} GiB are free at {place}"
+    brief = f"{_size(usage.free)} of {_size(usage.total)} are free"
+    said = f"{brief} at {place}"
     if usage.free == 0:
         raise DiskFull(said)
+    _check_files(place)
     weights = _largest_weights(folder)
     if usage.free < _TRANSFERS * weights:
-        said += f"; weights here have {weights / _GIB:.1f} GiB, and need {_TRANSFERS} times that"
+        said += f"; weights here have {_size(weights)}, and need {_TRANSFERS} times that"
         return Finding(found=said, status=Status.WARN)
     is_short = usage.free < max(_LITTLE, usage.total // 10)
-    return Finding(found=said, status=Status.WARN if is_short else Status.OK)
+    return Finding(found=said, status=Status.WARN if is_short else Status.OK, brief=brief)
+
+
+def _size(count: int) -> str:
+    return f"{count / _MIB:.0f} MiB" if count < 10 * _GIB else f"{count / _GIB:.1f} GiB"
+
+
+def _check_files(place: Path) -> None:
+    """Raises Diagnosis: there is space, and no file can be made for it."""
+    disk = os.statvfs(place)
+    if disk.f_files and not disk.f_favail:
+        raise Diagnosis(
+            DiskFull(f"all {disk.f_files} files that the disk at {place} can have are there"),
+            advice="remove files that nobody needs: it is not space that is short",
+        )
 
 
 def _largest_weights(folder: Path) -> int:
@@ -82,8 +98,18 @@ def _largest_weights(folder: Path) -> int:
 
 
 def _write(folder: Path) -> Finding:
+    """On a full disk it does not matter who owns the folder."""
+    try:
+        _write_probe(folder, folder / f"doctor-{secrets.token_hex(4)}")
+    except DiskFull as exc:
+        raise Diagnosis(
+            DiskFull(f"the disk is full at {folder}"), advice=_room_for(folder)
+        ) from exc
+    return Finding(found=f"can write in {folder}", brief="can write in its folder")
+
+
+def _write_probe(folder: Path, probe: Path) -> None:
     """What every hand-over does: write, force to the disk, rename."""
-    probe = folder / f"doctor-{secrets.token_hex(4)}"
     with disk_errors(probe):
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -94,7 +120,6 @@ def _write(folder: Path) -> Finding:
             probe = probe.replace(probe.with_suffix(".moved"))
         finally:
             probe.unlink(missing_ok=True)
-    return Finding(found=f"can write in {folder}")
 
 
 def is_at_work(folder: Path) -> bool:
@@ -117,8 +142,10 @@ def _in_use(folder: Path) -> Finding:
     try:
         _lock(folder)
     except DataInUse:
-        return Finding(found="a service is at work in it")
-    return Finding(found="no service works in it now")
+        return Finding(
+            found=f"a service is at work in {folder}", brief="a service is at work in it"
+        )
+    return Finding(found=f"no service works in {folder} now", brief="no service works in it now")
 
 
 def _clock() -> Finding:

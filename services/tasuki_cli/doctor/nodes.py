@@ -82,7 +82,8 @@ def _line(tried: _Try) -> Check:
         for check in checks:
             if check.status is status:
                 return replace(check, name=name, found=f"{check.name}: {check.found}")
-    return Check(name=name, status=Status.OK, found="; ".join(check.found for check in checks))
+    said = "; ".join(check.found for check in checks)
+    return Check(name=name, status=Status.OK, found=said, brief=checks[-1].found)
 
 
 def _as_warning(line: Check) -> Check:

@@ -1,7 +1,7 @@
 """In a process of its own: can this trainer be imported, and what would it train on?
 
-`python -m tasuki_cli.doctor.rehearsal trainer RUN FOLDER | device`; the answer is the last line on
-stdout. A script is not run, since it would ask for a turn: what it imports is imported instead.
+`python -m tasuki_cli.doctor.rehearsal trainer RUN FOLDER | device`; `answer` says where the answer
+goes. A script is not run, since it would ask for a turn: what it imports is imported instead.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tasuki.errors import TrainerNotFound
+from tasuki_cli.doctor.answer import ANSWER_VARIABLE, CODE, INSTALL, SETTINGS
 from tasuki_site import tensors
 from tasuki_site.source import Source, load_function
 from tasuki_site.spell import failure_of
 
 
 def main() -> None:
+    answer_file = Path(os.environ.pop(ANSWER_VARIABLE))
     match sys.argv[1:]:
         case ["device"]:
             answer: dict[str, object] = _device()
@@ -27,7 +30,7 @@ def main() -> None:
             answer = dict(_try(Source(run=run, folder=Path(folder))))
         case _:
             sys.exit(__doc__)
-    print(json.dumps(answer))  # noqa: T201 - the answer
+    answer_file.write_text(json.dumps(answer), encoding="utf-8")
 
 
 def _device() -> dict[str, object]:
@@ -45,25 +48,36 @@ def _device() -> dict[str, object]:
 
 
 def _try(source: Source) -> dict[str, str]:
+    sys.argv[:] = source.argv  # as in a turn: a module may read its arguments when it is imported
     try:
         source.check()
         if source.is_script:
             _import_all(source)
-        else:
+        elif not source.is_command:
             load_function(source)
     except TrainerNotFound as exc:
-        return {"error": str(exc)}
+        return {"error": str(exc), "mend": _what_to_mend(exc.__cause__, source)}
     return {"found": source.run}
+
+
+def _what_to_mend(cause: BaseException | None, source: Source) -> str:
+    """Without a cause it is not there; else its import raised this."""
+    if cause is None:
+        return SETTINGS
+    if not isinstance(cause, ModuleNotFoundError) or cause.name is None:
+        return CODE
+    wanted = source.run.partition(":")[0]
+    return SETTINGS if f"{wanted}.".startswith(f"{cause.name}.") else INSTALL
 
 
 def _import_all(source: Source) -> None:
     sys.path.insert(0, str(source.folder))
     try:
-        text = source.script.read_text(encoding="utf-8")
+        text = source.script.read_bytes()
         for name in _imports(ast.parse(text, source.script.name)):
             importlib.import_module(name)
-    except Exception as exc:
-        # Whatever the trainer's imports raise is for the operator to read.
+    except BaseException as exc:
+        # Whatever the trainer's imports raise, SystemExit too, is for the operator to read.
         raise TrainerNotFound(f"{source.run}: {failure_of(exc)[1]}") from exc
 
 

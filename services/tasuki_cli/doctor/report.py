@@ -21,10 +21,24 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a look showed, if that is no failure."""
+    """What a look showed, if that is no failure.
+
+    Attributes:
+        brief: the same in a few words, where all of it is too long for a line.
+    """
 
     found: str
     status: Status = Status.OK
+    brief: str = ""
+
+
+class Diagnosis(Exception):
+    """A failure that needs another advice than its step has."""
+
+    def __init__(self, error: TasukiError, *, advice: str) -> None:
+        super().__init__(error)
+        self.error = error
+        self.advice = advice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +46,8 @@ class Step:
     """One thing to look at.
 
     Attributes:
-        look: says what it found; raises the TasukiError that the service itself would have.
+        look: says what it found; raises the TasukiError that the service itself would have, or a
+            `Diagnosis` with it.
         advice: what to do if that is a warning or a failure.
     """
 
@@ -48,6 +63,7 @@ class Check:
     name: str
     status: Status
     found: str
+    brief: str = ""
     advice: str = ""
     error: str = ""
     exit_code: int = 0
@@ -89,14 +105,25 @@ def examine(step: Step) -> Check:
     """One look."""
     try:
         finding = step.look()
+    except Diagnosis as exc:
+        return _failed(step, exc.error, advice=exc.advice)
     except TasukiError as exc:
-        return Check(
-            name=step.name,
-            status=Status.FAIL,
-            found=str(exc),
-            advice=step.advice,
-            error=type(exc).__name__,
-            exit_code=exc.exit_code,
-        )
-    advice = step.advice if finding.status is Status.WARN else ""
-    return Check(name=step.name, status=finding.status, found=finding.found, advice=advice)
+        return _failed(step, exc, advice=step.advice)
+    return Check(
+        name=step.name,
+        status=finding.status,
+        found=finding.found,
+        brief=finding.brief,
+        advice=step.advice if finding.status is Status.WARN else "",
+    )
+
+
+def _failed(step: Step, error: TasukiError, *, advice: str) -> Check:
+    return Check(
+        name=step.name,
+        status=Status.FAIL,
+        found=str(error),
+        advice=advice,
+        error=type(error).__name__,
+        exit_code=error.exit_code,
+    )

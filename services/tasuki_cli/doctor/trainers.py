@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tasuki.errors import SettingsError, TrainerDied, TrainerNotFound
 from tasuki.settings.site import SiteSettings, TrainerTable
-from tasuki_cli.doctor.report import Finding, Status, Step
+from tasuki_cli.doctor.answer import ANSWER_VARIABLE, CODE, INSTALL, SETTINGS
+from tasuki_cli.doctor.report import Diagnosis, Finding, Status, Step
 
 ANSWER_S = 120.0  # a first import of torch from a slow disk
+MOST_SAID = 500
+
+_ADVICE = {
+    SETTINGS: "write in [trainers.{name}] run what is there, or put it there",
+    INSTALL: "install what it imports into the environment that `tasuki site` runs in",
+    CODE: "mend the trainer: this is what its own code does when it is imported",
+}
 
 
 def steps(settings: SiteSettings) -> list[Step]:
@@ -25,11 +35,7 @@ def steps(settings: SiteSettings) -> list[Step]:
         "given the GPU",
     )
     trainers = [
-        Step(
-            name=f"trainer {name}",
-            look=partial(_trainer, table),
-            advice="install what it imports into the environment that `tasuki site` runs in",
-        )
+        Step(name=f"trainer {name}", look=partial(_trainer, name, table), advice=_ADVICE[CODE])
         for name, table in settings.trainers.items()
     ]
     return [device, *trainers] if trainers else [device, _no_trainer(settings)]
@@ -60,26 +66,40 @@ def _is_there(wanted: str | None, *, best: str, gpus: int) -> bool:
     return kind == best and index.isdecimal() and int(index) < max(gpus, 1)
 
 
-def _trainer(table: TrainerTable) -> Finding:
+def _trainer(name: str, table: TrainerTable) -> Finding:
+    if not table.folder.is_dir():
+        raise Diagnosis(
+            TrainerNotFound(f"there is no folder {table.folder}"),
+            advice=f"put the trainer's code there, or name its folder in [trainers.{name}] folder",
+        )
     found = _rehearse("trainer", table.run, str(table.folder), folder=table.folder)
     if "error" in found:
-        raise TrainerNotFound(str(found["error"]))
-    return Finding(found=f"{table.run} in {table.folder} and what it imports are there")
+        raise Diagnosis(
+            TrainerNotFound(str(found["error"])), advice=_ADVICE[found["mend"]].format(name=name)
+        )
+    said = f"{table.run} in {table.folder} and what it imports are there"
+    return Finding(found=said, brief=f"{table.run} and what it imports are there")
 
 
 def _rehearse(*words: str, folder: Path) -> dict[str, Any]:  # Any: JSON
-    command = [sys.executable, "-m", "tasuki_cli.doctor.rehearsal", *words]
-    if not folder.is_dir():
-        return {"error": f"there is no folder {folder}"}
-    try:
-        done = subprocess.run(  # noqa: S603 - this very program
-            command, cwd=folder, capture_output=True, text=True, timeout=ANSWER_S, check=False
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise TrainerDied(f"no answer within {ANSWER_S:g} s from {' '.join(words)}") from exc
-    try:
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, ValueError) as exc:
-        said = done.stderr.strip()[-500:]
-        raise TrainerDied(f"{' '.join(words)} ended with {done.returncode}: {said}") from exc
+    command = [sys.executable, "-P", "-m", "tasuki_cli.doctor.rehearsal", *words]
+    with tempfile.NamedTemporaryFile(prefix="tasuki-doctor-") as answer:
+        try:
+            done = subprocess.run(  # noqa: S603 - this very program
+                command,
+                cwd=folder,
+                env={**os.environ, ANSWER_VARIABLE: answer.name},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=ANSWER_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as exc:
+            raise TrainerDied(f"no answer within {ANSWER_S:g} s from {' '.join(words)}") from exc
+        text = answer.read()
+    if not text:
+        said = done.stdout.decode(errors="replace").strip()[-MOST_SAID:]
+        raise TrainerDied(f"{' '.join(words)} ended with {done.returncode}: {said}")
+    found: dict[str, Any] = json.loads(text)
     return found

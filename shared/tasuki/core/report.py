@@ -31,6 +31,15 @@ MOST_ERROR = 64
 MOST_DETAIL = 2000
 """Characters of what is told of an error. The controller keeps no more, whatever a site says."""
 
+_HEAD, _CUT = 500, "\n...\n"
+
+
+def shortened(detail: str) -> str:
+    """What fits into a report: how it begins says what it was, how it ends often where."""
+    if len(detail) <= MOST_DETAIL:
+        return detail
+    return detail[:_HEAD] + _CUT + detail[_HEAD + len(_CUT) - MOST_DETAIL :]
+
 
 class Stage(StrEnum):
     """What a turn that is out is at."""

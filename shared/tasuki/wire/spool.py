@@ -28,9 +28,16 @@ CLAIMS = 1024
 """Transfers that turns asked for and that are remembered as such."""
 
 
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the user's quota is full",
+    errno.EFBIG: "a limit for the size of files (`ulimit -f`, or the disk's) is reached",
+}
+
+
 def is_disk_full(exc: BaseException) -> bool:
     """Whether this is the operating system saying that no space, or no quota, is left."""
-    return isinstance(exc, OSError) and exc.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    return isinstance(exc, OSError) and exc.errno in _FULL
 
 
 @contextmanager
@@ -45,8 +52,8 @@ def disk_errors(what: Path) -> Iterator[None]:
         yield
     except OSError as exc:
         if is_disk_full(exc):
-            advice = "free space and start again, a simulation with --resume"
-            raise DiskFull(f"the disk is full at {what}; {advice}") from exc
+            advice = "make room and start again, a simulation with --resume"
+            raise DiskFull(f"{_FULL[exc.errno or 0]} at {what}; {advice}") from exc
         advice = ""
         if isinstance(exc, PermissionError):
             advice = f"; let user {os.getuid()}, who runs this, own it"
@@ -166,9 +173,10 @@ class Spool:
         for transfer, (_, count) in list(self._complete_unclaimed.items()):
             self.refused("unwanted", count)
             self._let_stay(transfer)
-        for path in self.folder.iterdir():
-            if path.suffix in {SUFFIX, ".part"}:
-                path.unlink(missing_ok=True)
+        with disk_errors(self.folder):
+            for path in self.folder.iterdir():
+                if path.suffix in {SUFFIX, ".part"}:
+                    path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
         """Remove what an earlier process had not finished: all of that is sent or made again.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from support.runs import Relay, plan
 from tasuki.core.model import OnSilent
 from tasuki.core.report import TurnProgressed
-from tasuki_cli.display import RunDisplay
+from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_controller.controller import HeldUp, TurnOut, Update
 
 
@@ -133,3 +135,17 @@ def test_a_broker_that_holds_everybody_up_is_told_of_and_nobody_is_called_silent
     watched.beat(still_s=0)
     assert "r the broker takes nothing: low on memory" == watched.lines[0]
     assert "r goes on" == watched.lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "-"), (0.0, "0.0000"), (0.9, "0.9000"), (2.2e-8, "2.2e-08"), (-4e-5, "-4e-05")],
+)
+def test_a_small_loss_keeps_its_digits_in_the_table(value: float | None, shown: str) -> None:
+    """Bug: rounds of `0.0000`, which is not what was trained."""
+    metrics = {} if value is None else {"loss": value}
+    relay = Relay(plan())
+    one = replace(relay.record(), metrics=metrics)
+    out = io.StringIO()
+    Console(file=out, width=200).print(turns_table([one], [], "loss"))
+    assert shown == out.getvalue().split()[-2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from support.in_process import InProcessTrainer
-from tasuki.core.report import MOST_DETAIL
+from tasuki.core.report import MOST_DETAIL, shortened
 from tasuki.errors import DiskFull, TrainerRaised
 from tasuki_site.source import Source
 from tasuki_site.spell import Spell, failure_of
@@ -67,6 +67,22 @@ def test_a_text_is_never_longer_than_a_report_and_keeps_its_beginning_and_its_en
     assert MOST_DETAIL >= len(detail)
     assert detail.startswith("RuntimeError: xxx")
     assert detail.endswith("x")
+
+
+def test_a_syntax_error_is_named_first() -> None:
+    """Bug: `File "train.py", line 1`, and no more where there is room for one line."""
+    _, detail = raised(lambda: compile("def (", "train.py", "exec"))
+    assert "SyntaxError: invalid syntax" == detail.splitlines()[0]
+    assert 'File "train.py", line 1' in detail
+
+
+def test_a_long_text_of_any_error_keeps_its_beginning_and_its_end() -> None:
+    """Bug: a list of a hundred thousand names, without what was wrong with them."""
+    told = shortened("what it is" + "x" * 5000 + "where it was")
+    assert MOST_DETAIL == len(told)
+    assert told.startswith("what it is")
+    assert told.endswith("where it was")
+    assert "a" * MOST_DETAIL == shortened("a" * MOST_DETAIL)
 
 
 def test_what_caused_it_is_told_too() -> None:

@@ -69,6 +69,17 @@ def test_every_type_of_float_counts_towards_the_limit(tmp_path: Path, dtype: tor
         turn(tmp_path, before, after, replace(TASK, max_norm=4.24))
 
 
+def test_a_metric_that_is_missed_among_many_is_named_with_a_few(tmp_path: Path) -> None:
+    save_state(tmp_path / "same", {"w": torch.ones(2)})
+    outcome = Outcome(digest="", size=0, metrics={f"m{n}": 0.0 for n in range(1000)}, samples=0)
+    same = tmp_path / "same"
+    with pytest.raises(
+        GateRejected, match=r"no metric 'loss'.*it has m0, .*, \.\.\.: pass"
+    ) as told:
+        gate.check(replace(TASK, requires=("loss",)), received=same, result=same, outcome=outcome)
+    assert 300 > len(str(told.value))
+
+
 def test_both_parts_of_a_complex_number_count(tmp_path: Path) -> None:
     before, after = {"w": torch.tensor([1 + 1j])}, {"w": torch.tensor([4 + 5j])}
     with pytest.raises(GateRejected, match="by 5, over 4"):

@@ -25,6 +25,7 @@ def shown(*pieces: bytes) -> list[str]:
         (b"\x1b]0;title\x07text\n", ["text"]),
         (b"\xff\xfe broken\n", ["\ufffd\ufffd broken"]),
         (b"\n\n", ["", ""]),
+        (b"a\0b\x07\xc2\x9b31m\x7f\tc\n", ["ab31m\tc"]),
     ],
 )
 def test_lines_are_those_of_a_terminal(printed: bytes, lines: list[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -31,6 +31,7 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
+from tasuki.errors import StorageError
 from tasuki.ledger import migrations
 from tasuki.ports import Delivery, Route, Settlement, Transport
 from tasuki.trainer import Result
@@ -54,9 +55,9 @@ from tasuki_site.model_files import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
-from tasuki_site.spell import Spell, write_result
+from tasuki_site.spell import Log, Outcome, Spell, write_result
 from tasuki_site.tensors import load_state
-from tasuki_site.trainers import TrainerPool
+from tasuki_site.trainers import Trainer, TrainerPool
 
 DEADLINE_S = 20.0
 TASK = Task(trainer="walk")
@@ -149,6 +150,7 @@ def with_site(
     talk: Talk,
     *,
     trainer: str = "train",
+    as_trainer: Callable[[Trainer], Trainer] = lambda trainer: trainer,
     watcher: Watcher = lambda _: None,
     journal: Journal | None = None,
     through: Callable[[Transport], Transport] = lambda transport: transport,
@@ -170,7 +172,7 @@ def with_site(
                 stall_s=0.2,
                 journal=kept,
                 spool=spool,
-                trainers=TrainerPool(lambda _: InProcessTrainer(source)),
+                trainers=TrainerPool(lambda _: as_trainer(InProcessTrainer(source))),
                 clock=SystemClock(),
                 watcher=watcher,
                 **changes,
@@ -611,6 +613,36 @@ def test_a_turn_that_could_not_be_sent_on_is_not_trained(tmp_path: Path) -> None
 
     with_site(tmp_path, talk, watcher=trained.append)
     assert [] == [fact for fact in trained if isinstance(fact, Trained)]
+
+
+@dataclass
+class Thief:
+    """A trainer that leaves something behind, which removes what was trained."""
+
+    trainer: Trainer
+
+    async def train(self, spell: Spell, log: Log) -> Outcome:
+        outcome = await self.trainer.train(spell, log)
+        Path(spell.result).unlink()
+        return outcome
+
+    async def farewell(self) -> None:
+        await self.trainer.farewell()
+
+    async def close(self) -> None:
+        await self.trainer.close()
+
+
+def test_a_result_that_is_gone_fails_its_turn_and_not_the_site(tmp_path: Path) -> None:
+    """Bug: a FileNotFoundError, which ended the service."""
+
+    async def talk(peer: Peer) -> None:
+        for term in (1, 2):
+            turn = await peer.send("a", term=term)
+            abandoned = await peer.hear(TurnAbandoned)
+            assert (turn.id, StorageError.__name__) == (abandoned.id, abandoned.error)
+
+    with_site(tmp_path, talk, as_trainer=Thief)
 
 
 @pytest.mark.parametrize("number", [np.int64(8), np.float32(8.0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,12 @@ def test_what_one_site_writes_no_other_finds(tmp_path: Path, code: Path) -> None
         assert "labels" == (folder / "labels.json").read_text()
         assert "net" == (folder / "config" / "net.toml").read_text()
     assert [] == places.written_to()
+
+
+def test_a_folder_that_its_site_removed_is_there_for_its_next_turn(tmp_path: Path) -> None:
+    places = workplaces(tmp_path)
+    shutil.rmtree(places.prepare("a"))
+    assert "labels" == (places.prepare("a") / "labels.json").read_text()
 
 
 def test_who_writes_to_what_all_share_is_told_once(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_on_a_full_disk_nothing_is_left(
 ) -> None:
     with monkeypatch.context() as patch:
         fill_up(patch, room=room, error=error)
-        with pytest.raises(DiskFull, match="free space"):
+        with pytest.raises(DiskFull, match="make room"):
             fill(spool)
         assert [] == names(spool)
     assert fill(spool)[-1]
