@@ -186,16 +186,49 @@ def test_a_run_may_refuse_a_turn_that_trains_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_silent", "code", "skipped"), [("skip", 0, 2), ("retry", 24, 0), ("fail", 24, 0)]
+    ("on_silent", "code", "skipped", "attempts"),
+    [("skip", 0, 2, 1), ("retry", 24, 0, 2), ("wait", 24, 0, 2), ("fail", 24, 0, 1)],
 )
 @pytest.mark.parametrize("limit", ["turn_s", "progress_s"])
 def test_a_trainer_that_hangs_is_overdue_and_the_run_decides(
-    tmp_path: Path, on_silent: str, code: int, skipped: int, limit: str
+    tmp_path: Path, on_silent: str, code: int, skipped: int, attempts: int, limit: str
 ) -> None:
     run = a_run(tmp_path, trainer="hang", sites=3)
     limits = f'[failure]\n{limit} = 3\non_silent = "{on_silent}"\n'
-    run.write_text(run.read_text().replace("[failure]\n", limits))
+    text = run.read_text().replace("[failure]\n", limits)
+    run.write_text(text.replace("max_attempts = 1", "max_attempts = 2"))
     ended = simulate(run)
     assert code == ended.code, ended.err
     assert limit in ended.err
     assert skipped == ended.last["skipped"]
+    rows = tasuki("ledger", "walk", "--json", "--data", tmp_path / "data").last["rows"]
+    overdue = [row for row in rows if row["what"].endswith("site-2 failed with TrainerOverdue")]
+    assert max(attempts, skipped) == len(overdue)
+
+
+HANGS_ONCE = """
+import time
+from pathlib import Path
+
+
+def train(turn):
+    state = turn.weights("numpy")
+    if not Path("hung").exists():  # in its site's own folder
+        Path("hung").touch()
+        time.sleep(600)
+    return turn.result({"w": state["w"] + 1}, metrics={"accuracy": 1.0})
+"""
+
+
+@pytest.mark.parametrize("limit", ["turn_s", "progress_s"])
+def test_a_trainer_that_hangs_once_trains_again_in_a_run_that_retries(
+    tmp_path: Path, limit: str
+) -> None:
+    run = a_run(tmp_path, sites=3)
+    (tmp_path / "own.py").write_text(OWN + HANGS_ONCE)
+    limits = f'[failure]\n{limit} = 3\non_silent = "retry"\n'
+    text = run.read_text().replace("[failure]\n", limits).replace("rounds = 2", "rounds = 1")
+    run.write_text(text.replace("max_attempts = 1", "max_attempts = 2"))
+    ended = simulate(run)
+    assert ended.code == 0, ended.err
+    assert (3, 0) == (ended.last["turns"], ended.last["skipped"])
