@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from support.simulation import command, environment, simulate, tasuki, write_run
+from tasuki_site.room import MOST, fitting
 
 OWN = """
 import argparse, json, os, signal, sys, time
@@ -124,6 +125,51 @@ def test_a_factory_that_ends_itself_is_a_factory_that_failed(
 def test_no_process_of_a_simulation_is_left(tmp_path: Path) -> None:
     assert simulate(a_run(tmp_path)).code == 0
     assert [] == [p for p in Path("/proc").iterdir() if _is_at_work_in(tmp_path, p)]
+
+
+COUNTS = """
+import os
+from pathlib import Path
+import tasuki.flare as flare
+
+
+def processes():
+    lines = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            lines.append((place / "cmdline").read_text())
+        except OSError:
+            pass  # gone meanwhile
+    return sum("tasuki_site.child" in line and FOLDER in line for line in lines)
+
+
+FOLDER = str(Path(__file__).parent)
+flare.init()
+while flare.is_running():
+    model = flare.receive()
+    with open(f"{FOLDER}/seen", "a") as seen:
+        seen.write(f"{processes()} {os.getpid()}\\n")
+    params = {"w": model.params["w"] + 1}
+    flare.send(flare.FLModel(params=params, metrics={"accuracy": 1.0}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "sites", "most"), [("processes = 2", 4, 2), ("", MOST + 2, fitting())]
+)
+def test_scripts_of_many_sites_keep_no_more_processes_than_there_is_room_for(
+    tmp_path: Path, limit: str, sites: int, most: int
+) -> None:
+    """Bug: each site kept its own to the end of the run, and 200 sites filled the memory."""
+    (tmp_path / "count.py").write_text(COUNTS)
+    run = a_run(tmp_path, sites=sites)
+    run.write_text(run.read_text().replace('"own:train"', f'"count.py"\n{limit}'))
+    ended = simulate(run)
+    assert ended.code == 0, ended.err
+    assert 2 * sites == ended.last["turns"]
+    seen = [line.split() for line in (tmp_path / "seen").read_text().splitlines()]
+    assert most == max(int(count) for count, _ in seen)
+    assert sites < len({pid for _, pid in seen}), "those that were ended were started again"
 
 
 def _is_at_work_in(folder: Path, process: Path) -> bool:
