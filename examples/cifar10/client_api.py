@@ -3,6 +3,10 @@
 In an NVFlare script the next line would be `import nvflare.client as flare`; nothing else differs.
 """
 
+from collections.abc import Iterator
+from math import inf
+from time import monotonic
+
 import torch
 from data import load, site_split, source
 from net import Net, accuracy
@@ -41,12 +45,13 @@ def main() -> None:
 
         optimizer = optim.SGD(net.parameters(), lr=LEARNING_RATE, momentum=0.9)
         net.train()
-        for _ in range(EPOCHS):
-            for images, labels in loader:
-                optimizer.zero_grad()
-                loss = criterion(net(images.to(device)), labels.to(device))
-                loss.backward()
-                optimizer.step()
+        steps = 0
+        for images, labels in batches(loader):
+            optimizer.zero_grad()
+            loss = criterion(net(images.to(device)), labels.to(device))
+            loss.backward()
+            optimizer.step()
+            steps += 1
 
         trained = accuracy(net, *test_set)
         print(
@@ -58,9 +63,20 @@ def main() -> None:
         output_model = flare.FLModel(
             params=net.cpu().state_dict(),
             metrics={"accuracy": trained, "received_accuracy": received},
-            meta={"NUM_STEPS_CURRENT_ROUND": EPOCHS * len(loader)},
+            meta={"NUM_STEPS_CURRENT_ROUND": steps},
         )
         flare.send(output_model)
+
+
+def batches(loader: DataLoader) -> Iterator[list[torch.Tensor]]:
+    """This turn's epochs, or what the run's `[budget] seconds` leave time for."""
+    seconds = flare.get_config().get("budget", {}).get("seconds")  # NVFlare has none
+    until = monotonic() + (seconds or inf)
+    for _ in range(EPOCHS):
+        for batch in loader:
+            yield batch
+            if monotonic() >= until:
+                return
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from math import ceil
+from math import ceil, inf
+from time import monotonic
 
 import torch
 from data import load, site_split, source
@@ -48,6 +49,7 @@ def train(turn: Turn) -> Result:
 
 def fit(net: Net, images: Tensor, labels: Tensor, turn: Turn) -> float:
     """Train the network for as long as this turn lasts; return the running loss at its end."""
+    until = monotonic() + (turn.budget.seconds or inf)
     order = torch.Generator().manual_seed(turn.seed)  # a repeated turn repeats itself
     optimizer = torch.optim.SGD(net.parameters(), lr=turn.params["lr"], momentum=0.9)
     epochs = turn.budget.epochs or turn.params["epochs"]
@@ -62,6 +64,8 @@ def fit(net: Net, images: Tensor, labels: Tensor, turn: Turn) -> float:
         running += (loss.item() - running) / min(step, LOG_EVERY)
         if step % LOG_EVERY == 0:
             turn.log(loss=running, step=step)
+        if monotonic() >= until:
+            break
     return running
 
 

@@ -1,5 +1,8 @@
 """One turn of training on handwritten digits: weights in, weights out."""
 
+from math import inf
+from time import monotonic
+
 import torch
 from data import load, site_part, test_part
 from net import Net, score
@@ -34,7 +37,8 @@ def train(turn: Turn) -> Result:
 
 
 def fit(net: Net, images: Tensor, labels: Tensor, turn: Turn) -> None:
-    """Train for the turn's epochs."""
+    """Train for the turn's epochs, or for as many seconds as it has."""
+    until = monotonic() + (turn.budget.seconds or inf)
     shuffle = torch.Generator().manual_seed(turn.seed)  # a repeated turn repeats itself
     optimizer = torch.optim.SGD(net.parameters(), lr=turn.params["lr"], momentum=0.9)
     net.train()
@@ -46,4 +50,8 @@ def fit(net: Net, images: Tensor, labels: Tensor, turn: Turn) -> None:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+            if monotonic() >= until:
+                break
         turn.log(loss=sum(losses) / len(losses), epoch=epoch + 1)
+        if monotonic() >= until:
+            break

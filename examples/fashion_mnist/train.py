@@ -1,5 +1,8 @@
 """One turn of training on Fashion-MNIST, as a function: weights in, weights out."""
 
+from math import inf
+from time import monotonic
+
 import torch
 from data import load, site_split
 from net import Net, accuracy
@@ -40,11 +43,12 @@ def train(turn: Turn) -> Result:
 
 
 def fit(net: Net, images: torch.Tensor, labels: torch.Tensor, turn: Turn) -> float:
-    """Train the network for this turn's steps; return the running loss at the end.
+    """Train the network for this turn's steps or seconds; return the running loss at the end.
 
     Every site trains for the same number of steps, however much data it has: a large site that
     trained for longer would pull the model further towards its own classes.
     """
+    until = monotonic() + (turn.budget.seconds or inf)
     order = torch.Generator().manual_seed(turn.seed)  # a repeated turn repeats itself
     optimizer = torch.optim.SGD(net.parameters(), lr=turn.params["lr"], momentum=0.9)
     running = 0.0
@@ -58,4 +62,6 @@ def fit(net: Net, images: torch.Tensor, labels: torch.Tensor, turn: Turn) -> flo
         running += (loss.item() - running) / min(step, LOG_EVERY)
         if step % LOG_EVERY == 0:
             turn.log(loss=running, step=step)
+        if monotonic() >= until:
+            break
     return running

@@ -4,6 +4,9 @@ In an NVFlare script the import of flare would be `import nvflare.client as flar
 differs.
 """
 
+from math import inf
+from time import monotonic
+
 import keras
 from model import make, weights
 from sklearn.datasets import load_digits
@@ -13,6 +16,17 @@ import tasuki.flare as flare
 SITES = 3
 TEST = 360  # images that no site trains on
 EPOCHS = 2
+
+
+class OutOfTime(keras.callbacks.Callback):
+    """Ends a turn when the run's `[budget] seconds` are over."""
+
+    def on_train_begin(self, logs: object = None) -> None:
+        seconds = flare.get_config().get("budget", {}).get("seconds")  # NVFlare has none
+        self.until = monotonic() + (seconds or inf)
+
+    def on_train_batch_end(self, batch: int, logs: object = None) -> None:
+        self.model.stop_training = monotonic() >= self.until
 
 
 def main() -> None:
@@ -36,7 +50,14 @@ def main() -> None:
             model.get_layer(name).set_weights(arrays)
         _, received = model.evaluate(*test, verbose=0)
 
-        model.fit(images[mine], labels[mine], batch_size=16, epochs=EPOCHS, verbose=0)
+        model.fit(
+            images[mine],
+            labels[mine],
+            batch_size=16,
+            epochs=EPOCHS,
+            callbacks=[OutOfTime()],
+            verbose=0,
+        )
 
         loss, trained = model.evaluate(*test, verbose=0)
         print(

@@ -27,6 +27,7 @@ from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.service import ControllerService
 from tasuki_site.first_weights import first_weights
 from tasuki_site.journal import Journal
+from tasuki_site.room import Room, fitting
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
@@ -111,6 +112,7 @@ class _Federation:
             folder=self._folder / "sites",
             apart=simulation.data.path,
         )
+        self._room = Room(self._processes())
         self._pools: list[TrainerPool] = []
         self._failed: str | None = None
         self._pause = asyncio.Event()
@@ -207,7 +209,7 @@ class _Federation:
         journal = Journal(self._journals, name)
         journal.introduce()  # new as it is, the controller has given nothing out yet
         data = self._s.run_file.simulate.data
-        self._pools.append(TrainerPool(lambda _: self._trainer(), limit=1))
+        self._pools.append(TrainerPool(lambda _: self._trainer(), room=self._room))
         return SiteService(
             Site(
                 name=name,
@@ -227,6 +229,11 @@ class _Federation:
         for pool in self._pools:
             await pool.end(self._plan.run)
         await asyncio.gather(*(pool.all_gone() for pool in self._pools))
+
+    def _processes(self) -> int:
+        """How many stay between turns: with many sites, one for each would fill the memory."""
+        sites = len(self._s.sites)
+        return sites if self._shared else self._s.run_file.simulate.processes or fitting()
 
     def _trainer(self) -> Trainer:
         return _Placed(self._shared or self._child_trainer(), self._workplaces, self._show)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -31,11 +30,12 @@ from tasuki.wire.unclaimed import Limits
 from tasuki_site import measuring
 from tasuki_site.journal import Journal, open_journal
 from tasuki_site.reports import named
+from tasuki_site.room import Room, fitting
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
 from tasuki_site.source import Source
 from tasuki_site.spell import Spell
-from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool, as_many_as_fit
+from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
 
 log = structlog.get_logger()
 
@@ -114,7 +114,7 @@ async def _run(
             transport=connection.transport,
             journal=Journal(database, settings.name),
             spool=_spool(settings, metrics),
-            trainers=TrainerPool(trainers.make, limit=settings.processes or _fitting()),
+            trainers=TrainerPool(trainers.make, room=Room(settings.processes or fitting())),
             clock=SystemClock(),
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
@@ -164,14 +164,6 @@ def warn_of_data(path: Path | None) -> None:
         log.warning("[data] path cannot be read by this user", path=str(path), user=os.getuid())
     elif path.is_dir() and not any(path.iterdir()):
         log.warning("[data] path is empty", path=str(path))
-
-
-def _fitting() -> int:
-    """Processes of trainers that fit into this machine, or into this container."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
-        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return as_many_as_fit(memory)
 
 
 def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:

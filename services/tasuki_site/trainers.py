@@ -8,30 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import structlog
-
 from tasuki.errors import TrainerDied
 from tasuki_site.childprocess import ChildProcess
 from tasuki_site.patience import Patience
+from tasuki_site.room import Room, Seat
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell, told_error
 
 PARTING_S = 5.0
 """How long a trainer may take to end when its service ends, or when another run needs its place."""
 
-PROCESS_BYTES = 2 * 2**30
-FEWEST, MOST = 2, 16
-
 FAREWELL_S = 600.0
 """How long a trainer may work on after its last turn, unless the settings say otherwise."""
-
-log = structlog.get_logger()
 
 Output = Callable[[Spell, str], None]
 """Takes one line that a trainer printed in this turn, or after it and before the next."""
@@ -149,24 +142,14 @@ class ChildTrainer:
         raise TrainerDied(child.with_last_lines(how))
 
 
-def as_many_as_fit(memory_bytes: int) -> int:
-    """Trainers' processes that a machine with this memory keeps, unless its settings say."""
-    return max(FEWEST, min(MOST, memory_bytes // PROCESS_BYTES))
-
-
 class TrainerPool:
-    """A site's trainers, one a run; the longest unused is ended when there are too many.
+    """A site's trainers, one a run. `room`: for how many processes, be they of other sites too."""
 
-    With fewer of them than there are active runs, nearly every turn would wait for a process to
-    start and to import what it needs.
-    """
-
-    def __init__(self, make: Callable[[str], Trainer], *, limit: int = FEWEST) -> None:
+    def __init__(self, make: Callable[[str], Trainer], *, room: Room | None = None) -> None:
         self._make = make
-        self._limit = limit
-        self._trainers: OrderedDict[str, Trainer] = OrderedDict()
+        self._room = room or Room()
+        self._trainers: dict[str, tuple[Trainer, Seat]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self._busy: Counter[str] = Counter()  # two turns of a run, while one replaces the other
 
     async def train(self, trainer: str, spell: Spell, log: Log) -> Outcome:
         """Train with the trainer of this name.
@@ -176,25 +159,21 @@ class TrainerPool:
             TasukiError: why there is no result.
         """
         if spell.run not in self._trainers:
-            self._trainers[spell.run] = self._make(trainer)
-        self._trainers.move_to_end(spell.run)
-        self._busy[spell.run] += 1
+            made = self._make(trainer)
+            self._trainers[spell.run] = made, Seat(run=spell.run, close=made.close)
+        seated, seat = self._trainers[spell.run]
+        seat.turns += 1
         try:
-            await self._make_room()
-            return await self._trainers[spell.run].train(spell, log)
+            await self._room.take(seat)
+            return await seated.train(spell, log)
         finally:
-            self._busy -= Counter([spell.run])  # forgets those without a turn
-
-    async def _make_room(self) -> None:
-        idle = [run for run in self._trainers if run not in self._busy]
-        for run in idle[: max(0, len(self._trainers) - self._limit)]:
-            said = "trainer ended to make room for another run's: its next turn starts it anew"
-            log.info(said, run=run, processes=self._limit)
-            await self._trainers.pop(run).close()
+            seat.turns -= 1
 
     async def end(self, run: str) -> None:
         """This run needs no trainer any more; it may take its time to say farewell."""
-        if trainer := self._trainers.pop(run, None):
+        if found := self._trainers.pop(run, None):
+            trainer, seat = found
+            self._room.leave(seat)
             task = asyncio.create_task(trainer.farewell())
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
@@ -205,10 +184,14 @@ class TrainerPool:
 
     async def close(self) -> None:
         """End all of them soon."""
-        await asyncio.gather(*(trainer.close() for trainer in self._trainers.values()))
-        self._trainers.clear()
+        await asyncio.gather(*(self._closed(run) for run in list(self._trainers)))
         if leaving := list(self._leaving):
             await asyncio.wait(leaving, timeout=PARTING_S)
             for task in leaving:
                 task.cancel()
             await asyncio.wait(leaving)
+
+    async def _closed(self, run: str) -> None:
+        trainer, seat = self._trainers.pop(run)
+        self._room.leave(seat)
+        await trainer.close()

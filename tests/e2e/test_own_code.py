@@ -11,6 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from support.simulation import command, environment, simulate, tasuki, write_run
+from tasuki_site.room import MOST, fitting
 
 OWN = """
 import argparse, json, os, signal, sys, time
@@ -126,6 +127,51 @@ def test_no_process_of_a_simulation_is_left(tmp_path: Path) -> None:
     assert [] == [p for p in Path("/proc").iterdir() if _is_at_work_in(tmp_path, p)]
 
 
+COUNTS = """
+import os
+from pathlib import Path
+import tasuki.flare as flare
+
+
+def processes():
+    lines = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            lines.append((place / "cmdline").read_text())
+        except OSError:
+            pass  # gone meanwhile
+    return sum("tasuki_site.child" in line and FOLDER in line for line in lines)
+
+
+FOLDER = str(Path(__file__).parent)
+flare.init()
+while flare.is_running():
+    model = flare.receive()
+    with open(f"{FOLDER}/seen", "a") as seen:
+        seen.write(f"{processes()} {os.getpid()}\\n")
+    params = {"w": model.params["w"] + 1}
+    flare.send(flare.FLModel(params=params, metrics={"accuracy": 1.0}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "sites", "most"), [("processes = 2", 4, 2), ("", MOST + 2, fitting())]
+)
+def test_scripts_of_many_sites_keep_no_more_processes_than_there_is_room_for(
+    tmp_path: Path, limit: str, sites: int, most: int
+) -> None:
+    """Bug: each site kept its own to the end of the run, and 200 sites filled the memory."""
+    (tmp_path / "count.py").write_text(COUNTS)
+    run = a_run(tmp_path, sites=sites)
+    run.write_text(run.read_text().replace('"own:train"', f'"count.py"\n{limit}'))
+    ended = simulate(run)
+    assert ended.code == 0, ended.err
+    assert 2 * sites == ended.last["turns"]
+    seen = [line.split() for line in (tmp_path / "seen").read_text().splitlines()]
+    assert most == max(int(count) for count, _ in seen)
+    assert sites < len({pid for _, pid in seen}), "those that were ended were started again"
+
+
 def _is_at_work_in(folder: Path, process: Path) -> bool:
     try:
         return str(folder) in (process / "cmdline").read_text()
@@ -186,16 +232,49 @@ def test_a_run_may_refuse_a_turn_that_trains_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_silent", "code", "skipped"), [("skip", 74, 2), ("retry", 24, 0), ("fail", 24, 0)]
+    ("on_silent", "code", "skipped", "attempts"),
+    [("skip", 74, 2, 1), ("retry", 24, 0, 2), ("wait", 24, 0, 2), ("fail", 24, 0, 1)],
 )
 @pytest.mark.parametrize("limit", ["turn_s", "progress_s"])
 def test_a_trainer_that_hangs_is_overdue_and_the_run_decides(
-    tmp_path: Path, on_silent: str, code: int, skipped: int, limit: str
+    tmp_path: Path, on_silent: str, code: int, skipped: int, attempts: int, limit: str
 ) -> None:
     run = a_run(tmp_path, trainer="hang", sites=3)
     limits = f'[failure]\n{limit} = 3\non_silent = "{on_silent}"\n'
-    run.write_text(run.read_text().replace("[failure]\n", limits))
+    text = run.read_text().replace("[failure]\n", limits)
+    run.write_text(text.replace("max_attempts = 1", "max_attempts = 2"))
     ended = simulate(run)
     assert code == ended.code, ended.err
     assert limit in ended.err
     assert skipped == ended.last["skipped"]
+    rows = tasuki("ledger", "walk", "--json", "--data", tmp_path / "data").last["rows"]
+    overdue = [row for row in rows if row["what"].endswith("site-2 failed with TrainerOverdue")]
+    assert max(attempts, skipped) == len(overdue)
+
+
+HANGS_ONCE = """
+import time
+from pathlib import Path
+
+
+def train(turn):
+    state = turn.weights("numpy")
+    if not Path("hung").exists():  # in its site's own folder
+        Path("hung").touch()
+        time.sleep(600)
+    return turn.result({"w": state["w"] + 1}, metrics={"accuracy": 1.0})
+"""
+
+
+@pytest.mark.parametrize("limit", ["turn_s", "progress_s"])
+def test_a_trainer_that_hangs_once_trains_again_in_a_run_that_retries(
+    tmp_path: Path, limit: str
+) -> None:
+    run = a_run(tmp_path, sites=3)
+    (tmp_path / "own.py").write_text(OWN + HANGS_ONCE)
+    limits = f'[failure]\n{limit} = 3\non_silent = "retry"\n'
+    text = run.read_text().replace("[failure]\n", limits).replace("rounds = 2", "rounds = 1")
+    run.write_text(text.replace("max_attempts = 1", "max_attempts = 2"))
+    ended = simulate(run)
+    assert ended.code == 0, ended.err
+    assert (3, 0) == (ended.last["turns"], ended.last["skipped"])

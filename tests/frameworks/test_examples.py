@@ -1,11 +1,13 @@
-"""The examples for other frameworks, as their pages say to run them."""
+"""The examples, as their pages say to run them; those for other frameworks above all."""
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support.frameworks import need
@@ -16,6 +18,20 @@ NEEDS = {
     "lightning": ("lightning",),
     "huggingface_lora": ("transformers", "peft", "accelerate"),
     "tensorflow": ("tensorflow", "keras"),
+    "digits": ("torch", "sklearn"),
+    "cifar10": ("torch",),
+    "fashion_mnist": ("torch",),
+}
+FRAMEWORKS = ("lightning", "huggingface_lora", "tensorflow")
+# How long a turn of each example lasts: (its run file, where that is said, how).
+LASTS = {
+    "lightning": ("run.toml", "client.py", "max_epochs=2"),
+    "huggingface_lora": ("run.toml", "client.py", "num_train_epochs=1"),
+    "tensorflow": ("run.toml", "client.py", "EPOCHS = 2"),
+    "digits": ("run.toml", "run.toml", "epochs = 2"),
+    "cifar10": ("run.toml", "run.toml", "epochs = 3"),
+    "cifar10/client_api": ("client_api.toml", "client_api.py", "EPOCHS = 3"),
+    "fashion_mnist": ("run.toml", "run.toml", "steps = 200"),
 }
 # Frameworks are long in coming on a busy machine; a simulation itself has `RUN_S`.
 pytestmark = pytest.mark.timeout(900)
@@ -27,8 +43,8 @@ def copied(example: str, folder: Path) -> Path:
     return Path(shutil.copytree(EXAMPLES / example, folder / example)) / "run.toml"
 
 
-def ran(run: Path) -> Outcome:
-    ended = simulate(run, timeout_s=RUN_S)
+def ran(run: Path, *options: str) -> Outcome:
+    ended = simulate(run, *options, timeout_s=RUN_S)
     assert ended.code == 0, ended.err
     return ended
 
@@ -41,7 +57,7 @@ def moved(run: Path) -> list[bool]:
     return [bool(re.search(r" trained \w+ -> \w+$", what)) for what in trained]
 
 
-@pytest.mark.parametrize("example", NEEDS)
+@pytest.mark.parametrize("example", FRAMEWORKS)
 def test_every_turn_of_an_example_trains(example: str, tmp_path: Path) -> None:
     run = copied(example, tmp_path)
     metrics = ran(run).last["metrics"]
@@ -69,3 +85,36 @@ def test_a_turn_of_lightning_that_a_new_process_repeats_repeats_itself(tmp_path:
     script.write_text(script.read_text().replace(loop, loop + dies))
     assert ran(undisturbed).last["digest"] == ran(killed).last["digest"]
     assert (tmp_path / "died").exists()
+
+
+def clothing(folder: Path) -> None:
+    """Files such as Fashion-MNIST's, with a few images that nobody has seen."""
+    folder.mkdir()
+    for part in ("train", "t10k"):
+        for kind, sizes in (("images-idx3", (640, 28, 28)), ("labels-idx1", (640,))):
+            head = bytes([0, 0, 8, len(sizes)]) + np.array(sizes, ">u4").tobytes()
+            values = np.arange(np.prod(sizes)).astype(np.uint8) % 10
+            packed = gzip.compress(head + values.tobytes())
+            (folder / f"{part}-{kind}-ubyte.gz").write_bytes(packed)
+
+
+@pytest.mark.parametrize("example", LASTS)
+def test_a_budget_in_seconds_ends_a_turn_of_an_example_early(example: str, tmp_path: Path) -> None:
+    """Else a turn would last for days."""
+    run_file, place, lasts = LASTS[example]
+    run = copied(example.partition("/")[0], tmp_path).with_name(run_file)
+    said = run.with_name(place).read_text()
+    assert lasts in said
+    run.with_name(place).write_text(said.replace(lasts, f"{lasts}000000"))
+    data = f'data = "{tmp_path / "clothing"}"\n'
+    clothing(tmp_path / "clothing")
+    text = run.read_text().replace("rounds = 3", "rounds = 1").replace("rounds = 5", "rounds = 1")
+    text = text.replace("rounds = 2", "rounds = 1") + (data if "fashion" in example else "")
+    run.write_text(f"{text}\n[budget]\nseconds = 1\n")
+    assert 2 == ran(run, "--sites", "2").last["turns"]
+    assert [True, True] == moved(run)
+
+
+def test_tensorflow_is_seeded_so_that_a_run_repeats_itself(tmp_path: Path) -> None:
+    first, again = (ran(copied("tensorflow", tmp_path / name)).last for name in ("one", "two"))
+    assert first["digest"] == again["digest"]

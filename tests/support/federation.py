@@ -37,6 +37,7 @@ password_file = "{name}.password"
 {broker}
 [trainers.walk]
 run = "walk:{trainer}"
+{trainers}
 [http]
 port = {port}
 """
@@ -136,6 +137,7 @@ class Federation:
         ports: where a service finds the broker, if it is to go through a proxy.
         hosts: the same of a broker of several nodes.
         broker_settings: further lines of a service's [broker].
+        trainers: further tables of a site's trainers.
     """
 
     folder: Path
@@ -145,6 +147,7 @@ class Federation:
     ports: Mapping[str, int] = field(default_factory=dict)
     hosts: Sequence[str] = ()
     broker_settings: Mapping[str, str] = field(default_factory=dict)
+    trainers: Mapping[str, str] = field(default_factory=dict)
     processes: dict[str, Process] = field(default_factory=dict)
     _operators: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -294,7 +297,8 @@ class Federation:
         url = f"amqp://{name}@{self.broker.host}:{broker_port}/{quote(self.vhost, safe='')}"
         hosts = json.dumps(list(self.hosts or self.broker.hosts))
         lines = f"hosts = {hosts}\n{self.broker_settings.get(name, '')}"
-        settings = {"trainer": self.trainer, "broker": lines}
+        trainers = self.trainers.get(name, "")
+        settings = {"trainer": self.trainer, "trainers": trainers, "broker": lines}
         config.write_text(text.format(name=name, url=url, port=port, **settings))
         (self.folder / f"{name}.password").write_text(self.broker.password(name) + "\n")
         kind = "controller" if name == CONTROLLER else "site"

@@ -58,12 +58,16 @@ class GateTable(Settings):
 
 
 class SimulateTable(Settings):
-    """Read by `tasuki simulate` alone."""
+    """Read by `tasuki simulate` alone.
+
+    `processes`: trainers' processes that stay between turns; unset: as many as fit into memory.
+    """
 
     sites: int | list[str] = 3
     trainer: str | None = None
     data: SettingsPath | None = None
     farewell_s: float = Field(default=600.0, ge=0)
+    processes: int | None = Field(default=None, ge=1)
 
     @field_validator("sites")
     @classmethod

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.processes import naming
 from support.waiting import until, wait_until
 from tasuki.errors import NonFiniteWeights, TrainerDied, TrainerError, TrainerOverdue
 from tasuki_site.source import Source
@@ -48,7 +49,6 @@ import numpy as np
 import tasuki.flare as flare
 
 rank = int(os.environ.get("RANK", 0))
-Path(f"pid-{rank}").write_text(str(os.getpid()))
 what = sys.argv[1]
 
 
@@ -128,16 +128,8 @@ def train(folder: Path, words: str, *, turns: int = 1, **changes: object) -> lis
 
 
 def lives(folder: Path) -> list[str]:
-    """Ranks that are still there."""
-    pids = [path.read_text() for path in folder.glob("pid-*")]
-    return [pid for pid in pids if pid and Path(f"/proc/{pid}/cmdline").exists() and _runs(pid)]
-
-
-def _runs(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    """What is still there of a command: its launcher, its ranks, and our own before them."""
+    return naming(folder, "client.py")
 
 
 @pytest.mark.parametrize("what", ["rank_0_sends", "all_send"])
@@ -183,12 +175,13 @@ def test_an_aborted_turn_leaves_no_process(tmp_path: Path, what: str) -> None:
         trainer = a_trainer(tmp_path, f"python launch.py client.py {what}", [])
         turn = asyncio.create_task(trainer.train(a_spell(tmp_path), lambda _: None))
         await until(lambda: (tmp_path / "hangs-1").exists(), what="a rank hangs")
+        assert lives(tmp_path)
         turn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await turn
 
     asyncio.run(run())
-    wait_until(lambda: [] == lives(tmp_path), what="every rank is gone", within_s=5)
+    wait_until(lambda: [] == lives(tmp_path), what="every process is gone")
 
 
 SERVICE = """
@@ -212,7 +205,7 @@ def test_a_service_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
     with service:
         wait_until(lambda: (tmp_path / "hangs-1").exists(), what="a rank hangs")
         service.send_signal(signal.SIGKILL)
-    wait_until(lambda: [] == lives(tmp_path), what="every rank is gone")
+    wait_until(lambda: [] == lives(tmp_path), what="every process is gone")
 
 
 def test_a_program_that_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:

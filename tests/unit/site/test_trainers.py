@@ -18,10 +18,11 @@ from support.simulation import TRAINERS
 from support.waiting import until
 from tasuki.errors import TrainerDied, TrainerOverdue
 from tasuki_site.model_files import write_initial
+from tasuki_site.room import Room, as_many_as_fit
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell
 from tasuki_site.tensors import save_state
-from tasuki_site.trainers import ChildTrainer, TrainerPool, as_many_as_fit
+from tasuki_site.trainers import ChildTrainer, TrainerPool
 
 HELD = """
 import threading
@@ -179,7 +180,7 @@ def test_only_a_trainer_without_a_turn_makes_room_for_another_run() -> None:
         return a_spell(run=run)
 
     async def train() -> None:
-        pool = TrainerPool(make, limit=2)
+        pool = TrainerPool(make, room=Room(2))
         first = asyncio.create_task(pool.train("t", spell("first"), lambda _: None))
         await asyncio.sleep(0)
         for run in ("second", "third"):
@@ -204,12 +205,29 @@ def test_as_many_processes_stay_as_there_are_active_runs() -> None:
         return made[-1]
 
     async def train() -> None:
-        pool = TrainerPool(make, limit=as_many_as_fit(8 * 2**30))
+        pool = TrainerPool(make, room=Room(as_many_as_fit(8 * 2**30)))
         for run in ("first", "second", "third", "first", "second", "third"):
             await pool.train("t", a_spell(run=run), lambda _: None)
 
     asyncio.run(train())
     assert [False, False, False] == [trainer.ended for trainer in made]
+
+
+def test_sites_that_share_a_room_end_whoever_of_them_all_was_longest_unused() -> None:
+    """As in a simulation. Whose process was ended has a turn again like any other."""
+    trainers = {site: Gated() for site in ("a", "b", "c")}
+
+    async def train() -> None:
+        room = Room(2)
+        makers = {site: {"t": trainer}.__getitem__ for site, trainer in trainers.items()}
+        pools = {site: TrainerPool(make, room=room) for site, make in makers.items()}
+        for trainer in trainers.values():
+            trainer.go_on.set()
+        for site, ended in (("a", ""), ("b", ""), ("a", ""), ("c", "b"), ("b", "ba")):
+            assert "blake3:r" == (await pools[site].train("t", a_spell(), lambda _: None)).digest
+            assert set(ended) == {site for site in trainers if trainers[site].ended}
+
+    asyncio.run(train())
 
 
 @pytest.mark.parametrize(("gib", "processes"), [(1, 2), (8, 4), (1024, 16)])

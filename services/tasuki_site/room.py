@@ -1,0 +1,70 @@
+"""How many trainers' processes stay between turns: at one site, or at all those of a simulation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+PROCESS_BYTES = 2 * 2**30
+FEWEST, MOST = 2, 16
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Seat:
+    """One trainer's place in the room.
+
+    Attributes:
+        close: ends its process, which its next turn starts anew.
+        turns: those under way: two, while one replaces the other.
+    """
+
+    run: str
+    close: Callable[[], Awaitable[None]]
+    turns: int = 0
+
+
+class Room:
+    """Ends the process that was longest unused when there are too many.
+
+    With fewer of them than there are active runs, nearly every turn would wait for a process to
+    start and to import what it needs.
+    """
+
+    def __init__(self, limit: int = FEWEST) -> None:
+        self._limit = limit
+        self._seats: dict[Seat, None] = {}  # the longest unused first
+
+    async def take(self, seat: Seat) -> None:
+        """Returns when there is room for this one's process. One with a turn is never ended."""
+        self._seats.pop(seat, None)
+        self._seats[seat] = None
+        idle = [each for each in self._seats if not each.turns and each is not seat]
+        for each in idle[: max(0, len(self._seats) - self._limit)]:
+            said = "trainer ended to make room for another run's: its next turn starts it anew"
+            log.info(said, run=each.run, processes=self._limit)
+            self.leave(each)
+            await each.close()
+
+    def leave(self, seat: Seat) -> None:
+        """This one needs no room any more."""
+        self._seats.pop(seat, None)
+
+
+def fitting() -> int:
+    """Processes of trainers that fit into this machine, or into this container."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no container, or one without a limit ("max")
+        memory = min(memory, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return as_many_as_fit(memory)
+
+
+def as_many_as_fit(memory_bytes: int) -> int:
+    """Trainers' processes that a machine with this memory keeps, unless its settings say."""
+    return max(FEWEST, min(MOST, memory_bytes // PROCESS_BYTES))
