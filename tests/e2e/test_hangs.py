@@ -17,7 +17,7 @@ from support.plain import plain_loop
 from support.processes import naming
 from support.simulation import write_run
 from support.waiting import wait_until
-from tasuki.errors import RunStopped, TrainerOverdue
+from tasuki.errors import RunStopped, SitesLeftOut, TrainerOverdue
 
 ROUND = ("site-2", "site-1", "site-3")
 HANGS = "site-1"  # in the middle of the order
@@ -107,7 +107,7 @@ def test_a_trainer_that_hangs_is_skipped_by_a_run_that_skips(
     federation: Federation, write: Write, limit: str
 ) -> None:
     ended = federation.submit(write(f'{limit} = 4\non_silent = "skip"'))
-    assert (0, 2) == (ended.code, ended.last["turns"])
+    assert (SitesLeftOut.exit_code, 2) == (ended.code, ended.last["turns"])
     assert [HANGS] == [skip["site"] for skip in ended.last["skips"]]
     assert plain_loop([["site-2", None, "site-3"]]) == ended.last["digest"]
     assert 1 == len(overdue(federation, ended.last["run"]))
@@ -191,7 +191,7 @@ def test_a_turn_that_is_fenced_leaves_no_process_of_torchrun(
     finally:
         site.signal(signal.SIGCONT)
     await_no_rank(federation)
-    assert 1 == hanging.finished()["skipped"]
+    assert [HANGS] == hanging.finished(code=SitesLeftOut.exit_code)["left_out"]
 
 
 def test_a_site_that_is_killed_leaves_no_process_of_torchrun(
@@ -199,4 +199,4 @@ def test_a_site_that_is_killed_leaves_no_process_of_torchrun(
 ) -> None:
     federation[HANGS].kill()
     await_no_rank(federation)
-    assert 1 == hanging.finished()["skipped"]
+    assert [HANGS] == hanging.finished(code=SitesLeftOut.exit_code)["left_out"]

@@ -44,7 +44,7 @@ def test_the_state_diagrams_are_those_of_the_machines() -> None:
         [sys.executable, script, "--check"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=False,
     )
 
