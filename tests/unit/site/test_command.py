@@ -77,6 +77,10 @@ while flare.is_running():
         os._exit(7)
     if what == "hangs" and rank == 1 or what == "never_connects":
         hang_in_this_rank()
+    if what == "closes":
+        os.closerange(3, 256)
+    if what == "forks" and not os.fork():
+        sys.exit()  # and says good-bye, as whoever ends like this does
     if what == "nan":
         w = w * np.nan
     flare.log("rank", rank)
@@ -148,6 +152,13 @@ def test_every_rank_gets_every_turn_and_rank_0_speaks_for_all(tmp_path: Path, wh
     for round in range(3):
         assert all(f"rank {rank} has [0.0, 0.0] of round {round}" in printed for rank in (0, 1))
     assert [] == lives(tmp_path)
+
+
+@pytest.mark.parametrize("what", ["closes", "forks"])
+def test_what_a_rank_does_with_its_process_costs_no_turn(tmp_path: Path, what: str) -> None:
+    """Bug: it lost its way to its site with the descriptors that it closed."""
+    train(tmp_path, f"python launch.py client.py {what}", turns=3)
+    assert [1, 1] == load_state(tmp_path / "result", framework="numpy")["w"].tolist()
 
 
 def test_a_command_without_a_loop_is_started_again_for_each_turn(tmp_path: Path) -> None:
