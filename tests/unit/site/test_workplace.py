@@ -57,6 +57,28 @@ def test_what_one_site_writes_no_other_finds(tmp_path: Path, code: Path) -> None
     assert [] == places.written_to()
 
 
+def test_whatever_lies_beside_the_trainer_it_has_its_folder(tmp_path: Path, code: Path) -> None:
+    """Bug: a link to itself ended the simulation with a traceback."""
+    (code / "loop").symlink_to("loop")
+    (code / "nowhere").symlink_to("/nowhere/at/all")
+    (code / ("n" * 255)).touch()
+    os.mkfifo(code / "fifo")
+    place = workplaces(tmp_path).prepare("a")
+    for name in ("loop", "nowhere", "fifo"):
+        assert (place / name).is_symlink()
+    assert (place / ("n" * 255)).is_file()
+
+
+def test_a_file_that_is_gone_before_the_next_site_copies_it_is_not_missed(
+    tmp_path: Path, code: Path
+) -> None:
+    (code / ".swp").touch()
+    places = workplaces(tmp_path)
+    places.prepare("a")
+    (code / ".swp").unlink()
+    assert not (places.prepare("b") / ".swp").exists()
+
+
 def test_a_folder_that_its_site_removed_is_there_for_its_next_turn(tmp_path: Path) -> None:
     places = workplaces(tmp_path)
     shutil.rmtree(places.prepare("a"))
