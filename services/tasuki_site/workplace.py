@@ -19,6 +19,10 @@ COPIED_BYTES = 2**20
 COPIED_ENTRIES = 200
 """A folder with more in it, at whatever depth, is a link."""
 
+LEDGER = "ledger.sqlite"
+"""Where this is, is a data folder."""
+
+_PARTS = {"runs", "spool", "uploads", "lock", "token"}
 _PART = ".tasuki-part"
 _LEFT_OUT = {"__pycache__", _PART}
 
@@ -83,7 +87,7 @@ class Workplaces:
 
     def _found(self, folder: Path) -> Iterator[_Item]:
         for path in sorted(folder.iterdir()):
-            if path.name in _LEFT_OUT or self._is_apart(path):
+            if path.name in _LEFT_OUT or self._is_apart(path) or _is_ours(path):
                 continue
             seen = path.relative_to(self._beside)
             if not path.is_dir():
@@ -105,6 +109,14 @@ class Workplaces:
         except OSError:
             return (0, 0)
         return (found.st_mtime_ns, found.st_size)
+
+
+def _is_ours(path: Path) -> bool:
+    """A data folder, of any run at any time, or a part of one that is the trainer's own folder."""
+    if (path / LEDGER).is_file():
+        return True
+    is_part = path.name in _PARTS or path.name.startswith(LEDGER)
+    return is_part and (path.parent / LEDGER).is_file()
 
 
 def _is_small(file: Path) -> bool:
