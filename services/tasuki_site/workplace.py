@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,12 @@ COPIED_BYTES = 2**20
 COPIED_ENTRIES = 200
 """A folder with more in it, at whatever depth, is a link."""
 
-_LEFT_OUT = {"__pycache__"}
+LEDGER = "ledger.sqlite"
+"""Where this is, is a data folder."""
+
+_PARTS = {"runs", "spool", "uploads", "lock", "token"}
+_PART = ".tasuki-part"
+_LEFT_OUT = {"__pycache__", _PART}
 
 Stamp = tuple[int, int]
 
@@ -80,19 +86,22 @@ class Workplaces:
         return changed
 
     def _found(self, folder: Path) -> Iterator[_Item]:
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            path = Path(entry.path)
-            if entry.name in _LEFT_OUT or path.resolve() == self._apart:
+        for path in sorted(folder.iterdir()):
+            if path.name in _LEFT_OUT or self._is_apart(path) or _is_ours(path):
                 continue
             seen = path.relative_to(self._beside)
-            if not entry.is_dir():
-                is_small = entry.is_file() and entry.stat().st_size <= COPIED_BYTES
-                yield _Item(seen, is_link=not is_small)
-            elif entry.is_symlink() or _is_large(path):
+            if not path.is_dir():
+                yield _Item(seen, is_link=not _is_small(path))
+            elif path.is_symlink() or _is_large(path):
                 yield _Item(seen, is_folder=True, is_link=True)
             else:
                 yield _Item(seen, is_folder=True)
                 yield from self._found(path)
+
+    def _is_apart(self, path: Path) -> bool:
+        with suppress(OSError):  # a link that leads nowhere, or to itself
+            return path.samefile(self._apart)
+        return False
 
     def _stamp(self, item: _Item) -> Stamp:
         try:
@@ -100,6 +109,20 @@ class Workplaces:
         except OSError:
             return (0, 0)
         return (found.st_mtime_ns, found.st_size)
+
+
+def _is_ours(path: Path) -> bool:
+    """A data folder, of any run at any time, or a part of one that is the trainer's own folder."""
+    if (path / LEDGER).is_file():
+        return True
+    is_part = path.name in _PARTS or path.name.startswith(LEDGER)
+    return is_part and (path.parent / LEDGER).is_file()
+
+
+def _is_small(file: Path) -> bool:
+    with suppress(OSError):  # gone meanwhile
+        return file.is_file() and file.stat().st_size <= COPIED_BYTES
+    return False
 
 
 def _is_large(folder: Path) -> bool:
@@ -119,12 +142,19 @@ def _put(original: Path, place: Path, item: _Item) -> None:
         if not place.exists():
             place.mkdir()
     elif not place.exists() or (place.is_file() and _is_newer(original, place)):
-        # Under another name first: half a copy would pass for something that the site has written.
-        part = place.with_name(f"{place.name}.part")
-        shutil.copy2(original, part)
-        part.replace(place)
+        with suppress(FileNotFoundError):  # gone since it was found, as an editor's files are
+            _copy(original, place)
+
+
+def _copy(original: Path, place: Path) -> None:
+    """Under another name first: half a copy would pass for something that the site has written."""
+    part = place.with_name(_PART)
+    shutil.copy2(original, part)
+    part.replace(place)
 
 
 def _is_newer(original: Path, place: Path) -> bool:
     """Else the copy is as it was, or the site has written to it."""
-    return original.stat().st_mtime_ns > place.stat().st_mtime_ns
+    with suppress(FileNotFoundError):
+        return original.stat().st_mtime_ns > place.stat().st_mtime_ns
+    return False

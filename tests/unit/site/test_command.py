@@ -77,6 +77,14 @@ while flare.is_running():
         os._exit(7)
     if what == "hangs" and rank == 1 or what == "never_connects":
         hang_in_this_rank()
+    if what == "closes":
+        os.closerange(3, 256)
+    if what == "forks" and rank == 1:
+        if not os.fork():
+            sys.exit()  # and says good-bye, as whoever ends like this does
+        os.wait()
+        time.sleep(1)
+        Path("worked").touch()
     if what == "nan":
         w = w * np.nan
     flare.log("rank", rank)
@@ -140,6 +148,26 @@ def test_every_rank_gets_every_turn_and_rank_0_speaks_for_all(tmp_path: Path, wh
     for round in range(3):
         assert all(f"rank {rank} has [0.0, 0.0] of round {round}" in printed for rank in (0, 1))
     assert [] == lives(tmp_path)
+
+
+def test_a_rank_that_closes_what_it_does_not_know_keeps_its_turn(tmp_path: Path) -> None:
+    """Bug: it lost its way to its site with the descriptors that it closed."""
+    train(tmp_path, "python launch.py client.py closes", turns=3)
+    assert [1, 1] == load_state(tmp_path / "result", framework="numpy")["w"].tolist()
+
+
+def test_a_copy_of_a_rank_that_ends_does_not_end_the_ranks_turn(tmp_path: Path) -> None:
+    """Bug: the turn was over while one of its ranks still worked on it."""
+
+    async def run() -> None:
+        trainer = a_trainer(tmp_path, "python launch.py client.py forks", [])
+        try:
+            await trainer.train(a_spell(tmp_path), lambda _: None)
+            assert (tmp_path / "worked").exists()
+        finally:
+            await trainer.close()
+
+    asyncio.run(run())
 
 
 def test_a_command_without_a_loop_is_started_again_for_each_turn(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasuki.core.model import Task
+from tasuki_controller.data_folder import DataFolder
 from tasuki_site import workplace
-from tasuki_site.workplace import Workplaces
+from tasuki_site.workplace import LEDGER, Workplaces
 
 
 def workplaces(folder: Path) -> Workplaces:
@@ -55,6 +56,42 @@ def test_what_one_site_writes_no_other_finds(tmp_path: Path, code: Path) -> None
         assert "labels" == (folder / "labels.json").read_text()
         assert "net" == (folder / "config" / "net.toml").read_text()
     assert [] == places.written_to()
+
+
+def test_whatever_lies_beside_the_trainer_it_has_its_folder(tmp_path: Path, code: Path) -> None:
+    """Bug: a link to itself ended the simulation with a traceback."""
+    (code / "loop").symlink_to("loop")
+    (code / "nowhere").symlink_to("/nowhere/at/all")
+    (code / ("n" * 255)).touch()
+    os.mkfifo(code / "fifo")
+    place = workplaces(tmp_path).prepare("a")
+    for name in ("loop", "nowhere", "fifo"):
+        assert (place / name).is_symlink()
+    assert (place / ("n" * 255)).is_file()
+
+
+def test_what_tasuki_keeps_is_no_file_of_the_trainers(tmp_path: Path, code: Path) -> None:
+    """Bug: each site got a copy of every ledger, and of what the sites of other runs had got."""
+    for folder in (code, code / "of another run"):
+        (folder / "runs" / "r").mkdir(parents=True)
+        for name in (LEDGER, f"{LEDGER}-wal", "lock"):
+            (folder / name).touch()
+    (code / "config" / "runs").mkdir()
+    place = workplaces(tmp_path).prepare("a")
+    assert {"config", "images", "labels.json", "large.npz"} == {
+        each.name for each in place.iterdir()
+    }
+    assert (place / "config" / "runs").is_dir()
+
+
+def test_a_file_that_is_gone_before_the_next_site_copies_it_is_not_missed(
+    tmp_path: Path, code: Path
+) -> None:
+    (code / ".swp").touch()
+    places = workplaces(tmp_path)
+    places.prepare("a")
+    (code / ".swp").unlink()
+    assert not (places.prepare("b") / ".swp").exists()
 
 
 def test_a_folder_that_its_site_removed_is_there_for_its_next_turn(tmp_path: Path) -> None:
@@ -102,3 +139,7 @@ def test_a_site_gets_its_name_and_what_is_said_of_it_alone() -> None:
         "files": [{"one": "site-2.npz"}, 3],
     } == task.params_of("site-2")
     assert 0.1 == task.params_of("site-1")["lr"]
+
+
+def test_a_data_folder_is_known_by_its_ledger(tmp_path: Path) -> None:
+    assert LEDGER == DataFolder(tmp_path).ledger_path.name
