@@ -88,6 +88,7 @@ bench: $(DEV)
 	$(BIN)/python benchmarks/overhead.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/transport.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/handoff.py --mb $(MB)
+	PYTHONPATH=tests $(BIN)/python benchmarks/many_runs.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
