@@ -69,3 +69,31 @@ def test_a_turn_of_lightning_that_a_new_process_repeats_repeats_itself(tmp_path:
     script.write_text(script.read_text().replace(loop, loop + dies))
     assert ran(undisturbed).last["digest"] == ran(killed).last["digest"]
     assert (tmp_path / "died").exists()
+
+
+def test_of_a_trainer_in_two_processes_only_rank_0_has_a_result(tmp_path: Path) -> None:
+    """Bug: each rank was rank 0, so that what the slower one handed over counted as well."""
+    run = copied("lightning", tmp_path)
+    script = run.with_name("client.py")
+    two = (
+        ("import lightning\n", "import lightning\nimport math\n"),
+        (
+            'accelerator="cpu",',
+            'accelerator="cpu", strategy="ddp", devices=2, callbacks=[Spoil()],',
+        ),
+        (
+            "def main() -> None:\n",
+            "class Spoil(lightning.Callback):\n"
+            "    def on_train_end(self, trainer, module):\n"
+            "        for weights in module.parameters() if trainer.global_rank else []:\n"
+            "            weights.data.fill_(math.nan)\n\n\n"
+            "def main() -> None:\n",
+        ),
+    )
+    for own, instead in two:
+        assert own in script.read_text()
+        script.write_text(script.read_text().replace(own, instead))
+    settings = run.read_text().replace('trainer = "client.py"', 'trainer = "python client.py"')
+    run.write_text(settings.replace("rounds = 3", "rounds = 1").replace("sites = 3", "sites = 2"))
+    ran(run)
+    assert [True, True] == moved(run)
