@@ -6,7 +6,10 @@ when it is run: `python small_data.py mednist`.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,3 +53,83 @@ def mnist() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray
     """What `tf.keras.datasets.mnist.load_data` gives: 28x28 pixels."""
     (train, train_labels), (test, test_labels) = digits(TRAIN), digits(TEST, skip=TRAIN)
     return (train[:, 2:30, 2:30], train_labels), (test[:, 2:30, 2:30], test_labels)
+
+
+def higgs(path: str = "higgs.csv") -> None:
+    """A label and 64 numbers a line: whether a digit is even."""
+    found = load_digits()
+    np.savetxt(path, np.column_stack([found.target % 2, found.data / 16]), delimiter=",", fmt="%g")
+
+
+def npy(folder: str = "mnist") -> None:
+    """The four files of hello-jax."""
+    Path(folder).mkdir()
+    (train, train_labels), (test, test_labels) = mnist()
+    for name, images, labels in (("train", train, train_labels), ("test", test, test_labels)):
+        np.save(f"{folder}/{name}_images.npy", images[..., None])
+        np.save(f"{folder}/{name}_labels.npy", labels)
+
+
+def mednist(folder: str = "MedNIST") -> None:
+    """Six classes of images, a folder each."""
+    from PIL import Image
+
+    images, labels = digits(360)
+    for kind in range(6):
+        place = Path(folder, f"class-{kind}")
+        place.mkdir(parents=True)
+        for at, image in enumerate(images[labels == kind][:20]):
+            Image.fromarray(image.repeat(2, axis=0).repeat(2, axis=1)).save(place / f"{at:03}.jpeg")
+
+
+SENTENCES = tuple(
+    {"input": f"What comes after {n}?", "output": f"After {n} comes {n + 1}."} for n in range(48)
+)
+
+
+def dolly(folder: str = "dolly") -> None:
+    """Questions and answers, as the tutorials for language models read them."""
+    Path(folder).mkdir()
+    for name, part in (("training", SENTENCES[:40]), ("validation", SENTENCES[40:])):
+        lines = "".join(json.dumps(each) + "\n" for each in part)
+        Path(folder, f"{name}.jsonl").write_text(lines)
+
+
+def llama(folder: str = "tiny", dtype: str = "float32") -> None:
+    """A language model of two small layers, with a tokenizer of the bytes of a text."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    words = _tokenizer()
+    torch.manual_seed(7)
+    config = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+        pad_token_id=words.pad_token_id,
+        eos_token_id=words.eos_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).to(getattr(torch, dtype)).save_pretrained(folder)
+    words.save_pretrained(folder)
+
+
+def _tokenizer() -> Any:  # Any: transformers is not installed where Tasuki is checked
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: at for at, letter in enumerate(["<pad>", "<eos>", *letters])}
+    bytes_ = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bytes_.decoder = decoders.ByteLevel()
+    special = {"pad_token": "<pad>", "eos_token": "<eos>"}
+    return PreTrainedTokenizerFast(tokenizer_object=bytes_, model_max_length=512, **special)
+
+
+if __name__ == "__main__":
+    for what in sys.argv[1:]:
+        {"higgs": higgs, "npy": npy, "mednist": mednist, "dolly": dolly, "llama": llama}[what]()

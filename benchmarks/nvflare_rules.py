@@ -9,6 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Rules: TypeAlias = Iterable[tuple[str, Iterable[tuple[str, str]]]]
+"""Pairs of a pattern and what replaces it, by kind."""
 
 _WRITERS = "SummaryWriter|MLflowWriter|WandBWriter"
 _CONSTANTS = (
@@ -23,6 +27,9 @@ IMPORTS = (
     (rf"from nvflare[\w.]* import ({_CONSTANTS})", r"from tasuki.flare.constants import \1"),
 )  # fmt: skip
 """The tables' rows."""
+
+RANKS = (r"import nvflare\.client as (\w+)", r"import tasuki.flare.rank0 as \1")
+"""The row about scripts of several processes, which call `flare.init(rank=...)`."""
 
 DATA = (
     (r"torchvision\.datasets\.CIFAR10\(", "small_data.CIFAR10("),
@@ -56,7 +63,9 @@ def rewrite(text: str, *, own: Iterable[tuple[str, str]] = ()) -> Rewritten:
         own: what else changes in this script alone: a line, and the line in its place.
     """
     changed: Counter[str] = Counter()
-    lines = [_line(line, dict(own), changed) for line in text.splitlines()]
+    imports = (RANKS, *IMPORTS) if ".init(rank=" in text else IMPORTS
+    rules = (("imports", imports), ("data", DATA), ("machine", MACHINE))
+    lines = [_line(line, rules, dict(own), changed) for line in text.splitlines()]
     if any("small_data." in line for line in lines):
         lines.insert(_first_import(lines), "import small_data")
         changed["data"] += 1
@@ -64,9 +73,9 @@ def rewrite(text: str, *, own: Iterable[tuple[str, str]] = ()) -> Rewritten:
     return Rewritten(text="\n".join(lines) + "\n", changed=changed, left=left)
 
 
-def _line(line: str, own: dict[str, str], changed: Counter[str]) -> str:
-    for kind, rules in (("imports", IMPORTS), ("data", DATA), ("machine", MACHINE)):
-        for pattern, instead in rules:
+def _line(line: str, rules: Rules, own: dict[str, str], changed: Counter[str]) -> str:
+    for kind, pairs in rules:
+        for pattern, instead in pairs:
             if (new := re.sub(pattern, instead, line)) != line:
                 changed[kind] += 1
                 return new

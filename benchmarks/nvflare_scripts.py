@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -103,7 +105,8 @@ def _try_in(place: Path, script: Script, nvflare: Path) -> Found:
     for command in script.prepare:
         subprocess.run(_words(command), cwd=folder, check=True, capture_output=True)
     began = time.perf_counter()
-    runs = tuple(_run(folder, place / f"data-{time_}") for time_ in range(2))
+    environment = {name: value.format(folder=folder) for name, value in script.environment}
+    runs = tuple(_run(folder, place / f"data-{n}", environment) for n in range(2))
     return Found(
         script=script.name,
         changed=changed,
@@ -137,10 +140,10 @@ def _words(command: str) -> list[str]:
     return [sys.executable if first == "python" else first, *others]
 
 
-def _run(folder: Path, data: Path) -> Ran:
+def _run(folder: Path, data: Path, environment: Mapping[str, str]) -> Ran:
     words = ["simulate", str(folder / "run.toml"), "--data", str(data), "--json"]
     try:
-        done = _tasuki(*words)
+        done = _tasuki(*words, environment=environment)
     except subprocess.TimeoutExpired as exc:
         return Ran(failure=f"not over after {exc.timeout:.0f} s")
     if done.returncode != 0:
@@ -154,9 +157,12 @@ def _run(folder: Path, data: Path) -> Ran:
     )
 
 
-def _tasuki(*words: str) -> subprocess.CompletedProcess[str]:
+def _tasuki(
+    *words: str, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "tasuki_cli.main", *words],
+        env={**os.environ, **(environment or {})},
         capture_output=True,
         text=True,
         timeout=LIMIT_S,
