@@ -83,20 +83,20 @@ def mednist(folder: str = "MedNIST") -> None:
 
 
 SENTENCES = tuple(
-    {"input": f"What comes after {n}?", "output": f"After {n} comes {n + 1}."} for n in range(48)
+    {"input": f"What comes after {n}?", "output": f"After {n} comes {n + 1}."} for n in range(840)
 )
 
 
 def dolly(folder: str = "dolly") -> None:
     """Questions and answers, as the tutorials for language models read them."""
     Path(folder).mkdir()
-    for name, part in (("training", SENTENCES[:40]), ("validation", SENTENCES[40:])):
+    for name, part in (("training", SENTENCES[8:]), ("validation", SENTENCES[:8])):
         lines = "".join(json.dumps(each) + "\n" for each in part)
         Path(folder, f"{name}.jsonl").write_text(lines)
 
 
 def llama(folder: str = "tiny", dtype: str = "float32") -> None:
-    """A language model of two small layers, with a tokenizer of the bytes of a text."""
+    """A language model of two small layers, with a tokenizer of the words above."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -118,16 +118,16 @@ def llama(folder: str = "tiny", dtype: str = "float32") -> None:
 
 
 def _tokenizer() -> Any:  # Any: transformers is not installed where Tasuki is checked
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {letter: at for at, letter in enumerate(["<pad>", "<eos>", *letters])}
-    bytes_ = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    bytes_.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bytes_.decoder = decoders.ByteLevel()
-    special = {"pad_token": "<pad>", "eos_token": "<eos>"}
-    return PreTrainedTokenizerFast(tokenizer_object=bytes_, model_max_length=512, **special)
+    text = " ".join(part for each in SENTENCES for part in each.values())
+    known = sorted({word for word, _ in pre_tokenizers.Whitespace().pre_tokenize_str(text)})
+    vocabulary = {word: at for at, word in enumerate(["<pad>", "<eos>", "<unk>", *known])}
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))  # noqa: S106 - a word
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = {"pad_token": "<pad>", "eos_token": "<eos>", "unk_token": "<unk>"}
+    return PreTrainedTokenizerFast(tokenizer_object=words, model_max_length=512, **special)
 
 
 if __name__ == "__main__":

@@ -268,6 +268,8 @@ def first():
     return {f"model.{name}": value for name, value in adapters.items()}
 """
 
+_TRANSFORMERS_5 = (("warmup_ratio=0.03,", ""),)
+
 LANGUAGE = (
     Script(
         name="hello-huggingface",
@@ -286,6 +288,7 @@ LANGUAGE = (
         trainer=f"{_TUTORIAL} --train_mode SFT",
         first=_SFT,
         prepare=("python small_data.py llama dolly",),
+        own=_TRANSFORMERS_5,
         needs=("trl", "peft", "datasets"),
     ),
     Script(
@@ -294,6 +297,7 @@ LANGUAGE = (
         trainer=f"{_TUTORIAL} --train_mode PEFT",
         first=_PEFT,
         prepare=("python small_data.py llama dolly",),
+        own=_TRANSFORMERS_5,
         needs=("trl", "peft", "datasets"),
     ),
 )

@@ -38,8 +38,12 @@ DATA = (
 )
 """What would be downloaded comes from `nvflare_data.py`, which lies beside the script by then."""
 
-MACHINE = ((r'^DEVICE = "cuda:0"$', 'DEVICE = "cpu"'),)
-"""A device that is written into a script, on a machine that has none."""
+MACHINE = (
+    (r'^DEVICE = "cuda:0"$', 'DEVICE = "cpu"'),
+    (r"bf16=True,", "bf16=True, use_cpu=True,"),
+    (r'optim="paged_adamw_32bit"', 'optim="adamw_torch"'),
+)
+"""What is written into a script and needs a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
