@@ -297,7 +297,13 @@ LANGUAGE = (
         trainer=f"{_TUTORIAL} --train_mode PEFT",
         first=_PEFT,
         prepare=("python small_data.py llama dolly",),
-        own=_TRANSFORMERS_5,
+        own=(
+            *_TRANSFORMERS_5,
+            (
+                "torch.save(global_model, resume_model_file_path)",
+                "trainer.model.save_pretrained(resume_from_checkpoint_folder)",
+            ),
+        ),
         needs=("trl", "peft", "datasets"),
     ),
 )

@@ -225,6 +225,7 @@ def main() -> None:
         all_found.append(try_script(script, options.nvflare.resolve()))
         if options.json:
             sys.stdout.write(json.dumps(asdict(all_found[-1])) + "\n")
+            sys.stdout.flush()
         elif sys.stderr.isatty():
             sys.stderr.write(f"{script.name} done\n")
     if not options.json:
