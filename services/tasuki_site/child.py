@@ -44,7 +44,14 @@ class Service:
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._turns: queue.SimpleQueue[Spell | None] = queue.SimpleQueue()
+        self._first: Spell | None = None
+        self._has_first = threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def first_spell(self) -> Spell | None:
+        """The turn that this process was started for; `next_spell` still gives it."""
+        self._has_first.wait()
+        return self._first
 
     def next_spell(self, *, timeout_s: float | None = None) -> Spell | None:
         """Blocks until there is a turn; None: there will be no more.
@@ -139,9 +146,15 @@ class Service:
     def _listen(self) -> None:
         while (message := channel.receive(self._connection)) is not None:
             spell = message.get("spell")
-            self._turns.put(None if spell is None else Spell(**spell))
+            self._take(None if spell is None else Spell(**spell))
         # The service is gone, and with it whoever wanted this result.
         os._exit(0)
+
+    def _take(self, spell: Spell | None) -> None:
+        if not self._has_first.is_set():
+            self._first = spell
+            self._has_first.set()
+        self._turns.put(spell)
 
 
 def hold_standard_descriptors() -> None:
@@ -174,6 +187,9 @@ def run_script(service: Service, source: Source) -> None:
     """
     session = Session(partial(_next_turn, service))
     install(session)
+    if (first := service.first_spell()) is not None:
+        # What it draws while it sets up may stay: a Dropout of Keras has a generator of its own.
+        seed_everything(first.seed)
     raised = _run_to_its_end(source)
     if raised is None and session.has_sent and session.current is None:
         service.say_ended()

@@ -118,3 +118,31 @@ def test_a_budget_in_seconds_ends_a_turn_of_an_example_early(example: str, tmp_p
 def test_tensorflow_is_seeded_so_that_a_run_repeats_itself(tmp_path: Path) -> None:
     first, again = (ran(copied("tensorflow", tmp_path / name)).last for name in ("one", "two"))
     assert first["digest"] == again["digest"]
+
+
+def test_of_a_trainer_in_two_processes_only_rank_0_has_a_result(tmp_path: Path) -> None:
+    """Bug: each rank was rank 0, so that what the slower one handed over counted as well."""
+    run = copied("lightning", tmp_path)
+    script = run.with_name("client.py")
+    two = (
+        ("import lightning\n", "import lightning\nimport math\n"),
+        (
+            'accelerator="cpu",',
+            'accelerator="cpu", strategy="ddp", devices=2, callbacks=[Spoil()],',
+        ),
+        (
+            "def main() -> None:\n",
+            "class Spoil(lightning.Callback):\n"
+            "    def on_train_end(self, trainer, module):\n"
+            "        for weights in module.parameters() if trainer.global_rank else []:\n"
+            "            weights.data.fill_(math.nan)\n\n\n"
+            "def main() -> None:\n",
+        ),
+    )
+    for own, instead in two:
+        assert own in script.read_text()
+        script.write_text(script.read_text().replace(own, instead))
+    settings = run.read_text().replace('trainer = "client.py"', 'trainer = "python client.py"')
+    run.write_text(settings.replace("rounds = 3", "rounds = 1").replace("sites = 3", "sites = 2"))
+    ran(run)
+    assert [True, True] == moved(run)

@@ -38,6 +38,8 @@ _METHODS = {
 def plain_array(name: str, value: object) -> Array:
     """The value as a torch.Tensor or numpy.ndarray of exactly these classes, not copied.
 
+    Those of jax become NumPy's.
+
     Raises:
         WeightsError: it is no plain tensor, array or number; says which, and what to do.
     """
@@ -51,6 +53,8 @@ def plain_array(name: str, value: object) -> Array:
         return _numpy_array(name, value)
     if isinstance(value, np.generic | bool | int | float):
         return np.asarray(value)
+    if _is_array_of_jax(value):
+        return _jax_array(name, value)
     raise WeightsError(
         f"{name!r} is a {_class(value)}, not a tensor or an array; {_way_out(value)}"
     )
@@ -127,6 +131,23 @@ def _numpy_array(name: str, array: Array) -> Array:
         )
     # A matrix, a map of a file: what they make of an index is not what an array makes of it.
     return array if type(array) is np.ndarray else array.view(np.ndarray)
+
+
+def _is_array_of_jax(value: object) -> bool:
+    jax = sys.modules.get("jax")  # nobody has one of its arrays without having imported it
+    kind = getattr(jax, "Array", None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _jax_array(name: str, value: Any) -> Array:  # Any: jax need not be installed
+    """Its values, brought to this machine's memory; bfloat16 is that of ml_dtypes there, too."""
+    try:
+        return np.asarray(value)
+    except (RuntimeError, TypeError) as exc:
+        raise WeightsError(
+            f"{name!r} is a {_class(value)} whose values are not here; give numpy.asarray of an"
+            " array that is whole and neither deleted nor traced"
+        ) from exc
 
 
 _WAYS_OUT: dict[str, str] = {

@@ -54,6 +54,7 @@ def patch(
         return
     kind = _callback((_package_of(trainer),))
     callback = kind(
+        trainer.global_rank,
         restore_state=restore_state,
         load_state_dict_strict=load_state_dict_strict,
         update_fit_loop=update_fit_loop,

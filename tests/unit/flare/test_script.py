@@ -43,6 +43,25 @@ def test_the_five_calls_train_turn_after_turn_and_end_well(tmp_path: Path) -> No
     assert "ended at site-1" in printed
 
 
+def test_what_a_script_draws_while_it_sets_up_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """Bug: a Dropout of Keras, which draws its seed when it is made, made each run another one."""
+    script = """
+        import random
+
+        own = random.random(), np.random.rand()
+        flare.init()
+        params = flare.receive().params
+        flare.send(flare.FLModel(params=params, metrics={"own": own[0], "also": own[1]}))
+    """
+    drawn = []
+    for round in 0, 0, 1:
+        with script_site(tmp_path, script) as site:
+            drawn.append(site.train(round=round)["metrics"])
+            site.no_more_turns()
+    assert drawn[0] == drawn[1]
+    assert drawn[0] != drawn[2]
+
+
 def test_a_difference_is_added_to_the_received_weights(tmp_path: Path) -> None:
     script = """
         flare.init()

@@ -95,6 +95,24 @@ while flare.is_running():
 """
 
 
+CLIENT_OF_RANK_0 = """
+import os, time
+from pathlib import Path
+import tasuki.flare.rank0 as flare
+
+rank = int(os.environ["RANK"])
+flare.init(rank=rank)
+if rank:
+    flare.send(flare.FLModel(params={}))
+    print("rank 1:", flare.is_running(), flare.receive(), flare.log("x", 1), flush=True)
+    while not Path("over").exists():
+        time.sleep(0.01)
+while flare.is_running():
+    flare.send(flare.FLModel(params={"w": flare.receive().params["w"] + 1}))
+Path("over").touch()
+"""
+
+
 @pytest.fixture(autouse=True)
 def code(tmp_path: Path) -> None:
     (tmp_path / "launch.py").write_text(LAUNCH)
@@ -168,6 +186,13 @@ def test_a_copy_of_a_rank_that_ends_does_not_end_the_ranks_turn(tmp_path: Path) 
             await trainer.close()
 
     asyncio.run(run())
+
+
+def test_where_rank_0_alone_receives_no_turn_waits_for_the_others(tmp_path: Path) -> None:
+    (tmp_path / "rank_0.py").write_text(CLIENT_OF_RANK_0)
+    lines = train(tmp_path, "python launch.py rank_0.py", turns=3)
+    assert ["rank 1: False None False"] == lines
+    assert [1, 1] == load_state(tmp_path / "result", framework="numpy")["w"].tolist()
 
 
 def test_a_command_without_a_loop_is_started_again_for_each_turn(tmp_path: Path) -> None:

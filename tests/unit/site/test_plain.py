@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, distribute_tensor
 
+from support.frameworks import need
 from tasuki.errors import WeightsError
 from tasuki_site.tensors import apply_difference, load_state, save_state
 
@@ -246,6 +250,45 @@ def test_a_large_matrix_of_numpy_is_carried(tmp_path: Path) -> None:
     save_state(tmp_path / "state", {"m": array.view(np.matrix)})
 
     np.testing.assert_array_equal(array, load_state(tmp_path / "state", framework="numpy")["m"])
+
+
+class JaxArray:
+    """What jax's are to us, where jax itself is not installed: a class of its own, `__array__`."""
+
+    def __init__(self, values: np.ndarray | None) -> None:
+        self._values = values
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        if self._values is None:
+            raise RuntimeError("Array has been deleted with shape=float32[2].")
+        return self._values
+
+
+@pytest.fixture
+def jax(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("jax")
+    module.Array = JaxArray  # type: ignore[attr-defined]  # a module of this test's own
+    monkeypatch.setitem(sys.modules, "jax", module)
+
+
+@pytest.mark.usefixtures("jax")
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32"])
+def test_an_array_of_jax_is_carried_as_it_is(tmp_path: Path, dtype: str) -> None:
+    if dtype == "bfloat16":
+        need("ml_dtypes")  # which jax needs as well
+        importlib.import_module("ml_dtypes")
+    values = np.arange(6).reshape(2, 3).astype(dtype)
+    save_state(tmp_path / "state", {"w": JaxArray(values), "b": values})
+
+    loaded = load_state(tmp_path / "state", framework="numpy")
+    assert values.dtype == loaded["w"].dtype
+    assert values.tolist() == loaded["w"].tolist()
+
+
+@pytest.mark.usefixtures("jax")
+def test_an_array_of_jax_without_values_is_told_from_one_with(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"'w' is a .*JaxArray whose values are not here; give"):
+        save_state(tmp_path / "state", {"w": JaxArray(None)})
 
 
 class Frame:

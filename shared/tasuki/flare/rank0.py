@@ -1,0 +1,50 @@
+"""NVFlare's Client API for a script of several processes in which rank 0 alone receives and sends.
+
+In a script that calls `flare.init(rank=...)` and passes the received model on to the other ranks
+itself, `import nvflare.client as flare` becomes `import tasuki.flare.rank0 as flare`. There
+`receive` gives None at the other ranks, `is_running` is False, and `send` and `log` do nothing, as
+in NVFlare. With `tasuki.flare` every rank receives.
+"""
+
+from __future__ import annotations
+
+from tasuki.flare import (
+    FLModel,
+    api,
+)
+from tasuki.flare.absent import absent
+
+
+def is_running(ctx: object = None) -> bool:
+    """At rank 0 blocks until there is a turn (True) or there will be no more; False at others."""
+    return not _follows() and api.is_running()
+
+
+def receive(timeout: float | None = None, ctx: object = None) -> FLModel | None:
+    """The model to train; None at other ranks than 0."""
+    return None if _follows() else api.receive(timeout)
+
+
+def send(model: FLModel, clear_cache: bool = True, ctx: object = None) -> None:
+    """Hand on rank 0's result."""
+    if not _follows():
+        api.send(model, clear_cache)
+
+
+def log(
+    key: object = None,
+    value: object = None,
+    data_type: object = None,
+    ctx: object = None,
+    **kwargs: object,
+) -> bool:
+    """Show what rank 0 logs."""
+    return not _follows() and api.log(key, value, data_type, **kwargs)
+
+
+def _follows() -> bool:
+    return api.initialized().follows
+
+
+def __getattr__(name: str) -> object:
+    raise absent(__name__, name)
