@@ -138,9 +138,15 @@ class Cluster(Vhosts):
         self._fronts[node.name].stall()
         self._board.cut_off(node.name)
 
+    def connect(self, node: Rabbit) -> None:
+        """Undo a cut, and do not wait."""
+        self._board.heal(node.name)
+        self._fronts[node.name].restore()
+        self._cut_off.discard(node.name)
+
     def heal(self, node: Rabbit) -> None:
         """Until it is a member with all of its replicas."""
-        self._rejoin(node)
+        self.connect(node)
         self.await_whole()
 
     def lose(self, node: Rabbit) -> None:
@@ -169,7 +175,7 @@ class Cluster(Vhosts):
     def mend(self) -> None:
         """Bring back whoever is away."""
         for name in list(self._cut_off):
-            self._rejoin(self.named(name))
+            self.connect(self.named(name))
         for node in self.nodes:
             if not node.is_running:
                 self.begin(node)
@@ -201,11 +207,6 @@ class Cluster(Vhosts):
         for _ in range(SIZE - 1):
             self.begin(self._new(first))
         self._await_one()
-
-    def _rejoin(self, node: Rabbit) -> None:
-        self._board.heal(node.name)
-        self._fronts[node.name].restore()
-        self._cut_off.discard(node.name)
 
     def _new(self, joins: Rabbit | None, *, port: int | None = None) -> Rabbit:
         self._made += 1

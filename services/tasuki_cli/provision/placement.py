@@ -75,6 +75,9 @@ class _Placing:
         self._look()
 
     def run(self, prefix: str | None) -> Placement:
+        if self._torn:
+            count = self._wanted.on(self._nodes)
+            return Placement(nodes=sorted(self._nodes.all), replicas=count, missing=self._torn)
         if len(self._nodes.all) > 1 or self._changes():
             self._ctl = self._reached(prefix)
             self._look()
@@ -110,6 +113,7 @@ class _Placing:
         running = [node["name"] for node in listed if node["running"]]
         away = [node["name"] for node in listed if not node["running"]]
         self._nodes = Nodes(running=tuple(sorted(running)), away=tuple(sorted(away)))
+        self._torn = replicas.torn({node["name"]: node.get("partitions", ()) for node in listed})
         self._placed = self._all_placed()
 
     def _all_placed(self) -> list[Placed]:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 _LITTLE = 4
@@ -149,6 +149,26 @@ def _complaints(placed: Placed | None, nodes: Nodes, count: int) -> Iterator[str
         yield f"has {len(members)} of {count} replicas ({_and(sorted(members)) or 'none known'})"
     if down := sorted(members & {*nodes.running} - placed.online):
         yield f"has a replica on {_and(down)} that does not run"
+
+
+def torn(apart: Mapping[str, Collection[str]]) -> list[str]:
+    """Which nodes go on without one another though they are connected again, and who starts anew.
+
+    Args:
+        apart: for each node those from which it was torn, as it knows.
+    """
+    alone = sorted(node for node, others in apart.items() if others)
+    if not alone:
+        return []
+    most = max(len(apart[node]) for node in alone)
+    smaller = [node for node in alone if len(apart[node]) == most]
+    # Each for itself: either may start anew, and not both at once.
+    restarted = smaller[-1:] if len(smaller) == len(alone) else smaller
+    return [
+        f"{_and(alone)} were torn apart and do not know of one another any more, though the "
+        "network is whole again; runs go on, and nothing else can change: restart RabbitMQ on "
+        f"{_and(restarted)}, then provision again"
+    ]
 
 
 def away(placed: Sequence[Placed], nodes: Nodes, wanted: Wanted) -> list[str]:

@@ -17,6 +17,7 @@ from tasuki_cli.provision.replicas import (
     missing,
     renewals,
     spread,
+    torn,
     uneven,
 )
 
@@ -202,3 +203,15 @@ def test_after_all_changes_nothing_is_missing_and_nothing_is_left_to_do(
     for each in after:
         assert len(each.members) >= min(replicas, len(running))
         assert each.members <= running
+
+
+def test_of_nodes_that_are_torn_apart_the_smaller_part_starts_anew() -> None:
+    assert [] == torn({A: (), B: (), C: ()})
+    (said,) = torn({A: (B,), B: (A, C), C: (B,)})
+    assert f"{A} and {B} and {C} were torn apart" in said
+    assert f"restart RabbitMQ on {B}, then" in said
+
+
+def test_of_two_nodes_that_are_torn_apart_one_starts_anew() -> None:
+    (said,) = torn({A: (B,), B: (A,)})
+    assert f"restart RabbitMQ on {B}, then" in said
