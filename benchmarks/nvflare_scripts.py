@@ -19,7 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -64,7 +63,7 @@ class Found:
     """A row of the table."""
 
     script: str
-    changed: Counter[str] = field(default_factory=Counter)
+    changed: Mapping[str, int] = field(default_factory=dict)
     left: tuple[str, ...] = ()
     runs: tuple[Ran, ...] = ()
     seconds: float = 0.0
@@ -81,7 +80,7 @@ class Found:
     def cells(self) -> list[str]:
         if self.missing:
             return [self.script, *[""] * len(KINDS), f"needs {', '.join(self.missing)}", "", ""]
-        counts = [str(self.changed[kind]) for kind in KINDS]
+        counts = [str(self.changed.get(kind, 0)) for kind in KINDS]
         if self.failure:
             return [self.script, *counts, "fails", "", f"{self.seconds:.0f}"]
         moved = ", ".join(f"{run.moved} of {run.turns}" for run in self.runs)
@@ -116,13 +115,13 @@ def _try_in(place: Path, script: Script, nvflare: Path) -> Found:
     )
 
 
-def _change(folder: Path, script: Script) -> tuple[Counter[str], tuple[str, ...]]:
+def _change(folder: Path, script: Script) -> tuple[dict[str, int], tuple[str, ...]]:
     if script.first:
         (folder / "first.py").write_text(script.first.lstrip())
     (name,) = re.findall(r"\S+\.py\b", script.trainer)[:1]
     new = rewrite((folder / name).read_text(), own=script.own)
     (folder / name).write_text(new.text)
-    return new.changed, new.left
+    return dict(new.changed), new.left
 
 
 def run_file(script: Script) -> str:
