@@ -191,7 +191,9 @@ def test_a_fence_arrives_while_the_node_that_led_its_queue_is_away(clinics: Clin
 
 
 def is_torn(cluster: Cluster) -> bool:
-    return all(node["partitions"] for node in cluster.management.ask("GET", "nodes"))
+    listed = cluster.management.ask("GET", "nodes")
+    assert isinstance(listed, list)
+    return all(node["partitions"] for node in listed)
 
 
 def test_nodes_that_do_not_know_of_one_another_any_more_are_told_with_the_remedy(

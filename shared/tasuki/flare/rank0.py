@@ -9,10 +9,48 @@ in NVFlare. With `tasuki.flare` every rank receives.
 from __future__ import annotations
 
 from tasuki.flare import (
+    AnalyticsDataType,
     FLModel,
+    ParamsType,
     api,
+    clear,
+    evaluate,
+    get_config,
+    get_job_id,
+    get_site_name,
+    get_task_name,
+    init,
+    is_evaluate,
+    is_submit_model,
+    is_train,
+    shutdown,
+    system_info,
+    train,
 )
 from tasuki.flare.absent import absent
+
+__all__ = [
+    "AnalyticsDataType",
+    "FLModel",
+    "ParamsType",
+    "clear",
+    "evaluate",
+    "get_config",
+    "get_job_id",
+    "get_site_name",
+    "get_task_name",
+    "init",
+    "is_evaluate",
+    "is_running",
+    "is_submit_model",
+    "is_train",
+    "log",
+    "receive",
+    "send",
+    "shutdown",
+    "system_info",
+    "train",
+]
 
 
 def is_running(ctx: object = None) -> bool:
