@@ -52,7 +52,7 @@ def plain_array(name: str, value: object) -> Array:
     if isinstance(value, np.generic | bool | int | float):
         return np.asarray(value)
     raise WeightsError(
-        f"{name!r} is a {_class(value)}, not a tensor or an array; {_way_out(value)}"
+        f"{name!r} is a {_class(value)}, not a tensor or an array; {_way_out(name, value)}"
     )
 
 
@@ -136,7 +136,9 @@ _WAYS_OUT: dict[str, str] = {
 }
 
 
-def _way_out(value: object) -> str:
+def _way_out(name: str, value: object) -> str:
+    if name.rpartition(".")[2] == "_extra_state":  # torch's own name for it
+        return "let get_extra_state() of its module return a tensor"
     if isinstance(value, dict):
         return "give each of its tensors a name of its own in the state"
     if callable(getattr(value, "state_dict", None)):
