@@ -10,8 +10,10 @@ import asyncio
 import os
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -39,6 +41,12 @@ def end_with(connection: socket.socket) -> None:
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def flush_output() -> None:
+    """What was printed before a message is there before it, if the code's output still is one."""
+    with suppress(AttributeError, OSError, ValueError):  # None, closed, or a thing of its own
+        sys.stdout.flush()
 
 
 def pack(message: Map) -> bytes:

@@ -89,6 +89,10 @@ class Service:
         """This process, one of several, is through with its turn."""
         self._send({"through": True})
 
+    def say_gone(self, *, has_result: bool) -> None:
+        """This process, one of several, ends; whether a turn's result would have been its own."""
+        self._send({"gone": has_result})
+
     def say_ended(self) -> None:
         """This process takes no more turns; one that was given to it meanwhile was not begun."""
         self._send({"ended": True})
@@ -97,7 +101,7 @@ class Service:
         self._moments.reach(moment, spell.id)
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        sys.stdout.flush()
+        channel.flush_output()
         with self._lock:
             self._connection.sendall(channel.pack(message))
 

@@ -34,7 +34,7 @@ def main() -> None:
     except BaseException as exc:  # noqa: BLE001 - the operator's code may raise anything
         error, detail = failure_of(exc)
         answer = {"error": error, "detail": detail}
-    sys.stdout.flush()
+    channel.flush_output()
     connection.sendall(channel.pack(answer))
 
 

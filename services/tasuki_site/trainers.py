@@ -16,9 +16,11 @@ from typing import Protocol
 
 import structlog
 
-from tasuki.errors import TrainerDied
+from tasuki.errors import TasukiError, TrainerDied
+from tasuki_site import channel
 from tasuki_site.childprocess import ChildProcess
 from tasuki_site.patience import Patience
+from tasuki_site.shadows import shadow_told
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell, told_error
 
@@ -137,13 +139,24 @@ class ChildTrainer:
             if "log" in message:
                 log(message["log"])
             elif "error" in message:
-                raise told_error(message["error"], message["detail"])
+                raise await _told(child, message)
             elif "ended" in message:
                 return None
             else:
                 return Outcome(**message)
-        how = f"the trainer's process {await child.end()} before it had a result"
-        raise TrainerDied(child.with_last_lines(how))
+        how = child.with_last_lines(
+            f"the trainer's process {await child.end()} before it had a result"
+        )
+        hint = shadow_told(how, self.source.folder) if self.source.is_command else None
+        raise TrainerDied(f"{how}\n{hint}" if hint else how)
+
+
+async def _told(child: ChildProcess, message: channel.Map) -> TasukiError:
+    error = told_error(message["error"], message["detail"])
+    if not isinstance(error, TrainerDied):
+        return error
+    await child.kill()  # what it printed is heard out
+    return TrainerDied(child.with_last_lines(str(error)))
 
 
 def as_many_as_fit(memory_bytes: int) -> int:

@@ -64,6 +64,6 @@ def test_what_cannot_be_is_told_with_what_to_do(tmp_path: Path) -> None:
 def test_the_list_has_every_template_and_what_it_needs() -> None:
     listed = init("--list")
     assert list(TEMPLATES) == [line.split()[0] for line in listed.splitlines()]
-    assert 'pip install torch lightning' in listed
+    assert "pip install torch lightning" in listed
     rows = json.loads(init("--list", "--json"))["templates"]
     assert list(TEMPLATES) == [row["name"] for row in rows]

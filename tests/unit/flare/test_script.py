@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from support.scripts import script_site
 from tasuki.core.model import Kind
@@ -139,6 +140,20 @@ def test_a_script_that_ends_well_after_its_result_says_so_and_begins_no_other_tu
         assert "digest" in site.train()
         assert {"ended": True} == site.train(round=1)
         assert 0 == site.process.wait(timeout=20)
+
+
+@pytest.mark.parametrize("output", ["None", "open(os.devnull, 'w')", "object()"])
+def test_whatever_a_script_makes_of_its_output_ends_nothing(tmp_path: Path, output: str) -> None:
+    """Bug: its result was lost, and with it why."""
+    script = f"""
+        import os, sys
+        flare.init()
+        sys.stdout = {output}
+        sys.stdout and hasattr(sys.stdout, "close") and sys.stdout.close()
+        flare.send(flare.FLModel(params=flare.receive().params))
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
 
 
 def test_a_script_that_never_receives_fails_the_turn_that_comes_then(tmp_path: Path) -> None:
