@@ -139,6 +139,8 @@ _WAYS_OUT: dict[str, str] = {
 def _way_out(name: str, value: object) -> str:
     if name.rpartition(".")[2] == "_extra_state":  # torch's own name for it
         return "let get_extra_state() of its module return a tensor"
+    if "_packed_params" in name.split("."):
+        return "its module is quantised: give the one that was made before it was"
     if isinstance(value, dict):
         return "give each of its tensors a name of its own in the state"
     if callable(getattr(value, "state_dict", None)):

@@ -289,6 +289,12 @@ def test_what_a_module_keeps_beside_its_tensors_is_told_how_it_becomes_one(tmp_p
         save_state(tmp_path / "state", state)
 
 
+def test_what_a_quantised_module_keeps_is_told_as_that(tmp_path: Path) -> None:
+    state = {"0._packed_params.dtype": torch.qint8}
+    with pytest.raises(WeightsError, match="its module is quantised: give the one that was made"):
+        save_state(tmp_path / "state", state)
+
+
 def differentiated() -> torch.Tensor:
     """As code that writes down what it sees inside of torch.func.grad would return it."""
     kept: list[torch.Tensor] = []
