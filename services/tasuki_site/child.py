@@ -169,6 +169,7 @@ def _run_to_its_end(source: Source) -> BaseException | None:
         runpy.run_path(str(path), run_name="__main__")
     except SystemExit as exc:
         if exc.code:
+            traceback.print_exception(exc, limit=0)  # as below
             return TrainerError(f"the script ended by sys.exit({exc.code!r:.200})")
     except BaseException as exc:  # noqa: BLE001 - the trainer's code may raise anything
         # It may be long before anybody waits for a result and is told.

@@ -87,21 +87,23 @@ class ChildTrainer:
                 raise
 
     async def farewell(self) -> None:
-        if not await self._part(self.farewell_s) and self._spell is not None:
-            said = f"ended, because it still worked farewell_s = {self.farewell_s:g} s after its"
-            self.output(self._spell, f"{said} last turn")
+        said = await self._part(self.farewell_s)
+        if said is not None and self._spell is not None:
+            self.output(self._spell, f"{said} after its last turn")
 
     async def close(self) -> None:
         await self._part(PARTING_S)
 
-    async def _part(self, timeout_s: float) -> bool:
-        """Tell the trainer that there are no more turns; whether it then ended by itself."""
+    async def _part(self, timeout_s: float) -> str | None:
+        """Tell the trainer that there are no more turns; how it ended, if not well."""
         async with self._one_at_a_time:
             try:
                 if self._child is None:
-                    return True
+                    return None
                 self._child.say({"spell": None})
-                return await self._child.ended_within(timeout_s)
+                if not await self._child.ended_within(timeout_s):
+                    return f"ended, because it still worked farewell_s = {timeout_s:g} s"
+                return None if self._child.has_ended_well else await self._child.end()
             finally:
                 await self._kill()
 

@@ -9,6 +9,7 @@ import pytest
 
 from support.scripts import script_site
 from tasuki.core.model import Kind
+from tasuki_site import channel
 
 FIVE_CALLS = """
     flare.init()
@@ -191,6 +192,22 @@ def test_what_a_script_raises_between_turns_fails_the_next(tmp_path: Path) -> No
 def test_a_script_that_exits_with_a_code_says_so(tmp_path: Path) -> None:
     with script_site(tmp_path, "raise SystemExit(3)") as site:
         assert "sys.exit(3)" in site.train()["detail"]
+
+
+def test_a_script_that_exits_with_words_after_its_last_turn_says_them(tmp_path: Path) -> None:
+    """Bug: nobody waited for a result any more, and so nobody was told."""
+    script = """
+        import sys
+        flare.init()
+        while flare.is_running():
+            flare.send(flare.FLModel(params=flare.receive().params))
+        sys.exit("the upload failed")
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+        site.connection.sendall(channel.pack({"spell": None}))
+        printed, _ = site.process.communicate(timeout=20)
+    assert "the upload failed" in printed
 
 
 def test_a_script_gets_the_arguments_that_its_trainer_is_named_with(tmp_path: Path) -> None:
