@@ -12,8 +12,10 @@ import os
 import resource
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -55,6 +57,12 @@ def end_with(connection: socket.socket) -> None:
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def flush_output() -> None:
+    """What was printed before a message is there before it, if the code's output still is one."""
+    with suppress(Exception):  # it may be closed, or be anything at all
+        sys.stdout.flush()
 
 
 def pack(message: Map) -> bytes:

@@ -105,6 +105,10 @@ class Service:
         if os.getpid() == self._pid:
             self._send({"through": True})
 
+    def say_gone(self, *, has_result: bool) -> None:
+        """This process, one of several, ends; whether a turn's result would have been its own."""
+        self._send({"gone": has_result})
+
     def say_ended(self) -> None:
         """This process takes no more turns; one that was given to it meanwhile was not begun."""
         self._send({"ended": True})
@@ -123,8 +127,7 @@ class Service:
             os._exit(0)
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        with suppress(Exception):  # it may be closed, or be anything at all
-            sys.stdout.flush()
+        channel.flush_output()
         try:
             packed = channel.pack(message)
         except MessageError as exc:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from tasuki_site import channel
@@ -36,8 +35,7 @@ def main() -> None:
         error, detail = failure_of(exc)
         has_printed = isinstance(exc.__cause__, SystemExit)
         answer = {"error": error, "detail": detail, "has_printed": has_printed}
-    with suppress(Exception):  # it may be closed, or be anything at all
-        sys.stdout.flush()
+    channel.flush_output()
     connection.sendall(channel.pack(answer))
 
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Launcher:
         self._turn: Any = None  # Any: the spell whose answer is awaited
         self._begun: set[int] = set()
         self._is_begun = False
+        self._is_rank_0_gone = False
         self._result: channel.Map | None = None
         self._finished = 0
         self._missing: set[asyncio.Task[None]] = set()
@@ -67,28 +68,32 @@ class Launcher:
             return
         pid: int = hello["pid"]
         self._ranks[pid] = writer
+        self._is_rank_0_gone &= hello["follows"]  # else this is the next one
         for message in self._said:
             writer.write(channel.pack(message))
         while (answer := await channel.receive_async(reader)) is not None:
             self._hear(pid, answer)
         del self._ranks[pid]
         if pid in self._begun:
-            self._missing.add(asyncio.create_task(self._miss(pid, self._turn)))
+            self._miss("a process of the command", lambda: True)
 
     def _hear(self, pid: int, message: channel.Map) -> None:
         if "begun" in message:
             if message["begun"] == self._turn:  # else one that came late, and is at an earlier turn
                 self._is_begun = True
                 self._begun.add(pid)
+                self._miss_rank_0()
         elif "log" in message:
             self._to_site.write(channel.pack(message))
         elif "error" in message:
             self._answer(message)
         else:
             self._begun.discard(pid)
+            self._is_rank_0_gone |= message.get("gone", False)
             if "digest" in message:
                 self._result = message
             self._finish_if_through()
+            self._miss_rank_0()
 
     def _finish_if_through(self) -> None:
         if self._result is not None and not self._begun:
@@ -101,11 +106,23 @@ class Launcher:
             self._turn = self._result = None
             self._to_site.write(channel.pack(message))
 
-    async def _miss(self, pid: int, turn: object) -> None:
-        """A rank died in its turn. Most launchers end the others by themselves."""
+    @property
+    def _lacks_rank_0(self) -> bool:
+        """Then the others would wait for ever in a turn that they have begun."""
+        return self._is_rank_0_gone and self._is_begun and self._result is None
+
+    def _miss_rank_0(self) -> None:
+        if self._lacks_rank_0:
+            self._miss("rank 0 of the command", lambda: self._lacks_rank_0)
+
+    def _miss(self, who: str, is_missed: Callable[[], bool]) -> None:
+        self._missing.add(asyncio.create_task(self._fail_unless(who, is_missed, self._turn)))
+
+    async def _fail_unless(self, who: str, is_missed: Callable[[], bool], turn: object) -> None:
+        """Most launchers end the others by themselves, or start all of them again."""
         await asyncio.sleep(NOTICED_S)
-        if self._turn is not None and self._turn is turn:
-            self._fail(f"process {pid} of the command ended in the middle of the turn")
+        if self._turn is not None and self._turn is turn and is_missed():
+            self._fail(f"{who} ended in the middle of the turn, and the others went on")
 
     def _fail(self, detail: str) -> None:
         self._answer({"error": "TrainerDied", "detail": detail})

@@ -50,7 +50,7 @@ def write_initial(
         warn: told what may be meant, and may not be.
 
     Raises:
-        SettingsError: there is no such file, key or factory.
+        SettingsError: there is no such file, key or factory, or not one tensor.
         BadWeights: the file is not what it should be; a pickle is never executed.
         NonFiniteWeights: they hold NaN.
     """
@@ -67,6 +67,11 @@ def write_initial(
             state = made_state(initial, folder)
         with disk_errors(path):
             written = tensors.save_state(path, state, look=first.look, exempt=non_finite)
+    if not written.manifest.tensors:
+        raise SettingsError(
+            f"[weights] initial = {initial!r} holds no tensor, so that there is nothing to train:"
+            " look at what is returned or was saved there"
+        )
     _warn(warn, first, written.manifest, non_finite)
     return WeightsRef(digest=written.digest, size=written.size)
 

@@ -26,21 +26,22 @@ def attach(place: str) -> Session:
     faulthandler.enable()  # says where it was when it crashes, or is ended because it hangs
     connection = channel.out_of_reach(socket.socket(socket.AF_UNIX))
     connection.connect(place)
-    connection.sendall(channel.pack({"pid": os.getpid()}))
+    follows = next((os.environ[name] for name in RANKS if name in os.environ), "0") != "0"
+    connection.sendall(channel.pack({"pid": os.getpid(), "follows": follows}))
     service = Service(connection)
-    rank = next((os.environ[name] for name in RANKS if name in os.environ), "0")
     session: Session = Session(
         lambda *, timeout_s: _next_turn(service, session, timeout_s), is_one_of_many=True
     )
-    session.follows = rank != "0"
-    atexit.register(_say_through, service)
+    session.follows = follows
+    atexit.register(_say_gone, service, session, os.getpid())
     return session
 
 
-def _say_through(service: Service) -> None:
-    """One that ends by itself is missed by nobody; whether it ended well, its launcher says."""
-    with suppress(OSError):
-        service.say_through()
+def _say_gone(service: Service, session: Session, pid: int) -> None:
+    """Of those that end by themselves only rank 0 is missed; who ended well, the launcher says."""
+    if os.getpid() == pid:  # else one that it forked
+        with suppress(OSError):
+            service.say_gone(has_result=not session.follows)
 
 
 def _next_turn(service: Service, session: Session, timeout_s: float | None) -> ScriptTurn | None:

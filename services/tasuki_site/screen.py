@@ -15,7 +15,7 @@ MOST = 4000
 
 _STEPS = re.compile(r"[\r\b\n]|[^\r\b\n]+")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
-_OTHERS = re.compile(r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+_STEERING = re.compile(r"[\x00-\x07\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200})?\Z")
 
 
@@ -37,7 +37,7 @@ class Screen:
         text = self._rest + self._decoder.decode(data)
         begun = _UNFINISHED.search(text)
         self._rest = begun.group() if begun else ""
-        text = _OTHERS.sub("", _ESCAPE.sub("", text[: len(text) - len(self._rest)]))
+        text = _STEERING.sub("", _ESCAPE.sub("", text[: len(text) - len(self._rest)]))
         for step in _STEPS.finditer(text):
             yield from self._take(step.group())
 

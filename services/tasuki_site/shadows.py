@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+_LACKING = re.compile(r"Error: .*?(?:module|from|named) '(\w+)")  # as Python words it
 _NAMED = "has the name of a module of Python's standard library"
 _HIDES = f"{_NAMED}, and is taken in its place; rename it"
 _HIDDEN = f"{_NAMED}, which is taken in its place; rename it"
@@ -41,6 +43,14 @@ def shadow_hint(exc: BaseException) -> str | None:
             mine = _file_in(Path(folder), name)
             if mine is not None and not _is_library(mine):
                 return f"{mine} {_HIDDEN}"
+    return None
+
+
+def shadow_told(text: str, folder: Path) -> str | None:
+    """The same of code in a process of its own, by what it printed: `folder` is the script's."""
+    for name in _LACKING.findall(text):
+        if name in sys.stdlib_module_names and (mine := _file_in(folder, name)) is not None:
+            return f"{mine} {_HIDES}"
     return None
 
 

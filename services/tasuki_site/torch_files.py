@@ -33,10 +33,11 @@ def read_state(source: Path, keys: Sequence[str]) -> State:
         raise SettingsError(f"[weights] initial: {source.name} takes PyTorch to read; install it")
     found, where = _loaded(source), source.name
     for key in keys:
-        found = _mapping(found, where)
-        if key not in found:
-            raise SettingsError(f"[weights] initial: {where} has no {key!r}{_near(key, found)}")
-        found, where = found[key], f"{where}#{key}"
+        # By what it looks like: some checkpoints are numbered.
+        items = {str(name): value for name, value in _mapping(found, where).items()}
+        if key not in items:
+            raise SettingsError(f"[weights] initial: {where} has no {key!r}{_near(key, items)}")
+        found, where = items[key], f"{where}#{key}"
     state = _mapping(found, where)
     _refuse_wrapped(state, where)
     return state

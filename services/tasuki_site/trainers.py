@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from tasuki.errors import TrainerDied
+from tasuki.errors import TasukiError, TrainerDied
+from tasuki_site import channel
 from tasuki_site.childprocess import ChildProcess
 from tasuki_site.patience import Patience
 from tasuki_site.room import Room, Seat
+from tasuki_site.shadows import shadow_told
 from tasuki_site.source import Source
 from tasuki_site.spell import Log, Outcome, Spell, told_error
 
@@ -78,21 +80,23 @@ class ChildTrainer:
                 raise
 
     async def farewell(self) -> None:
-        if not await self._part(self.farewell_s) and self._spell is not None:
-            said = f"ended, because it still worked farewell_s = {self.farewell_s:g} s after its"
-            self.output(self._spell, f"{said} last turn")
+        said = await self._part(self.farewell_s)
+        if said is not None and self._spell is not None:
+            self.output(self._spell, f"{said} after its last turn")
 
     async def close(self) -> None:
         await self._part(PARTING_S)
 
-    async def _part(self, timeout_s: float) -> bool:
-        """Tell the trainer that there are no more turns; whether it then ended by itself."""
+    async def _part(self, timeout_s: float) -> str | None:
+        """Tell the trainer that there are no more turns; how it ended, if not well."""
         async with self._one_at_a_time:
             try:
                 if self._child is None:
-                    return True
+                    return None
                 self._child.say({"spell": None})
-                return await self._child.ended_within(timeout_s)
+                if not await self._child.ended_within(timeout_s):
+                    return f"ended, because it still worked farewell_s = {timeout_s:g} s"
+                return None if self._child.has_ended_well else await self._child.end()
             finally:
                 await self._kill()
 
@@ -130,16 +134,28 @@ class ChildTrainer:
             if "log" in message:
                 log(message["log"])
             elif "error" in message:
-                detail = message["detail"]
-                if message.get("has_printed"):
-                    detail = await child.with_last_words(detail)
-                raise told_error(message["error"], detail)
+                raise await _told(child, message)
             elif "ended" in message:
                 return None
             else:
                 return Outcome(**message)
-        how = f"the trainer's process {await child.end()} before it had a result"
-        raise TrainerDied(child.with_last_lines(how))
+        how = child.with_last_lines(
+            f"the trainer's process {await child.end()} before it had a result"
+        )
+        hint = shadow_told(how, self.source.folder) if self.source.is_command else None
+        raise TrainerDied(f"{how}\n{hint}" if hint else how)
+
+
+async def _told(child: ChildProcess, message: channel.Map) -> TasukiError:
+    """Why there is no result, with what was printed where the code itself did not say."""
+    detail: str = message["detail"]
+    if message.get("has_printed"):
+        detail = await child.with_last_words(detail)
+    error = told_error(message["error"], detail)
+    if not isinstance(error, TrainerDied):
+        return error
+    await child.kill()  # what it printed is heard out
+    return TrainerDied(child.with_last_lines(str(error)))
 
 
 class TrainerPool:

@@ -27,7 +27,7 @@ KNOWN = {
     "tasuki_site/reports.py all_confirmed": "how long a service that ends waits for the broker",
     "tasuki_site/stream.py mind": "only after weights did not come",
     "tasuki_controller/outbox.py _fence": "only as long as a queue takes no fence",
-    "tasuki_site/launcher.py _miss": "only after a rank of a command died",
+    "tasuki_site/launcher.py _fail_unless": "only after a rank of a command died",
     "tasuki_site/patience.py hear": "only as long as the run lets a turn take",
     "tasuki_site/trainers.py close": "how long trainers may take when their service ends",
     "tasuki_site/childprocess.py ended_within": "how long a trainer may take to end by itself",

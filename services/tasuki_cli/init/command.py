@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import typer
@@ -45,7 +46,7 @@ def run_init(folder: Path, *, template: str, as_json: bool) -> None:
     typer.echo(f"wrote {', '.join(files)} to {folder}")
     if chosen.needs:
         typer.echo(f"it needs: pip install {chosen.needs}")
-    typer.echo(f"train at once: tasuki simulate {folder / 'run.toml'}")
+    typer.echo(f"train at once: tasuki simulate {shlex.quote(str(folder / 'run.toml'))}")
 
 
 def _refuse_to_overwrite(folder: Path, files: dict[str, str]) -> None:

@@ -146,9 +146,12 @@ def _whole_sum(name: str, base: Array, change: NDArray[Any]) -> Array:
         with np.errstate(over="ignore"):  # integers wrap
             return np.asarray(add(base, change), dtype=base.dtype)
     with np.errstate(over="ignore"):
-        wide = np.asarray(base.astype(np.int64) + _whole(name, change))
+        step = _whole(name, change)
+        wide = np.asarray(base.astype(np.int64) + step)
     total = wide.astype(base.dtype)
-    if not np.array_equal(total.astype(np.int64), wide):
+    # Of 64 bits, a sum that does not fit is on the wrong side of where it began.
+    is_ahead = np.array_equal(total >= base, step >= 0)
+    if not (is_ahead and np.array_equal(total.astype(np.int64), wide)):
         raise ManifestMismatch(
             f"the difference of tensor {name!r} takes it out of what {base.dtype} holds"
         )

@@ -56,7 +56,7 @@ def plain_array(name: str, value: object) -> Array:
     if _is_array_of_jax(value):
         return _jax_array(name, value)
     raise WeightsError(
-        f"{name!r} is a {_class(value)}, not a tensor or an array; {_way_out(value)}"
+        f"{name!r} is a {_class(value)}, not a tensor or an array; {_way_out(name, value)}"
     )
 
 
@@ -157,7 +157,11 @@ _WAYS_OUT: dict[str, str] = {
 }
 
 
-def _way_out(value: object) -> str:
+def _way_out(name: str, value: object) -> str:
+    if name.rpartition(".")[2] == "_extra_state":  # torch's own name for it
+        return "let get_extra_state() of its module return a tensor"
+    if "_packed_params" in name.split("."):
+        return "its module is quantised: give the one that was made before it was"
     if isinstance(value, dict):
         return "give each of its tensors a name of its own in the state"
     if callable(getattr(value, "state_dict", None)):

@@ -58,11 +58,12 @@ def dtype_name(array: Array) -> str:
 
 def _footprint(spec: TensorSpec, array: Array) -> Footprint:
     itemsize = DTYPES[spec.dtype].size
-    place = partial(
-        Footprint, name=spec.name, dtype=spec.dtype, itemsize=itemsize, shape=spec.shape
-    )
+    place = partial(Footprint, name=spec.name, itemsize=itemsize, shape=spec.shape)
     if isinstance(array, np.ndarray):
-        return place(memory="cpu", address=array.ctypes.data, strides=array.strides)
+        # Read in another order, the same bytes are other values.
+        dtype = f"{array.dtype.newbyteorder('=').name}{'' if array.dtype.isnative else ' swapped'}"
+        return place(memory="cpu", address=array.ctypes.data, dtype=dtype, strides=array.strides)
+    place = partial(place, dtype=DTYPES[spec.dtype].name)
     strides = tuple(step * itemsize for step in array.stride())
     if array.device.type == "cpu":
         return place(memory="cpu", address=array.data_ptr(), strides=strides)

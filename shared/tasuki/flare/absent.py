@@ -38,9 +38,13 @@ class NotThere(TrainerError, ImportError):
     """
 
 
-def absent(module: str, name: str) -> Exception:
-    """What a module says that is asked for a name that it lacks."""
-    instead = _INSTEAD.get(name)
+def absent(module: str, name: str, *, otherwise: str | None = None) -> Exception:
+    """What a module says that is asked for a name that it lacks.
+
+    Args:
+        otherwise: what to use instead of what is not in the list.
+    """
+    instead = _INSTEAD.get(name, None if name.startswith("_") else otherwise)
     if instead is None:
         return AttributeError(f"{module} has no {name!r}; {PAGE} lists what there is")
     return NotThere(f"{module} has no {name!r}: {instead} ({PAGE})")

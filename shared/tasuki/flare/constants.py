@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from tasuki.flare.absent import absent
 from tasuki.flare.model import AnalyticsDataType, ParamsType
 
 __all__ = [
@@ -97,3 +98,9 @@ class ExchangeFormat(StrEnum):
     PYTORCH = "pytorch"
     NUMPY = "numpy"
     KERAS_LAYER_WEIGHTS = "keras_layer_weights"
+
+
+def __getattr__(name: str) -> object:
+    raise absent(
+        __name__, name, otherwise="write its value into the script; Tasuki reads no such key"
+    )

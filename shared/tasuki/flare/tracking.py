@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tasuki.flare.absent import absent
 from tasuki.flare.api import log
 
 
@@ -72,3 +73,7 @@ class WandBWriter(_Writer):
     def log(self, metrics: Mapping[str, object], step: int | None = None) -> None:
         for name, value in metrics.items():
             log(name, value, global_step=step)
+
+
+def __getattr__(name: str) -> object:
+    raise absent(__name__, name, otherwise="flare.log(name, number) shows a number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,12 @@ def test_a_folder_with_other_files_may_be_used(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     init(tmp_path, "--template", "numpy")
     assert (tmp_path / "run.toml").is_file()
+
+
+def test_the_command_that_it_ends_with_can_be_copied(tmp_path: Path) -> None:
+    folder = tmp_path / "my first run"
+    last = init(folder, "--template", "numpy").splitlines()[-1].partition(": ")[2]
+    assert ["tasuki", "simulate", str(folder / "run.toml")] == shlex.split(last)
 
 
 def test_what_cannot_be_is_told_with_what_to_do(tmp_path: Path) -> None:

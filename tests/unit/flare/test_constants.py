@@ -67,6 +67,28 @@ def test_importing_what_is_missing_keeps_the_line() -> None:
     assert "has no 'IPCAgent': start the trainer by `run`" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("module", "name", "instead"),
+    [
+        ("constants", "FLContextKey", "write its value into the script"),
+        ("tracking", "CometWriter", "flare.log(name, number)"),
+        ("config", "from_file", "flare.get_config()"),
+    ],
+)
+def test_a_module_that_lacks_a_name_says_what_to_use(module: str, name: str, instead: str) -> None:
+    """Bug: Python's own ImportError said only that there is none."""
+    scope: dict[str, object] = {}
+    with pytest.raises(TrainerError) as caught:
+        exec(f"from tasuki.flare.{module} import {name}", scope)  # noqa: S102 - as a script does
+    assert f"tasuki.flare.{module} has no {name!r}: {instead}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_formats_are_found_where_nvflare_has_them() -> None:
+    found = importlib.import_module("tasuki.flare.config")
+    assert found.ExchangeFormat is importlib.import_module("tasuki.flare.constants").ExchangeFormat
+
+
 def test_what_nobody_has_is_an_attribute_error_that_names_the_page() -> None:
     with pytest.raises(AttributeError, match=r"no 'recieve'; docs/nvflare\.md"):
         getattr(flare, "recieve")  # noqa: B009 - mypy would refuse the attribute

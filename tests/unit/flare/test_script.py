@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from support.scripts import script_site
 from tasuki.core.model import Kind
+from tasuki_site import channel
 
 FIVE_CALLS = """
     flare.init()
@@ -160,6 +162,20 @@ def test_a_script_that_ends_well_after_its_result_says_so_and_begins_no_other_tu
         assert 0 == site.process.wait(timeout=20)
 
 
+@pytest.mark.parametrize("output", ["None", "open(os.devnull, 'w')", "object()"])
+def test_whatever_a_script_makes_of_its_output_ends_nothing(tmp_path: Path, output: str) -> None:
+    """Bug: its result was lost, and with it why."""
+    script = f"""
+        import os, sys
+        flare.init()
+        sys.stdout = {output}
+        sys.stdout and hasattr(sys.stdout, "close") and sys.stdout.close()
+        flare.send(flare.FLModel(params=flare.receive().params))
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+
+
 def test_a_script_that_never_receives_fails_the_turn_that_comes_then(tmp_path: Path) -> None:
     with script_site(tmp_path, "flare.init()") as site:
         assert "round 2 of 3, which came after its end" in site.train(round=1)["detail"]
@@ -195,6 +211,22 @@ def test_what_a_script_raises_between_turns_fails_the_next(tmp_path: Path) -> No
 def test_a_script_that_exits_with_a_code_says_so(tmp_path: Path) -> None:
     with script_site(tmp_path, "raise SystemExit(3)") as site:
         assert "sys.exit(3)" in site.train()["detail"]
+
+
+def test_a_script_that_exits_with_words_after_its_last_turn_says_them(tmp_path: Path) -> None:
+    """Bug: nobody waited for a result any more, and so nobody was told."""
+    script = """
+        import sys
+        flare.init()
+        while flare.is_running():
+            flare.send(flare.FLModel(params=flare.receive().params))
+        sys.exit("the upload failed")
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+        site.connection.sendall(channel.pack({"spell": None}))
+        printed, _ = site.process.communicate(timeout=20)
+    assert "the upload failed" in printed
 
 
 def test_a_script_gets_the_arguments_that_its_trainer_is_named_with(tmp_path: Path) -> None:

@@ -67,6 +67,8 @@ def meet(round):
 
 
 flare.init()
+if what == "leads_away" and rank == 0:
+    sys.exit(0)
 while flare.is_running():
     model = flare.receive()
     w = model.params["w"]
@@ -75,6 +77,8 @@ while flare.is_running():
         meet(model.current_round)
     if what == "dies" and rank == 1:
         os._exit(7)
+    if what == "slips_away" and rank == 1:
+        os._exit(0)
     if what == "hangs" and rank == 1 or what == "never_connects":
         hang_in_this_rank()
     if what == "closes":
@@ -204,6 +208,33 @@ def test_a_rank_that_dies_fails_the_turn_with_its_last_lines(tmp_path: Path) -> 
     with pytest.raises(TrainerDied, match=r"exit code 1(.|\n)*rank 1 has"):
         train(tmp_path, "python launch.py client.py dies")
     assert [] == lives(tmp_path)
+
+
+def test_a_rank_whose_end_the_launcher_takes_for_good_is_missed(tmp_path: Path) -> None:
+    with pytest.raises(TrainerDied, match=r"a process of the command ended in(.|\n)*rank 1 has"):
+        train(tmp_path, "python launch.py client.py slips_away")
+    assert [] == lives(tmp_path)
+
+
+def test_rank_0_is_missed_by_those_that_wait_for_it(tmp_path: Path) -> None:
+    """Bug: it had ended well before it received, and the others waited for ever."""
+    with pytest.raises(TrainerDied, match=r"rank 0 of the command ended in(.|\n)*rank 1 has"):
+        train(tmp_path, "python launch.py client.py leads_away")
+    assert [] == lives(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["queue", "types"])
+def test_a_file_that_hides_one_of_the_standard_library_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.py").write_text("")
+    with pytest.raises(TrainerDied, match=rf"{name}\.py has the name of a module of Python's"):
+        train(tmp_path, "python client.py once")
+
+
+def test_a_file_of_such_a_name_that_is_not_to_blame_is_not_named(tmp_path: Path) -> None:
+    (tmp_path / "site.py").write_text("")
+    with pytest.raises(TrainerDied, match="exit code 3") as raised:
+        train(tmp_path, 'python -c "import sys; sys.exit(3)" client.py')
+    assert "site.py" not in str(raised.value)
 
 
 def test_a_result_that_cannot_be_handed_on_fails_the_turn_by_its_own_name(tmp_path: Path) -> None:

@@ -199,3 +199,30 @@ def test_names_under_a_prefix_are_told_as_that(path: Path) -> None:
 
     with pytest.raises(ManifestMismatch, match=r"torch.compile adds.*_orig_mod.state_dict"):
         apply_difference(path, {"_orig_mod.conv.weight": np.ones(1)})
+
+
+@pytest.mark.parametrize(
+    ("count", "step"),
+    [
+        (np.uint64(5), -10.0),
+        (np.uint64(2**64 - 1), 2.0),
+        (np.int64(2**63 - 1), 1.0),
+        (np.int64(-(2**63)), -1.0),
+    ],
+)
+def test_a_count_of_64_bits_does_not_wrap_by_a_float(
+    tmp_path: Path, count: np.generic, step: float
+) -> None:
+    """Bug: five less ten was the largest number that there is."""
+    save_state(tmp_path / "received", {"n": count})
+    with pytest.raises(ManifestMismatch, match="'n' takes it out of what"):
+        apply_difference(tmp_path / "received", {"n": np.float32(step)}, framework="numpy")
+
+
+@pytest.mark.parametrize("count", [np.uint64(2**63 + 5), np.int64(-3), np.uint8(7)])
+def test_a_count_of_any_size_takes_a_whole_float(tmp_path: Path, count: np.generic) -> None:
+    save_state(tmp_path / "received", {"n": count})
+    for step in (-2.0, 0.0, 2.0):
+        change = {"n": np.float32(step)}
+        total = apply_difference(tmp_path / "received", change, framework="numpy")
+        assert int(count) + int(step) == int(total["n"])

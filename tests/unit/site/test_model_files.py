@@ -110,6 +110,21 @@ def test_a_wrong_key_is_answered_with_those_that_are_there(
     assert "last.ckpt#optimizer has no 'x'" in refusal(initial, "last.ckpt#optimizer#x")
 
 
+def test_a_key_may_be_a_number(tmp_path: Path, initial: Initial) -> None:
+    """Bug: there was no '0', and did you mean '0'?"""
+    torch.save({0: NET, 1: {}}, tmp_path / "ema.pt")
+    assert NET.keys() == initial("ema.pt#0").keys()
+
+
+def test_first_weights_without_a_tensor_are_refused(tmp_path: Path, initial: Initial) -> None:
+    """Bug: the run trained nothing, and finished."""
+    torch.save({}, tmp_path / "empty.pt")
+    save_file({}, tmp_path / "empty.safetensors")
+    (tmp_path / "no_weights.py").write_text("def make():\n    return {}\n")
+    for name in ("empty.pt", "empty.safetensors", "no_weights:make"):
+        assert f"{name!r} holds no tensor" in refusal(initial, name)
+
+
 @pytest.mark.parametrize("name", ["last.ckpt#epoch", "last.ckpt#epoch#x", "last.ckpt#best_acc1"])
 def test_a_key_that_is_no_state_dict_is_told(tmp_path: Path, initial: Initial, name: str) -> None:
     torch.save(CHECKPOINT, tmp_path / "last.ckpt")

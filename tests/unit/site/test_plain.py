@@ -319,3 +319,58 @@ def test_what_is_no_tensor_is_told_how_it_becomes_one(
 ) -> None:
     with pytest.raises(WeightsError, match=rf"'x' is a .*, not a tensor or an array; .*{remedy}"):
         save_state(tmp_path / "state", {"x": value})
+
+
+class Counting(torch.nn.Linear):
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": 3}
+
+
+def test_what_a_module_keeps_beside_its_tensors_is_told_how_it_becomes_one(tmp_path: Path) -> None:
+    state = torch.nn.Sequential(Counting(1, 1)).state_dict()
+    with pytest.raises(WeightsError, match=r"'0\._extra_state' is a dict.*get_extra_state\(\)"):
+        save_state(tmp_path / "state", state)
+
+
+def test_what_a_quantised_module_keeps_is_told_as_that(tmp_path: Path) -> None:
+    state = {"0._packed_params.dtype": torch.qint8}
+    with pytest.raises(WeightsError, match="its module is quantised: give the one that was made"):
+        save_state(tmp_path / "state", state)
+
+
+def differentiated() -> torch.Tensor:
+    """As code that writes down what it sees inside of torch.func.grad would return it."""
+    kept: list[torch.Tensor] = []
+
+    def loss(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return (tensor * tensor).sum()
+
+    torch.func.grad(loss)(torch.ones(3))
+    return kept[0]
+
+
+def functional() -> torch.Tensor:
+    kept: list[torch.Tensor] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor + 1)
+        return kept[0]
+
+    torch.func.functionalize(keep)(torch.ones(3))
+    return kept[0]
+
+
+@pytest.mark.parametrize("make", [differentiated, functional])
+def test_what_is_left_of_a_transformation_is_refused(
+    tmp_path: Path, make: Callable[[], torch.Tensor]
+) -> None:
+    with pytest.raises(WeightsError, match=r"'w' is a .* that has no memory of its own; give"):
+        save_state(tmp_path / "state", {"w": make()})
+
+
+def test_a_tensor_of_inference_mode_is_carried(tmp_path: Path) -> None:
+    with torch.inference_mode():
+        made = torch.arange(3.0) * 2
+    save_state(tmp_path / "state", {"w": made})
+    assert [0.0, 2.0, 4.0] == load_state(tmp_path / "state", framework="torch")["w"].tolist()

@@ -24,6 +24,11 @@ def shown(*pieces: bytes) -> list[str]:
         (b"\x1b[32mgreen\x1b[0m\x1b[K\n", ["green"]),
         (b"\x1b]0;title\x07text\n", ["text"]),
         (b"\xff\xfe broken\n", ["\ufffd\ufffd broken"]),
+        (
+            b"a bell\x07, \x0eanother set\x0f, \x0ba\x00\x7f tab\tstays\n",
+            ["a bell, another set, a tab\tstays"],
+        ),
+        ("eight bits: \x9b2J\n".encode(), ["eight bits: 2J"]),
         (b"\n\n", ["", ""]),
         (b"a\0b\x07\xc2\x9b31m\x7f\tc\n", ["ab31m\tc"]),
     ],

@@ -436,6 +436,13 @@ def test_tensors_that_overlap_without_being_the_same_are_both_named(
             save_state(path, {"second": one(matrix), "first": other(matrix)})
 
 
+def test_the_same_bytes_read_in_another_order_are_not_the_same_tensor(path: Path) -> None:
+    """Bug: the second came back as the first."""
+    array = np.arange(4, dtype="<f4")
+    with pytest.raises(WeightsError, match="'little' and 'swapped' overlap"):
+        save_state(path, {"little": array, "swapped": array.view(">f4")})
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [

@@ -307,6 +307,32 @@ def test_a_script_may_work_on_after_its_last_turn_for_a_while(
     assert is_done == (tmp_path / "done").exists()
 
 
+FAILS_AFTERWARDS = f"""{BUSY_AFTERWARDS}
+os_exits = sys.argv[2] == "os"
+import os
+os._exit(3) if os_exits else sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("way", ["os", "sys"])
+@pytest.mark.parametrize(("form", "code"), [("client.py", 1), ("python client.py", 3)])
+def test_work_after_the_last_turn_that_fails_is_said(
+    tmp_path: Path, form: str, code: int, way: str
+) -> None:
+    """Bug: an upload that ended with an exit code ended like one that had done its work."""
+    spell = a_script(tmp_path, FAILS_AFTERWARDS)
+    lines: list[str] = []
+
+    async def train() -> None:
+        source = Source(run=f"{form} 0 {way}", folder=tmp_path)
+        trainer = ChildTrainer(source, lambda _, line: lines.append(line), 60)
+        await trainer.train(spell, lambda _: None)
+        await trainer.farewell()
+
+    asyncio.run(train())
+    assert [f"ended with exit code {3 if way == 'os' else code} after its last turn"] == lines
+
+
 HANGS = """
 import time
 
