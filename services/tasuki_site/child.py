@@ -228,6 +228,8 @@ def _run_to_its_end(source: Source) -> BaseException | None:
         runpy.run_path(str(path), run_name="__main__")
     except SystemExit as exc:
         if exc.code:
+            with suppress(Exception):  # as below
+                traceback.print_exception(exc, limit=0)
             ended = TrainerError(f"the script ended by sys.exit({exc.code!r:.200})")
             ended.__cause__ = exc
             return ended
