@@ -299,6 +299,7 @@ LANGUAGE = (
         prepare=("python small_data.py llama dolly",),
         own=(
             *_TRANSFORMERS_5,
+            ("if not train_mode:", "if True:"),
             (
                 "torch.save(global_model, resume_model_file_path)",
                 "trainer.model.save_pretrained(resume_from_checkpoint_folder)",
