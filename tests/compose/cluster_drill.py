@@ -86,6 +86,7 @@ def a_node_cut_off_for_a_minute_changes_no_bit(field: Field) -> None:
         began = time.monotonic()
         nodes.await_whole(field, asked=nodes.other_than(victim))
         field.say(f"{victim} has all its replicas {time.monotonic() - began:.0f} s after the cut")
+        nodes.mend_if_torn(field, victim)
     monitors.await_quiet(field, NODE_DOWN, NODE_APART, REPLICAS_MISSING, within_s=180)
 
 

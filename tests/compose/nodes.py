@@ -87,6 +87,16 @@ def await_whole(field: Field, *, asked: str = NODES[0]) -> None:
         raise
 
 
+def mend_if_torn(field: Field, node: str) -> None:
+    """Seldom a node that was cut off has noticed too late: as the page says, it is restarted."""
+    said = ctl(field, node, "rabbitmqctl", "--silent", "cluster_status", "--formatter", "json")
+    if not json.loads(said)["partitions"]:
+        return
+    field.say(f"{node} goes on without knowing of the others, and is restarted")
+    field.stack.compose("restart", "--no-deps", node)
+    field.await_healthy(node)
+
+
 def stop_dead(field: Field, node: str) -> None:
     """SIGKILL, and it stays away until it is started: the engine takes it for stopped by hand."""
     docker("kill", field.stack.container(node))
