@@ -110,6 +110,12 @@ LIGHTNING = (
         folder=f"{HELLO}/hello-lightning",
         trainer="client.py --synthetic_data",
         initial="model:LitNet",
+        own=(
+            (
+                "trainer = Trainer(max_epochs=1, devices=None, logger=flare_logger)",
+                "trainer = Trainer(max_epochs=1, devices=1, logger=flare_logger)",
+            ),
+        ),
         needs=("pytorch_lightning", "torchvision"),
     ),
     Script(
@@ -117,6 +123,12 @@ LIGHTNING = (
         folder=f"{ADVANCED}/multi-gpu/lightning",
         trainer="python client.py",
         initial="model:LitNet",
+        own=(
+            (
+                "trainer = Trainer(max_epochs=1, devices=None, logger=flare_logger)",
+                "trainer = Trainer(max_epochs=1, devices=1, logger=flare_logger)",
+            ),
+        ),
         needs=("pytorch_lightning", "torchvision"),
     ),
 )
@@ -145,6 +157,12 @@ TRACKERS = (
         folder=f"{_TRACKING}/mlflow/hello-lightning-mlflow",
         trainer="client.py",
         initial="model:LitNet",
+        own=(
+            (
+                "trainer = Trainer(max_epochs=1, devices=None, logger=flare_logger)",
+                "trainer = Trainer(max_epochs=1, devices=1, logger=flare_logger)",
+            ),
+        ),
         needs=("pytorch_lightning", "torchvision"),
     ),
 )
