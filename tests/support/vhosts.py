@@ -13,13 +13,18 @@ from tasuki.transport.topology import Topology, definitions
 
 
 class Vhosts(ABC):
-    """A broker's vhosts and users, by its management API."""
+    """A broker's vhosts and users, by its management API.
+
+    Attributes:
+        standing: the vhosts of the federations that there are.
+    """
 
     host = HOST
 
     def __init__(self) -> None:
         self._passwords = {ADMIN: secrets.token_hex(8)}
         self._vhosts = 0
+        self.standing: list[str] = []
 
     @property
     @abstractmethod
@@ -45,10 +50,12 @@ class Vhosts(ABC):
         self._vhosts += 1
         name = f"test-{self._vhosts}"
         self.management.add_vhost(name, owner=ADMIN)
+        self.standing.append(name)
         return name
 
     def drop_vhost(self, vhost: str) -> None:
         self.management.ask("DELETE", "vhosts", vhost)
+        self.standing.remove(vhost)
 
     def add_user(
         self, name: str, password: str, *, vhost: str, configure: str, write: str, read: str
