@@ -25,7 +25,7 @@ BROKER_SUITES = {"integration", "faults"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests on a broker run one after the other, in one worker: they mostly wait, and by the clock.
 
-    So do those on a cluster, in another; the third worker has what needs a processor.
+    The other worker does meanwhile what needs a processor, and the tests on a cluster.
     """
     for item in items:
         suite = item.path.relative_to(TESTS).parts[0]

@@ -190,34 +190,6 @@ def test_a_fence_arrives_while_the_node_that_led_its_queue_is_away(clinics: Clin
     cluster.restart(victim)
 
 
-def is_torn(cluster: Cluster) -> bool:
-    listed = cluster.management.ask("GET", "nodes")
-    assert isinstance(listed, list)
-    return all(node["partitions"] for node in listed)
-
-
-def test_nodes_that_do_not_know_of_one_another_any_more_are_told_with_the_remedy(
-    clinics: Clinics, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """RabbitMQ 4.0.5 was left so by a cut of a minute on a busy machine: it noticed too late."""
-    cluster = clinics.cluster
-    victim = cluster.nodes[2]
-    victim.evaluate("application:set_env(rabbit, cluster_partition_handling, ignore)")
-    cluster.cut_off(victim)
-    alone = "length(rabbit_nodes:all_running()) =:= 1"
-    wait_until(lambda: victim.evaluate(alone) == "true", what="it is alone", within_s=60)
-    wait_until(lambda: not is_up(cluster, victim), what="the others notice", within_s=60)
-    cluster.connect(victim)
-    wait_until(lambda: is_torn(cluster), what="all know that they were torn apart", within_s=60)
-
-    assert NotReplicated.exit_code == clinics.run()
-
-    assert f"restart RabbitMQ on {victim.name}, then" in capsys.readouterr().out
-    cluster.terminate(victim)
-    cluster.restart(victim)
-    assert clinics.apply().is_whole
-
-
 def test_what_a_node_that_is_away_keeps_back_is_told_by_name_and_mended_later(
     clinics: Clinics, capsys: pytest.CaptureFixture[str]
 ) -> None:
