@@ -37,6 +37,7 @@ _JOINING = {
 }
 _PEER = "cluster_formation.classic_config.nodes"
 _FORM_S = 120
+_LEADS = "[1 || Q <- rabbit_amqqueue:list(), {_, N} <- [amqqueue:get_pid(Q)], N =:= '%s']"
 
 
 class Cluster(Vhosts):
@@ -155,8 +156,14 @@ class Cluster(Vhosts):
         self._guard()
 
     def forget(self, node: Rabbit) -> None:
-        """As an operator does with a node that is lost."""
-        self.living[0].ctl("forget_cluster_node", node.name)
+        """As an operator does with a node that is lost, once others lead what it led.
+
+        Before that 3.10.8 takes its queues for lost with it, and deletes them.
+        """
+        asked = self.living[0]
+        leads = _LEADS % node.name
+        wait_until(lambda: asked.evaluate(leads) == "[]", what="others lead", within_s=_FORM_S)
+        asked.ctl("forget_cluster_node", node.name)
         self.nodes.remove(node)
         self._board.remove(node.name)
         self._fronts.pop(node.name).close()
