@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.moments import Moment
-from tasuki.wire.digest import Hasher
+from tasuki.weights.digest import Hasher
 
 BLOCK_BYTES = 2**20
 TIMES = 5

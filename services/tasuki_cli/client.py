@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from tasuki import errors
 from tasuki.core.model import WeightsRef
 from tasuki.core.run import OVER
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
-from tasuki.wire.spool import disk_errors
-from tasuki.wire.weights import verify_digest
+from tasuki.weights.container import verify_digest
 from tasuki_cli import door
 from tasuki_controller import views
 from tasuki_controller.checkpoints import Kept

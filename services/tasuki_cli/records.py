@@ -12,8 +12,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tasuki.observe.printable import headline, printable
+from tasuki.weights.container import verify_digest
 from tasuki.wire.strict_json import json_text
-from tasuki.wire.weights import verify_digest
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
 from tasuki_controller.checkpoints import BEST, LATEST, Kept

@@ -14,13 +14,14 @@ from tasuki.clock import SystemClock
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER
 from tasuki.core.run import RunState, Status
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import DiskFull, RunExists, SettingsError, TasukiError
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
 from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
-from tasuki.wire.spool import Spool, disk_errors
+from tasuki.weights.spool import Spool
 from tasuki_controller import history
 from tasuki_controller.controller import Controller, Update
 from tasuki_controller.data_folder import DataFolder

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import LedgerBroken
-from tasuki.wire.spool import disk_errors
+from tasuki.weights.container import verify_digest
 from tasuki.wire.strict_json import json_text
-from tasuki.wire.weights import verify_digest
 
 LATEST, BEST = "latest", "best"
 Document = Mapping[str, Any]  # Any: JSON

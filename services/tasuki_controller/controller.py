@@ -10,7 +10,7 @@ from tasuki.core.run import RunState
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Transport
-from tasuki.wire.spool import Spool
+from tasuki.weights.spool import Spool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki.core.run import RunState
+from tasuki.disk.lock import locked
 from tasuki.errors import UnknownRun
-from tasuki.ledger.lock import locked
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki_controller import history
 from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints, Kept

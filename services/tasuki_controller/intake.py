@@ -10,14 +10,15 @@ from pathlib import Path
 import structlog
 
 from tasuki.core.model import CONTROLLER, WeightsRef
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import DigestMismatch, MessageError, StorageError, Unroutable
 from tasuki.ports import Delivery, Settlement, Transport
 from tasuki.transport.stream import StreamReading
+from tasuki.weights.chunks import Chunk, check_known, decode_chunk
+from tasuki.weights.container import verify_digest
+from tasuki.weights.position import Reading
+from tasuki.weights.spool import SUFFIX, Spool
 from tasuki.wire import names
-from tasuki.wire.chunks import Chunk, check_known, decode_chunk
-from tasuki.wire.reading import Reading
-from tasuki.wire.spool import SUFFIX, Spool, disk_errors
-from tasuki.wire.weights import verify_digest
 
 log = structlog.get_logger()
 

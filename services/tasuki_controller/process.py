@@ -11,6 +11,7 @@ import structlog
 
 from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER
+from tasuki.disk.errors import disk_errors
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import live
 from tasuki.moments import Moments
@@ -25,8 +26,8 @@ from tasuki.settings.controller import ControllerSettings
 from tasuki.testing.faults import listening
 from tasuki.transport.broker import BrokerConnection
 from tasuki.transport.handover import noting_turns
-from tasuki.wire.spool import Spool, disk_errors
-from tasuki.wire.unclaimed import Limits
+from tasuki.weights.spool import Spool
+from tasuki.weights.unclaimed import Limits
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.dead_letters import counted

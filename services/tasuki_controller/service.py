@@ -37,8 +37,8 @@ from tasuki.core.run import RunState
 from tasuki.errors import MessageError, RunExists, TasukiError, UnknownRun
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
+from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
-from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
 from tasuki_controller.alone import be_alone

@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tasuki.core.model import WeightsRef
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import BadWeights, WeightsError
-from tasuki.wire.chunks import MAX_WEIGHTS_BYTES
-from tasuki.wire.digest import Hasher
-from tasuki.wire.spool import SUFFIX, disk_errors
-from tasuki.wire.weights import read_manifest
+from tasuki.weights.chunks import MAX_WEIGHTS_BYTES
+from tasuki.weights.container import read_manifest
+from tasuki.weights.digest import Hasher
+from tasuki.weights.spool import SUFFIX
 
 
 class Uploads:

@@ -10,10 +10,10 @@ from tasuki.core.turn.standing import NEVER
 from tasuki.errors import DigestMismatch, MessageError, TasukiError
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
-from tasuki.wire.chunks import Chunk, check_known, decode_chunk, transfer_id
-from tasuki.wire.reading import Reading
-from tasuki.wire.unclaimed import Name
-from tasuki.wire.weights import verify_digest
+from tasuki.weights.chunks import Chunk, check_known, decode_chunk, transfer_id
+from tasuki.weights.container import verify_digest
+from tasuki.weights.position import Reading
+from tasuki.weights.unclaimed import Name
 from tasuki_site.site import Site
 
 UNWANTED = 1024  # transfers that may still come and are remembered as void

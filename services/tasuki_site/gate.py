@@ -16,7 +16,7 @@ import numpy as np
 
 from tasuki.core.model import Kind, Task, Turn
 from tasuki.errors import GateRejected, ManifestMismatch
-from tasuki.wire.weights import (
+from tasuki.weights.container import (
     BLOCK_BYTES,
     DTYPES,
     WeightsFile,

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 from tasuki.core.model import WeightsRef
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
 from tasuki.trainer import turn_seed
-from tasuki.wire.spool import disk_errors
-from tasuki.wire.weights import (
+from tasuki.weights.container import (
     FirstWeights,
     Manifest,
     WrittenWeights,

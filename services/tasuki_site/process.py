@@ -11,8 +11,8 @@ from pathlib import Path
 import structlog
 
 from tasuki.clock import SystemClock
+from tasuki.disk.lock import locked
 from tasuki.errors import TrainerNotFound
-from tasuki.ledger.lock import locked
 from tasuki.lifetime import live
 from tasuki.moments import Moments
 from tasuki.observe import logs
@@ -25,8 +25,8 @@ from tasuki.settings.site import SiteSettings
 from tasuki.testing.faults import listening
 from tasuki.transport.broker import BrokerConnection
 from tasuki.transport.handover import noting_turns
-from tasuki.wire.spool import Spool
-from tasuki.wire.unclaimed import Limits
+from tasuki.weights.spool import Spool
+from tasuki.weights.unclaimed import Limits
 from tasuki_site import measuring
 from tasuki_site.journal import Journal, open_journal
 from tasuki_site.reports import named

@@ -19,8 +19,8 @@ from tasuki.core.model import CONTROLLER, MOST, Turn, TurnId, TurnRecord
 from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
+from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
-from tasuki.wire.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
 from tasuki_site import turning
 from tasuki_site.arrivals import Arrivals

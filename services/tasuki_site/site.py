@@ -11,7 +11,7 @@ import structlog
 from tasuki.errors import MessageError, TasukiError
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Delivery, Settlement, Transport
-from tasuki.wire.spool import Spool
+from tasuki.weights.spool import Spool
 from tasuki_site.facts import MessageRefused, Watcher
 from tasuki_site.journal import Journal
 from tasuki_site.trainers import TrainerPool

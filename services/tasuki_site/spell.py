@@ -11,11 +11,11 @@ from typing import Any
 
 from tasuki import errors
 from tasuki.core.model import Budget, Kind, Turn, TurnId
+from tasuki.disk.errors import disk_errors, is_disk_full
 from tasuki.errors import DiskFull, TasukiError, TrainerError, TrainerRaised
 from tasuki.trainer import Framework, Result, plain_numbers, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
-from tasuki.wire.spool import disk_errors, is_disk_full
-from tasuki.wire.weights import ResultOf, open_excerpts
+from tasuki.weights.container import ResultOf, open_excerpts
 from tasuki_site import tensors
 from tasuki_site.shadows import shadow_hint
 

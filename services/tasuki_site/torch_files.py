@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import BadWeights, SettingsError
-from tasuki.wire.spool import disk_errors
 from tasuki_site import tensors
 
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".pth.tar", ".pt.tar")

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import MessageError, WeightsError
 from tasuki.transport.handover import hand_over, take_back
-from tasuki.wire.chunks import transfer_id
+from tasuki.weights.chunks import transfer_id
 from tasuki.wire.messages import decode, encode
-from tasuki.wire.room import check_one_more, check_record
-from tasuki.wire.spool import disk_errors
+from tasuki.wire.size import check_one_more, check_record
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, HandedOver, Trained
 from tasuki_site.site import Site

@@ -35,8 +35,8 @@ from support.waiting import wait_until
 from support.wiretap import Wiretap, channel, send
 from tasuki.core.model import CONTROLLER
 from tasuki.transport.topology import topology
+from tasuki.weights.unclaimed import Limits
 from tasuki.wire import names
-from tasuki.wire.unclaimed import Limits
 from tasuki_controller.hearing import MOST_REFUSALS
 
 EARLIER = '["site-1", "site-2", "site-3"]'  # other weights than those of the run that goes on

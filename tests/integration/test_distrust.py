@@ -16,8 +16,8 @@ from support.waiting import until
 from tasuki.core.model import Turn, TurnId, TurnRecord
 from tasuki.core.report import SiteMeasured, TurnAbandoned, TurnRefused, TurnTaken
 from tasuki.core.run import Status
+from tasuki.weights.chunks import ChunkedFile, transfer_id
 from tasuki.wire import names
-from tasuki.wire.chunks import ChunkedFile, transfer_id
 from tasuki.wire.messages import encode
 from tasuki_controller.controller import MessageRefused, Update
 from tasuki_site.model_files import write_initial

@@ -22,7 +22,7 @@ from support.simulation import TRAINERS
 from support.wiretap import channel
 from tasuki import errors
 from tasuki.core.model import CONTROLLER
-from tasuki.ledger.lock import locked
+from tasuki.disk.lock import locked
 from tasuki.transport.topology import topology
 from tasuki.wire import names
 from tasuki_cli.doctor import run_doctor

@@ -16,8 +16,8 @@ from tasuki.core.model import CONTROLLER, Turn
 from tasuki.core.report import Report, TurnDone
 from tasuki.errors import MessageError
 from tasuki.ports import Route
+from tasuki.weights.chunks import MAX_CHUNK_BYTES, decode_chunk
 from tasuki.wire import names
-from tasuki.wire.chunks import MAX_CHUNK_BYTES, decode_chunk
 from tasuki.wire.messages import MAX_BYTES, decode
 
 EVIL = "site-4"

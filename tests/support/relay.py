@@ -19,7 +19,7 @@ from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
-from tasuki.wire.spool import Spool
+from tasuki.weights.spool import Spool
 from tasuki_controller.controller import Controller, Update
 from tasuki_controller.service import ControllerService
 from tasuki_site.journal import Journal

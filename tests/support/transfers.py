@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tasuki.core.model import TurnId, WeightsRef
-from tasuki.wire.chunks import Chunk, transfer_id
-from tasuki.wire.digest import Hasher
-from tasuki.wire.spool import Spool
+from tasuki.weights.chunks import Chunk, transfer_id
+from tasuki.weights.digest import Hasher
+from tasuki.weights.spool import Spool
 
 IDENTITY = TurnId(run="r", lane=0, term=1, round=2, hop=3)
 

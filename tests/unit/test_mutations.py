@@ -57,10 +57,10 @@ MUTATIONS = {
         tests="unit/core/test_lease.py",
     ),
     "wrong bytes are accepted": Mutation(
-        file="wire/spool.py",
+        file="weights/spool.py",
         text="if growing.hasher.digest() != weights.digest:",
         becomes="if False:",
-        tests="unit/wire/test_spool.py",
+        tests="unit/weights/test_spool.py",
     ),
     "a changed row is accepted": Mutation(
         file="ledger/sqlite.py",

@@ -11,8 +11,8 @@ from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings
 from tasuki.transport.amqp.probe import Probe
 from tasuki.transport.nodes import Node
+from tasuki.weights.chunks import MAX_CHUNK_BYTES
 from tasuki.wire import names
-from tasuki.wire.chunks import MAX_CHUNK_BYTES
 from tasuki_cli.doctor.machine import is_at_work
 from tasuki_cli.doctor.report import Finding, Status, Step
 

@@ -9,9 +9,10 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+from tasuki.disk.errors import disk_errors
+from tasuki.disk.lock import locked
 from tasuki.errors import DataInUse, DiskFull, SettingsError, StorageError
-from tasuki.ledger.lock import locked
-from tasuki.wire.spool import SUFFIX, disk_errors
+from tasuki.weights.spool import SUFFIX
 from tasuki_cli.doctor.report import Diagnosis, Finding, Status, Step
 
 _MIB, _GIB = 2**20, 2**30

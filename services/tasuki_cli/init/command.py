@@ -9,8 +9,8 @@ from pathlib import Path
 
 import typer
 
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
-from tasuki.wire.spool import disk_errors
 from tasuki_cli.init.catalogue import TEMPLATES, template_named
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
+from tasuki.disk.errors import disk_errors
 from tasuki.settings.federation import BROKER, FederationFile
-from tasuki.wire.spool import disk_errors
 from tasuki_cli.provision import certificates, files
 from tasuki_cli.provision.certificates import Authority, Pair
 from tasuki_cli.provision.layout import (

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import Certificate as Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
-from tasuki.wire.spool import disk_errors
 
 WARN_DAYS = 30
 _SLOW_CLOCKS = timedelta(hours=1)

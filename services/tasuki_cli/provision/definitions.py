@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.core.model import CONTROLLER
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
 from tasuki.transport import topology
 from tasuki.transport.topology import Permissions
 from tasuki.wire import names
-from tasuki.wire.spool import disk_errors
 from tasuki_cli.provision import files, nodes
 from tasuki_cli.provision.passwords import HASHING, is_hash_of, password_hash
 from tasuki_cli.provision.texts import render

@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasuki.wire.spool import disk_errors
+from tasuki.disk.errors import disk_errors
 
 PRIVATE = 0o600
 PUBLIC = 0o644

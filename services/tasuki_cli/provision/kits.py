@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasuki.core.model import CONTROLLER
+from tasuki.disk.errors import disk_errors
 from tasuki.settings.broker import BrokerTable, read_secret
 from tasuki.settings.controller import read_controller
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
 from tasuki.settings.site import read_site
-from tasuki.wire.spool import disk_errors
 from tasuki_cli.provision import files, nodes
 from tasuki_cli.provision.layout import (
     CA,

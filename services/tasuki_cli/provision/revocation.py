@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from tasuki.core.model import CONTROLLER
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, FederationFile
-from tasuki.wire.spool import disk_errors
 from tasuki_cli.provision import files
 from tasuki_cli.provision.layout import PASSWORD, REVOKED, SITE
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tasuki.errors import ManifestMismatch
 from tasuki.trainer import Framework, State
-from tasuki.wire.weights import CODES, DTYPES, Dtype, Manifest, renaming
+from tasuki.weights.container import CODES, DTYPES, Dtype, Manifest, renaming
 from tasuki_site.tensors.lists import gather
 from tasuki_site.tensors.loading import load_flat
 from tasuki_site.tensors.plain import Array

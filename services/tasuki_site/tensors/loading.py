@@ -10,7 +10,7 @@ import numpy as np
 
 from tasuki.errors import WeightsError
 from tasuki.trainer import Framework
-from tasuki.wire.weights import DTYPES, Manifest, TensorSpec, open_weights
+from tasuki.weights.container import DTYPES, Manifest, TensorSpec, open_weights
 from tasuki_site.tensors.lists import gather
 from tasuki_site.tensors.plain import Array
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasuki.errors import ManifestMismatch
 from tasuki.trainer import State
-from tasuki.wire.weights import (
+from tasuki.weights.container import (
     Look,
     Manifest,
     TensorSpec,

@@ -10,7 +10,7 @@ import numpy as np
 
 from tasuki.errors import WeightsError
 from tasuki.trainer import State
-from tasuki.wire.weights import BLOCK_BYTES, CODES, DTYPES, TensorSpec
+from tasuki.weights.container import BLOCK_BYTES, CODES, DTYPES, TensorSpec
 from tasuki_site.tensors.lists import flatten
 from tasuki_site.tensors.plain import Array, plain_array
 from tasuki_site.tensors.ties import Footprint

@@ -12,7 +12,7 @@ from tasuki.core.model import Budget, CheckpointPolicy, Failure, OnSilent, Plan,
 from tasuki.core.order import POLICIES
 from tasuki.errors import SettingsError, TooFewSites, UnknownSite
 from tasuki.settings.toml import Settings, SettingsPath
-from tasuki.wire.room import check_round
+from tasuki.wire.size import check_round
 
 
 class Weights(Settings):

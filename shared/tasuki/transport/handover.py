@@ -12,8 +12,8 @@ from tasuki.core.model import CONTROLLER, Turn
 from tasuki.errors import Unroutable
 from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.ports import Frames, OnSent, Route, Transport
+from tasuki.weights.chunks import ChunkedFile, transfer_id
 from tasuki.wire import names
-from tasuki.wire.chunks import ChunkedFile, transfer_id
 from tasuki.wire.messages import decode, encode
 
 

@@ -12,8 +12,8 @@ from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import AnotherController
 from tasuki.transport.memory import MemoryFederation
+from tasuki.weights.spool import Spool
 from tasuki.wire import names
-from tasuki.wire.spool import Spool
 from tasuki_controller.alone import be_alone
 from tasuki_controller.controller import Controller
 from tasuki_controller.service import ControllerService

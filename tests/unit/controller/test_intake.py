@@ -18,11 +18,11 @@ from tasuki.errors import DiskFull
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.ports import Transport
 from tasuki.transport.memory import MemoryFederation
+from tasuki.weights.chunks import ChunkedFile, transfer_id
+from tasuki.weights.digest import Hasher
+from tasuki.weights.spool import Spool
 from tasuki.wire import names
-from tasuki.wire.chunks import ChunkedFile, transfer_id
-from tasuki.wire.digest import Hasher
 from tasuki.wire.messages import encode
-from tasuki.wire.spool import Spool
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import STREAM, Intake
 from tasuki_controller.shelf import Shelf
@@ -155,7 +155,7 @@ def test_weights_that_found_the_disk_full_are_not_called_lost(
         reading = intake(tmp_path, queues)
         await reading.open()
         with monkeypatch.context() as patched:
-            patched.setattr("tasuki.wire.spool._write_all", fail)
+            patched.setattr("tasuki.weights.spool._write_all", fail)
             weights = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT)
             await until(lambda: len(failed) > 0, what="the disk is full")
         with pytest.raises(DiskFull):

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tasuki.disk.lock import locked
 from tasuki.errors import DiskFull, LedgerBroken, NewerData, StorageError
 from tasuki.ledger import migrations
-from tasuki.ledger.lock import locked
 from tasuki.ledger.sqlite import GENESIS, Row, SqliteLedger, row_hash
 
 COUNT = 6

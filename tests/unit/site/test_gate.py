@@ -14,7 +14,7 @@ import torch
 from tasuki.core.model import Task
 from tasuki.errors import GateRejected, NonFiniteWeights
 from tasuki.trainer import Result, State
-from tasuki.wire.weights import DTYPES
+from tasuki.weights.container import DTYPES
 from tasuki_site import gate
 from tasuki_site.spell import Outcome, Spell, write_result
 from tasuki_site.tensors import load_state, save_state

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from tasuki.errors import BadWeights, NonFiniteWeights, SettingsError
-from tasuki.wire.weights import verify_digest
+from tasuki.weights.container import verify_digest
 from tasuki_site.model_files import export, write_initial
 from tasuki_site.tensors import load_state
 

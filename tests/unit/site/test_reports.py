@@ -13,9 +13,9 @@ from tasuki.core.report import Report, SiteBeat, SiteMeasured, TurnAbandoned, Tu
 from tasuki.ledger import migrations
 from tasuki.ports import Delivery, Settlement
 from tasuki.transport.memory import MemoryFederation
+from tasuki.weights.spool import Spool
 from tasuki.wire import names
 from tasuki.wire.messages import decode
-from tasuki.wire.spool import Spool
 from tasuki_controller.hearing import REPORTS
 from tasuki_site.journal import Journal
 from tasuki_site.reports import Reports

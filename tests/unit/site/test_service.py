@@ -36,10 +36,10 @@ from tasuki.ledger import migrations
 from tasuki.ports import Delivery, Route, Settlement, Transport
 from tasuki.trainer import Result
 from tasuki.transport.memory import MemoryFederation
+from tasuki.weights.chunks import ChunkedFile, transfer_id
+from tasuki.weights.spool import Spool
 from tasuki.wire import names
-from tasuki.wire.chunks import ChunkedFile, transfer_id
 from tasuki.wire.messages import decode, encode
-from tasuki.wire.spool import Spool
 from tasuki_controller.hearing import REPORTS
 from tasuki_site.facts import (
     Fact,

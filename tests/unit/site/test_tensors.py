@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from tasuki.errors import ManifestMismatch, NonFiniteWeights, WeightsError
-from tasuki.wire.weights import (
+from tasuki.weights.container import (
     DTYPES,
     FirstWeights,
     TensorSpec,

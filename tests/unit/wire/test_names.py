@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki.wire.weights import Manifest, TensorSpec, renaming
+from tasuki.weights.container import Manifest, TensorSpec, renaming
 
 NET = ["conv.weight", "conv.bias", "head.layers.0.weight", "n"]
 

@@ -8,8 +8,8 @@ from itertools import chain
 from math import prod
 
 from tasuki.errors import BadWeights
-from tasuki.wire.weights.dtypes import DTYPES
-from tasuki.wire.weights.names import quoted, renaming
+from tasuki.weights.container.dtypes import DTYPES
+from tasuki.weights.container.names import quoted, renaming
 
 METADATA = "__metadata__"
 """The one key of the header that is no tensor."""

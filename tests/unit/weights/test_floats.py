@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasuki.wire.weights import DTYPES, widened
+from tasuki.weights.container import DTYPES, widened
 
 FLOATS = [each for each in DTYPES.values() if each.is_floating and hasattr(torch, each.name)]
 

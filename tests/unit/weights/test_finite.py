@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tasuki.errors import NonFiniteWeights
-from tasuki.wire.weights import (
+from tasuki.weights.container import (
     DTYPES,
     FirstWeights,
     Look,

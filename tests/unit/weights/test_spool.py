@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from support.transfers import IDENTITY, chunks, digested
 from tasuki.core.model import WeightsRef
 from tasuki.errors import DigestMismatch, DiskFull, StorageError
-from tasuki.wire.spool import Spool
-from tasuki.wire.unclaimed import Limits
+from tasuki.weights.spool import Spool
+from tasuki.weights.unclaimed import Limits
 
 DATA = b"0123456789" * 10
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import DataInUse
-from tasuki.wire.spool import disk_errors
 
 
 @contextmanager

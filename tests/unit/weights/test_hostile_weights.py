@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from tasuki.errors import BadWeights
-from tasuki.wire.weights import (
+from tasuki.weights.container import (
     TensorSpec,
     open_weights,
     read_manifest,

@@ -7,10 +7,8 @@ a transfer counts against what its sender may have lying here.
 
 from __future__ import annotations
 
-import errno
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -18,47 +16,15 @@ from typing import BinaryIO, Literal
 import blake3
 
 from tasuki.core.model import WeightsRef
-from tasuki.errors import DigestMismatch, DiskFull, StorageError
-from tasuki.wire.chunks import Chunk
-from tasuki.wire.digest import ALGORITHM, Hasher
-from tasuki.wire.unclaimed import Limits, Name, Unclaimed
+from tasuki.disk.errors import disk_errors
+from tasuki.errors import DigestMismatch, StorageError
+from tasuki.weights.chunks import Chunk
+from tasuki.weights.digest import ALGORITHM, Hasher
+from tasuki.weights.unclaimed import Limits, Name, Unclaimed
 
 SUFFIX = ".safetensors"
 CLAIMS = 1024
 """Transfers that turns asked for and that are remembered as such."""
-
-
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the user's quota is full",
-    errno.EFBIG: "a limit for the size of files (`ulimit -f`, or the disk's) is reached",
-}
-
-
-def is_disk_full(exc: BaseException) -> bool:
-    """Whether this is the operating system saying that no space, or no quota, is left."""
-    return isinstance(exc, OSError) and exc.errno in _FULL
-
-
-@contextmanager
-def disk_errors(what: Path) -> Iterator[None]:
-    """Translate what the operating system says about files into our own errors.
-
-    Raises:
-        DiskFull: no space, or no quota, left.
-        StorageError: anything else.
-    """
-    try:
-        yield
-    except OSError as exc:
-        if is_disk_full(exc):
-            advice = "make room and start again, a simulation with --resume"
-            raise DiskFull(f"{_FULL[exc.errno or 0]} at {what}; {advice}") from exc
-        advice = ""
-        if isinstance(exc, PermissionError):
-            advice = f"; let user {os.getuid()}, who runs this, own it"
-        raise StorageError(f"{what}: {exc.strerror or exc}{advice}") from exc
-
 
 Refused = Callable[[str, int], None]
 """Told why, and of how many chunks, whenever some are passed over or dropped."""

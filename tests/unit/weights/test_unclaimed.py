@@ -12,9 +12,9 @@ import pytest
 from support.transfers import IDENTITY, chunks, digested
 from tasuki.core.model import WeightsRef
 from tasuki.errors import DigestMismatch
-from tasuki.wire.chunks import Chunk, transfer_id
-from tasuki.wire.spool import Spool
-from tasuki.wire.unclaimed import Limits
+from tasuki.weights.chunks import Chunk, transfer_id
+from tasuki.weights.spool import Spool
+from tasuki.weights.unclaimed import Limits
 
 DATA = b"0123456789" * 10
 LIMITS = Limits(open=3, transfers=5, size=400)

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Self
 
 from tasuki.errors import BadWeights, DigestMismatch
-from tasuki.wire.digest import Hasher, parse_digest
-from tasuki.wire.weights.header import PREFIX_BYTES, decode_header
-from tasuki.wire.weights.manifest import MAX_HEADER_BYTES, Manifest, TensorSpec
-from tasuki.wire.weights.writer import BLOCK_BYTES
+from tasuki.weights.container.header import PREFIX_BYTES, decode_header
+from tasuki.weights.container.manifest import MAX_HEADER_BYTES, Manifest, TensorSpec
+from tasuki.weights.container.writer import BLOCK_BYTES
+from tasuki.weights.digest import Hasher, parse_digest
 
 # A zip, or a pickle of the protocols 2 to 5.
 _PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

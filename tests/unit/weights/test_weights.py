@@ -17,8 +17,7 @@ from safetensors import safe_open, serialize
 from safetensors.numpy import load_file, save_file
 
 from tasuki.errors import BadWeights, DigestMismatch, WeightsError
-from tasuki.wire.digest import Hasher, parse_digest
-from tasuki.wire.weights import (
+from tasuki.weights.container import (
     DTYPES,
     FirstWeights,
     Manifest,
@@ -29,6 +28,7 @@ from tasuki.wire.weights import (
     verify_digest,
     write_weights,
 )
+from tasuki.weights.digest import Hasher, parse_digest
 
 Tensors = list[tuple[TensorSpec, bytes]]
 

@@ -10,7 +10,7 @@ import re
 from operator import itemgetter
 
 from tasuki.errors import BadWeights
-from tasuki.wire.weights.manifest import (
+from tasuki.weights.container.manifest import (
     MAX_BYTES,
     MAX_HEADER_BYTES,
     MAX_TENSORS,
@@ -21,8 +21,8 @@ from tasuki.wire.weights.manifest import (
     TensorSpec,
     check_manifest,
 )
-from tasuki.wire.weights.names import quoted
-from tasuki.wire.weights.scan import Scanner
+from tasuki.weights.container.names import quoted
+from tasuki.weights.container.scan import Scanner
 
 PREFIX_BYTES = 8
 """The header's length, little-endian, comes before it."""

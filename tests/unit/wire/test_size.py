@@ -11,7 +11,7 @@ from tasuki.core.model import CONTROLLER, Plan, Task, Turn, TurnId, TurnRecord
 from tasuki.errors import TooManySites, TurnTooLarge
 from tasuki.settings.run import RunFile, Weights
 from tasuki.wire.messages import MAX_BYTES, encode, size_of
-from tasuki.wire.room import AROUND, MOST, SPARE, check_one_more, check_record, check_round
+from tasuki.wire.size import AROUND, MOST, SPARE, check_one_more, check_record, check_round
 
 SITES = ("site-1", "site-2", "site-3")
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from tasuki.errors import BadWeights
-from tasuki.wire.weights.names import quoted
+from tasuki.weights.container.names import quoted
 
 # Possessive (`*+`) throughout: a match costs time in proportion to its length, and no stack.
 _SPACE = rb"[ \t\n\r]*+"

@@ -17,7 +17,7 @@ from support.runs import moved
 from support.transfers import IDENTITY, chunks, digested, temporary_spool
 from tasuki.core.model import TurnId
 from tasuki.errors import MessageError
-from tasuki.wire.chunks import (
+from tasuki.weights.chunks import (
     CHUNK_BYTES,
     MAX_CHUNK_BYTES,
     MAX_WEIGHTS_BYTES,

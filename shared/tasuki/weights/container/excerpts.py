@@ -11,9 +11,9 @@ from io import FileIO
 from pathlib import Path
 
 from tasuki.errors import BadWeights
-from tasuki.wire.weights.manifest import Manifest
-from tasuki.wire.weights.reader import opened, read_header
-from tasuki.wire.weights.writer import BLOCK_BYTES, Look
+from tasuki.weights.container.manifest import Manifest
+from tasuki.weights.container.reader import opened, read_header
+from tasuki.weights.container.writer import BLOCK_BYTES, Look
 
 
 class Excerpts:

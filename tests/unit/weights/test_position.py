@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasuki.wire.reading import FORGOTTEN, Reading
+from tasuki.weights.position import FORGOTTEN, Reading
 
 
 def test_what_is_complete_is_not_read_again() -> None:

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tasuki.errors import NonFiniteWeights
-from tasuki.wire.weights.excerpts import Excerpts
-from tasuki.wire.weights.manifest import Manifest, TensorSpec
-from tasuki.wire.weights.writer import Look
+from tasuki.weights.container.excerpts import Excerpts
+from tasuki.weights.container.manifest import Manifest, TensorSpec
+from tasuki.weights.container.writer import Look
 
 _Words = NDArray[np.unsignedinteger[Any]]  # Any: of whatever width
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias, Union
 
-from tasuki.wire.digest import Hasher
-from tasuki.wire.weights.dtypes import DTYPES
-from tasuki.wire.weights.header import encode_header
-from tasuki.wire.weights.manifest import Manifest, TensorSpec, check_manifest
+from tasuki.weights.container.dtypes import DTYPES
+from tasuki.weights.container.header import encode_header
+from tasuki.weights.container.manifest import Manifest, TensorSpec, check_manifest
+from tasuki.weights.digest import Hasher
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
