@@ -1,4 +1,4 @@
-"""Draws the two machines of the core by running them.
+"""Draws the three machines of the core by running them.
 
     python docs/make_state_diagrams.py [--check]
 
@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tasuki.core import run, turn
+from tasuki.core import relay, run, turn
 from tasuki.core.model import (
     CONTROLLER,
     Failure,
@@ -44,9 +44,9 @@ class Move:
     effects: tuple[str, ...]
 
 
-# Both machines are explored alike: states that differ only in names and counters are one.
+# All machines are explored alike: states that differ only in names and counters are one.
 
-Machine = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]  # Any: the states of either machine
+Machine = Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]  # Any: the states of each machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +89,75 @@ class Exploration:
         return found
 
 
+# The relay machine.
+
+
+def _relay_starts() -> Iterator[relay.RelayState]:
+    for policy in OnSilent:
+        failure = Failure(on_silent=policy, max_attempts=MAX_ATTEMPTS)
+        first = _weights("first")
+        yield relay.RelayState(run="run", failure=failure, weights=first, base=first)
+
+
+def _relay_key(state: relay.RelayState) -> object:
+    return (
+        state.failure,
+        state.phase,
+        state.round,
+        state.hop,
+        state.itinerary,
+        state.at,
+        state.weights == state.base,
+        min(max(state.attempts, 0), MAX_ATTEMPTS),
+        state.waits,
+        state.losses,
+        len(state.early),
+    )
+
+
+def _relay_events(state: relay.RelayState) -> Iterator[relay.Event]:
+    if not state.itinerary:
+        yield relay.RoundPlanned(itinerary=SITES)
+    else:
+        yield relay.GoneOn(absent=frozenset())
+    yield relay.PassedOver(absent=frozenset())
+    yield relay.PassedOver(absent=frozenset(SITES))
+    yield relay.TakenBack()
+    yield relay.WeightsLost(weights=state.weights)
+    yield relay.RelayLost()
+    for site in SITES:
+        yield relay.SiteHeard(site=site)
+        yield relay.SiteForgot(site=site)
+    yield from _turn_ends(state)
+
+
+def _turn_ends(
+    state: relay.RelayState,
+) -> Iterator[relay.TurnFinished | relay.TurnFailed | relay.TurnReturned | relay.LeaseExpired]:
+    """How the turn that is out can end, and that the one behind it is heard of before."""
+    if state.hop >= len(state.itinerary):
+        return
+    id, site = state.expected, state.itinerary[state.hop]
+    record = _record(id, site, state.weights)
+    yield relay.TurnFinished(record=record)
+    yield relay.TurnFailed(id=id, site=site, error="TrainerRaised")
+    yield relay.TurnReturned(id=id, site=site)
+    yield relay.LeaseExpired(id=id)
+    if state.hop + 1 < len(state.itinerary):
+        later = replace(id, hop=id.hop + 1)
+        following = _record(later, state.itinerary[state.hop + 1], record.sent)
+        yield relay.TurnFinished(record=following)
+
+
+RELAY = Exploration(
+    step=relay.step,
+    illegal=relay.IllegalEvent,
+    node=lambda state: state.phase.value,
+    key=_relay_key,
+    events=_relay_events,
+)
+
+
 # The run machine.
 
 
@@ -109,17 +178,10 @@ def _run_key(state: run.RunState) -> object:
         state.plan.failure,
         state.plan.sites,
         state.status,
-        state.round,
-        state.hop,
-        state.itinerary,
-        state.at,
-        state.weights == state.base,
-        min(max(state.attempts, 0), MAX_ATTEMPTS),
-        state.losses,
+        _relay_key(state.relay),
         tuple(sorted(state.silent)),
         state.pausing,
         state.unattended,
-        len(state.early),
     )
 
 
@@ -135,18 +197,7 @@ def _run_events(state: run.RunState) -> Iterator[run.Event]:
         yield run.SiteHeard(site=site)
         yield run.SiteForgot(site=site)
     yield run.SiteAdded(site="late")
-    if state.hop < len(state.itinerary):
-        id, site = state.expected, state.itinerary[state.hop]
-        record = _record(id, site, state.weights)
-        yield run.TurnFinished(record=record)
-        yield run.TurnFailed(id=id, site=site, error="TrainerRaised")
-        yield run.TurnReturned(id=id, site=site)
-        yield run.LeaseExpired(id=id)
-        if state.hop + 1 < len(state.itinerary):
-            later = _record(
-                replace(id, hop=id.hop + 1), state.itinerary[state.hop + 1], record.sent
-            )
-            yield run.TurnFinished(record=later)
+    yield from _turn_ends(state.relay)
 
 
 RUN = Exploration(
@@ -259,11 +310,14 @@ def _table(moves: set[Move]) -> Iterator[str]:
 
 
 def drawn(page: str) -> str:
-    """The page with both machines as they are now."""
+    """The page with the machines as they are now."""
     over = tuple(sorted(status.value for status in run.OVER))
     run_machine = diagram(RUN.moves(_run_starts()), start=run.Status.SUBMITTED.value, ends=over)
     turn_machine = diagram(TURN.moves([turn.SiteState(site="site-1")]), start=IDLE, ends=())
-    return _between(_between(page, "run", run_machine), "turn", turn_machine)
+    resting = relay.Phase.RESTING.value
+    relay_machine = diagram(RELAY.moves(_relay_starts()), start=resting, ends=())
+    page = _between(page, "run", run_machine)
+    return _between(_between(page, "relay", relay_machine), "turn", turn_machine)
 
 
 def _between(page: str, name: str, content: str) -> str:

@@ -89,7 +89,7 @@ class RunDisplay:
 
     def _tell_failure(self, failed: TurnFailed, before: RunState | None) -> None:
         self.print(failed.site, printable(f"{failed.error}: {self._once(failed.detail)}"))
-        if before is not None and (said := why_not_again(before, failed)):
+        if before is not None and (said := why_not_again(before.relay, failed)):
             self.print(failed.site, said)
 
     def _once(self, detail: str) -> str:

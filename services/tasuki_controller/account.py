@@ -94,7 +94,7 @@ def _led_to(
         yield f"{skip.site} skipped: {skip.reason}"
     for effect in effects:
         if isinstance(effect, machine.IssueTurn):
-            yield f"issued to {effect.site}, term {effect.id.term}, attempt {after.attempts}"
+            yield f"issued to {effect.site}, term {effect.id.term}, attempt {after.relay.attempts}"
         elif isinstance(effect, machine.SaveCheckpoint):
             yield f"checkpoint of round {effect.round + 1}"
     if after.reason and (before is None or after.reason != before.reason):
@@ -103,7 +103,7 @@ def _led_to(
 
 def _given_up(before: RunState, event: machine.TurnFailed, after: RunState) -> str:
     """Why the attempts ended early, unless the run's own reason says so."""
-    return "" if after.status is Status.FAILED else machine.why_not_again(before, event)
+    return "" if after.status is Status.FAILED else machine.why_not_again(before.relay, event)
 
 
 def _id(event: object) -> TurnId | None:

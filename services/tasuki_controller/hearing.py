@@ -7,6 +7,7 @@ from typing import get_args
 
 from tasuki.core import run as machine
 from tasuki.core.model import MOST, OnSilent, TurnId, TurnRecord
+from tasuki.core.relay.lease import renews
 from tasuki.core.report import (
     Report,
     RoundDone,
@@ -21,7 +22,6 @@ from tasuki.core.report import (
     TurnTaken,
 )
 from tasuki.core.run import RunState
-from tasuki.core.run.lease import renews
 from tasuki.errors import MessageError, RunExists
 
 REPORTS: tuple[type, ...] = get_args(Report)

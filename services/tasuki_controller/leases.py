@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tasuki.core.model import TurnId
+from tasuki.core.relay import EndLease, IssueTurn, Lease, LeaseExpired, StartLease, lease
 from tasuki.core.report import Stage
-from tasuki.core.run import EndLease, IssueTurn, Lease, LeaseExpired, StartLease, lease
 
 
 @dataclass(slots=True, eq=False)

@@ -144,7 +144,7 @@ def test_nobody_tells_of_turns_that_do_not_come_before_its_own(
             await evil.publish(names.to_controller(), [(encode(taken),)])
             await until(lambda: bool(refused(it.updates)), what="it is refused")
             assert ["wrong_site"] == refused(it.updates)
-            assert (it.state.turns, it.state.early) == (0, ())
+            assert (it.state.turns, it.state.relay.early) == (0, ())
 
     asyncio.run(run())
 
@@ -189,7 +189,7 @@ def test_nobody_gets_weights_in_through_a_site_that_trains_them_in_good_faith(
                     lambda: "message refused" in events(said) or refused(it.updates),
                     what="it is refused",
                 )
-            assert (it.state.turns, it.state.early) == (0, ())
+            assert (it.state.turns, it.state.relay.early) == (0, ())
 
     asyncio.run(run())
 

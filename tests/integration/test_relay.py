@@ -348,7 +348,7 @@ def test_a_hand_over_that_stands_still_is_done_again_by_a_run_that_retries(tmp_p
         async with relay(folder, standing("retry", attempts=20)) as it:
             it.stuck.routes.add(names.to_turns("site-1"))
             it.submit()
-            await it.until(lambda state: state.attempts == 3)
+            await it.until(lambda state: state.relay.attempts == 3)
             assert it.state.holder == "site-2"
             it.stuck.free()
             state = await it.until_over()
@@ -483,7 +483,7 @@ def test_a_control_queue_that_takes_nothing_holds_up_nobody(
         async with relay(folder, changes, running=["site-2", "site-3"]) as it:
             it.stuck.routes |= {names.to_control(), names.to_control("site-1")}
             it.submit()
-            await it.until(lambda state: state.attempts == 2)
+            await it.until(lambda state: state.relay.attempts == 2)
             it.start_site("site-1")
             await it.until(lambda state: state.turns == 9)
             it.stuck.free()

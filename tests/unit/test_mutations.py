@@ -13,15 +13,15 @@ import pytest
 from support.mutations import ALL_GREEN, SOME_RED, Mutation, mutated, outcome
 
 FENCING = Mutation(
-    file="core/run/machine.py",
-    text="if record.id.term != expected.term or state.status is not Status.RELAYING:",
-    becomes="if state.status is not Status.RELAYING:",
+    file="core/relay/machine.py",
+    text="if record.id.term != expected.term or state.phase is not Phase.OUT:",
+    becomes="if state.phase is not Phase.OUT:",
     tests="unit/core/test_run.py",
 )
 MUTATIONS = {
     "a result of an old term is accepted": FENCING,
     "a result of another site is accepted": Mutation(
-        file="core/run/machine.py",
+        file="core/relay/machine.py",
         text="if record.site != state.itinerary[record.id.hop]:",
         becomes="if False:",
         tests="unit/core/test_run.py",
@@ -51,7 +51,7 @@ MUTATIONS = {
         tests="unit/core/test_turn.py",
     ),
     "a turn that stands still is kept alive by its site's being alive": Mutation(
-        file="core/run/lease.py",
+        file="core/relay/lease.py",
         text="moved_at=now - still_s",
         becomes="moved_at=now",
         tests="unit/core/test_lease.py",

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasuki.core.model import TurnId
+from tasuki.core.relay import LeaseExpired, StartLease, lease
 from tasuki.core.report import Stage
-from tasuki.core.run import LeaseExpired, StartLease, lease
 
 START = StartLease(id=TurnId(run="r", term=1, round=0, hop=0), lease_s=60)
 PAUSES = st.floats(0, 100)

@@ -205,7 +205,7 @@ def test_a_draw_past_the_last_whole_multiple_is_drawn_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(draws.Draws, "_stream", staticmethod(lambda _: iter([2**64 - 1, 5])))
-    assert 2 == Draws(seed=0, round=0).below(3)
+    assert 2 == Draws(Situation(seed=0, round=0, sites=(), last=None)).below(3)
 
 
 def test_orders_never_change_between_releases() -> None:

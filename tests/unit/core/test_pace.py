@@ -10,6 +10,7 @@ import pytest
 
 from support.runs import Relay, plan
 from tasuki.core import run
+from tasuki.core.relay import Phase
 from tasuki.core.run.pace import FACTOR, LAST, LEAST_S, UNKNOWN_S, overdue_after_s
 
 ALERTS = Path(__file__).parents[3] / "compose/prometheus/alerts.yml"
@@ -65,7 +66,8 @@ def test_a_run_that_limits_its_turns_is_told_nothing(
 
 
 def test_nobody_is_overdue_with_what_nobody_has() -> None:
-    state = replace(after_turns(1.0), status=run.Status.CLOSING)
+    state = after_turns(1.0)
+    state = replace(state, relay=replace(state.relay, phase=Phase.DONE))
     assert not run.is_overdue(state, held_s=1e5)
 
 

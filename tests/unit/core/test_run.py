@@ -43,7 +43,11 @@ def test_within_a_round_the_controller_only_watches() -> None:
 
     assert ["StartLease"] == relay.kinds
     assert relay.state.expected == relay.only(run.StartLease).id
-    assert ("b", record.sent, "b") == (relay.state.holder, relay.state.weights, relay.state.at)
+    assert ("b", record.sent, "b") == (
+        relay.state.holder,
+        relay.state.weights,
+        relay.state.relay.at,
+    )
 
 
 def test_the_last_turn_of_a_round_makes_the_controller_collect_the_weights() -> None:
@@ -224,14 +228,14 @@ def test_an_early_result_of_another_chain_does_not_hide_the_one_that_let_it_in()
 
     assert (first,) == relay.state.records
     assert (run.StartLease(id=relay.state.expected, lease_s=60.0),) == relay.effects
-    assert () == relay.state.early
+    assert () == relay.state.relay.early
 
 
 def test_early_results_are_void_once_the_weights_were_taken_back() -> None:
     relay = Relay()
     relay(run.TurnFinished(record=relay.record(ahead=1)))
     relay.expire()
-    assert () == relay.state.early
+    assert () == relay.state.relay.early
     relay.finish_turn()
     assert "b" == relay.state.holder
 
@@ -420,7 +424,7 @@ def test_a_failed_turn_is_tried_again(policy: OnSilent) -> None:
     relay = Relay(plan(on_silent=policy))
     relay.fail()
     assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
-    assert ("a", 2) == (relay.state.holder, relay.state.attempts)
+    assert ("a", 2) == (relay.state.holder, relay.state.relay.attempts)
 
 
 @pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY])
@@ -465,7 +469,7 @@ def test_what_may_be_gone_the_next_time_keeps_its_attempts(error: str) -> None:
     relay = Relay(plan(max_attempts=3))
     relay.fail(error=error)
     relay.fail(error=error)
-    assert ("a", 3) == (relay.state.holder, relay.state.attempts)
+    assert ("a", 3) == (relay.state.holder, relay.state.relay.attempts)
     relay.fail(error=error)
     assert "a: boom (3 attempts)" == relay.state.reason
 
@@ -479,7 +483,7 @@ def test_another_failure_is_none_that_repeats_itself(detail: str, error: str) ->
     relay.fail()
     relay.fail(detail, error=error)
     relay.fail()
-    assert ("a", 4) == (relay.state.holder, relay.state.attempts)
+    assert ("a", 4) == (relay.state.holder, relay.state.relay.attempts)
 
 
 @pytest.mark.parametrize(
@@ -512,7 +516,7 @@ def test_a_site_behind_one_that_was_skipped_may_fail_as_that_did() -> None:
     relay.fail()
     relay.fail()
     relay.fail()
-    assert ("b", 2) == (relay.state.holder, relay.state.attempts)
+    assert ("b", 2) == (relay.state.holder, relay.state.relay.attempts)
 
 
 def test_a_round_that_begins_anew_may_fail_as_it_did_before() -> None:
@@ -522,7 +526,7 @@ def test_a_round_that_begins_anew_may_fail_as_it_did_before() -> None:
     relay(run.WeightsLost(weights=relay.state.weights))
     relay.finish_turn()
     relay.fail()
-    assert ("b", 2) == (relay.state.holder, relay.state.attempts)
+    assert ("b", 2) == (relay.state.holder, relay.state.relay.attempts)
 
 
 def test_a_run_from_before_keeps_the_attempts_that_it_was_planned_with() -> None:
@@ -530,7 +534,7 @@ def test_a_run_from_before_keeps_the_attempts_that_it_was_planned_with() -> None
     relay = Relay(replace(before, failure=replace(before.failure, same_twice_ends=False)))
     relay.fail()
     relay.fail()
-    assert ("a", 3) == (relay.state.holder, relay.state.attempts)
+    assert ("a", 3) == (relay.state.holder, relay.state.relay.attempts)
     assert before == relay.plan  # who resumes it asks for nothing else
 
 
@@ -549,7 +553,7 @@ def test_what_no_attempt_can_change_is_skipped_at_once_if_the_policy_says_so() -
     relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=9))
     relay.fail(error="TurnTooLarge")
     assert (run.Skip(round=0, hop=0, site="a", reason="TurnTooLarge"),) == relay.state.skipped
-    assert ("b", 1, SITES) == (relay.state.holder, relay.state.attempts, relay.state.eligible)
+    assert ("b", 1, SITES) == (relay.state.holder, relay.state.relay.attempts, relay.state.eligible)
 
 
 def test_a_failed_turn_ends_the_run_at_once_if_the_policy_says_so() -> None:
@@ -667,7 +671,7 @@ def test_a_turn_given_back_costs_no_attempt(policy: OnSilent) -> None:
     for _ in range(5):
         relay(run.TurnReturned(id=relay.state.expected, site="a"))
     assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
-    assert ("a", 1) == (relay.state.holder, relay.state.attempts)
+    assert ("a", 1) == (relay.state.holder, relay.state.relay.attempts)
 
 
 def test_a_turn_given_back_goes_to_the_next_site_if_the_policy_is_to_skip() -> None:

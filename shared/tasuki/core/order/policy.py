@@ -12,6 +12,7 @@ class Situation:
     Attributes:
         seed: the run's seed.
         round: counted from 0.
+        lane: of the models that circulate at once, which one is on its way.
         sites: those eligible now, in the run's order.
         last: the site that trained last in the round before, if any.
     """
@@ -20,3 +21,4 @@ class Situation:
     round: int
     sites: tuple[str, ...]
     last: str | None
+    lane: int = 0

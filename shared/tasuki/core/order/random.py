@@ -7,5 +7,5 @@ from tasuki.core.order.policy import Situation
 
 
 def order(situation: Situation) -> tuple[str, ...]:
-    draws = Draws(seed=situation.seed, round=situation.round)
+    draws = Draws(situation)
     return tuple(draws.permutation(situation.sites))

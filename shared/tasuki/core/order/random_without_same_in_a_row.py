@@ -11,7 +11,7 @@ from tasuki.core.order.policy import Situation
 
 
 def order(situation: Situation) -> tuple[str, ...]:
-    draws = Draws(seed=situation.seed, round=situation.round)
+    draws = Draws(situation)
     drawn = draws.permutation(situation.sites)
     if len(drawn) > 1 and drawn[0] == situation.last:
         other = 1 + draws.below(len(drawn) - 1)

@@ -1,36 +1,34 @@
 """A run, as the controller judges it: state, events, effects, and the machine."""
 
-from tasuki.core.run.cause import why_not_again
-from tasuki.core.run.effects import (
+from tasuki.core.relay import (
     CollectWeights,
-    Conclude,
     Drop,
-    Effect,
     EndLease,
     Fence,
+    IllegalEvent,
     IssueTurn,
-    SaveCheckpoint,
-    StartLease,
-)
-from tasuki.core.run.events import (
-    Event,
     LeaseExpired,
-    PauseRequested,
     RelayLost,
-    ResumeRequested,
-    RunSubmitted,
-    SiteAdded,
     SiteForgot,
     SiteHeard,
-    StopRequested,
+    StartLease,
     TurnFailed,
     TurnFinished,
     TurnReturned,
-    WeightsArrived,
     WeightsLost,
+    why_not_again,
 )
-from tasuki.core.run.lease import Lease
-from tasuki.core.run.machine import IllegalEvent, Step, step
+from tasuki.core.run.effects import Conclude, Effect, SaveCheckpoint
+from tasuki.core.run.events import (
+    Event,
+    PauseRequested,
+    ResumeRequested,
+    RunSubmitted,
+    SiteAdded,
+    StopRequested,
+    WeightsArrived,
+)
+from tasuki.core.run.machine import Step, step
 from tasuki.core.run.pace import is_overdue
 from tasuki.core.run.state import OVER, RunState, Skip, Status, submitted
 
@@ -45,7 +43,6 @@ __all__ = [
     "Fence",
     "IllegalEvent",
     "IssueTurn",
-    "Lease",
     "LeaseExpired",
     "PauseRequested",
     "RelayLost",

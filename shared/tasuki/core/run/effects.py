@@ -1,56 +1,12 @@
-"""What the controller does about it: in the order given."""
+"""What the controller does about it, in the order given; what a relay calls for is among it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import TurnRecord, WeightsRef
+from tasuki.core.relay import CollectWeights, Drop, EndLease, Fence, IssueTurn, StartLease
 from tasuki.core.run.state import Status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IssueTurn:
-    """Send these weights, then the turn, to the site at its hop."""
-
-    id: TurnId
-    itinerary: tuple[str, ...]
-    weights: WeightsRef
-    at: str
-    records: tuple[TurnRecord, ...]
-
-    @property
-    def site(self) -> str:
-        return self.itinerary[self.id.hop]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fence:
-    """Tell every site that anything below this term is void."""
-
-    run: str
-    lane: int
-    term: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartLease:
-    """Report `LeaseExpired` if this turn does not come on for so long."""
-
-    id: TurnId
-    lease_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndLease:
-    """Nobody holds the weights: watch nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollectWeights:
-    """Get these weights onto our disk, then report `WeightsArrived` or `WeightsLost`."""
-
-    weights: WeightsRef
-    at: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,13 +23,6 @@ class Conclude:
     """The run is over."""
 
     status: Status
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drop:
-    """Change nothing; count it and say why."""
-
     reason: str
 
 

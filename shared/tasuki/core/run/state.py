@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tasuki.core.model import CONTROLLER, OnSilent, Plan, TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import OnSilent, Plan, TurnId, TurnRecord, WeightsRef
+from tasuki.core.relay import RelayState
 
 
 class Status(StrEnum):
@@ -35,71 +36,73 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """How an attempt ended, in its site's words."""
-
-    error: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """One run, now.
 
     Attributes:
-        weights: the newest accepted weights.
-        base: the weights that the round started from; the controller has these on disk.
-        at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
-        attempts: how often the expected turn has been issued.
-        failed: how the attempt before this one failed; None if it did not, or ended otherwise.
-        losses: how often this round began anew because its weights were lost.
+        relay: the round under way; at rest before the first, and in a pause.
+        last: the site that trained last.
+        turns: how many were accepted and not undone.
         silent: sites whose lease ran out and that have not been heard of since, or not come on.
         trained: sites that have a turn in one of the rounds that were closed.
         took: how long each site's last turns trained, the newest last.
-        early: results that arrived before their predecessor's.
         pausing: an operator asked for a pause at the end of the round.
         unattended: the pause ends by itself once enough sites are back.
     """
 
     plan: Plan
+    relay: RelayState
     status: Status = Status.SUBMITTED
     reason: str = ""
-    term: int = 0
-    round: int = 0
-    hop: int = 0
-    itinerary: tuple[str, ...] = ()
-    weights: WeightsRef
-    base: WeightsRef
-    at: str = CONTROLLER
-    attempts: int = 0
-    failed: Failed | None = None
-    losses: int = 0
-    silent: frozenset[str] = frozenset()
-    early: tuple[TurnRecord, ...] = ()
-    records: tuple[TurnRecord, ...] = ()
     last: str | None = None
     turns: int = 0
     skipped: tuple[Skip, ...] = ()
+    silent: frozenset[str] = frozenset()
     trained: frozenset[str] = frozenset()
     took: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     pausing: bool = False
     unattended: bool = False
 
     @property
+    def term(self) -> int:
+        return self.relay.term
+
+    @property
+    def round(self) -> int:
+        return self.relay.round
+
+    @property
+    def hop(self) -> int:
+        return self.relay.hop
+
+    @property
+    def itinerary(self) -> tuple[str, ...]:
+        return self.relay.itinerary
+
+    @property
+    def weights(self) -> WeightsRef:
+        """The newest accepted weights."""
+        return self.relay.weights
+
+    @property
+    def base(self) -> WeightsRef:
+        """The weights that the round started from."""
+        return self.relay.base
+
+    @property
+    def records(self) -> tuple[TurnRecord, ...]:
+        """The round's accepted results, in their order."""
+        return self.relay.records
+
+    @property
     def expected(self) -> TurnId:
         """The one turn whose result may be accepted now."""
-        return TurnId(run=self.plan.run, term=self.term, round=self.round, hop=self.hop)
+        return self.relay.expected
 
     @property
     def holder(self) -> str | None:
         """Who has the weights now, as far as is known; nobody between rounds or in a pause."""
-        return self.itinerary[self.hop] if self.status is Status.RELAYING else None
-
-    @property
-    def successor(self) -> str:
-        """Whom the holder hands over to."""
-        following = self.itinerary[self.hop + 1 : self.hop + 2]
-        return following[0] if following else CONTROLLER
+        return self.relay.holder
 
     @property
     def eligible(self) -> tuple[str, ...]:
@@ -118,4 +121,5 @@ class RunState:
 
 def submitted(plan: Plan, weights: WeightsRef) -> RunState:
     """A run before its first event."""
-    return RunState(plan=plan, weights=weights, base=weights)
+    relay = RelayState(run=plan.run, failure=plan.failure, weights=weights, base=weights)
+    return RunState(plan=plan, relay=relay)

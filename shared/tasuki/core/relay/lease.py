@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from tasuki.core.model import TurnId
-from tasuki.core.run.effects import StartLease
-from tasuki.core.run.events import LeaseExpired
+from tasuki.core.relay.effects import StartLease
+from tasuki.core.relay.events import LeaseExpired
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
