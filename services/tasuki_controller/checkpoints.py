@@ -8,7 +8,6 @@ changed byte shows.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
+from tasuki.core.scores import best_round, mean_metrics
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import LedgerBroken
 from tasuki.weights.container import verify_digest
@@ -32,20 +32,6 @@ class Anchor:
 
     seq: int
     hash: str
-
-
-def mean_metrics(records: tuple[TurnRecord, ...]) -> dict[str, float]:
-    """Each metric's mean over a round's turns, weighted by their samples (equally if none)."""
-    total = sum(record.samples for record in records)
-    means = {}
-    for name in sorted({name for record in records for name in record.metrics}):
-        having = [record for record in records if name in record.metrics]
-        weights = [record.samples if total else 1 for record in having]
-        if sum(weights) > 0:
-            values = [record.metrics[name] for record in having]
-            products = (weight * value for weight, value in zip(weights, values, strict=True))
-            means[name] = sum(products) / sum(weights)
-    return means
 
 
 def document(
@@ -162,16 +148,10 @@ class Checkpoints:
         return sorted(map(_number, self.folder.glob("round-*.json")))
 
     def _choose_best(self, policy: CheckpointPolicy) -> None:
-        if policy.best is None:
-            return
-        sign = -1 if policy.best_mode == "min" else 1
-        scored = [
-            (sign * found["metrics"][policy.best], -found["round"])
-            for found in map(_read, self.folder.glob("round-*.json"))
-            if _is_number(found["metrics"].get(policy.best))
-        ]
-        if scored:
-            self._point(BEST, self.weights_path(-max(scored)[1]))
+        kept = map(_read, self.folder.glob("round-*.json"))
+        number = best_round(policy, ((found["round"], found["metrics"]) for found in kept))
+        if number is not None:
+            self._point(BEST, self.weights_path(number))
 
     def _prune(self, policy: CheckpointPolicy) -> None:
         """Keep the newest few, the best, and those of every n-th round."""
@@ -199,10 +179,6 @@ class Checkpoints:
 
 def _number(path: Path) -> int:
     return int(path.stem.removeprefix("round-"))
-
-
-def _is_number(score: float | None) -> bool:
-    return score is not None and math.isfinite(score)
 
 
 def _encoded(content: Document) -> bytes:

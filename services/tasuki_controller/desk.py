@@ -10,6 +10,7 @@ from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import OVER, RunState
+from tasuki.core.run.reports import stage_said
 from tasuki.errors import SettingsError, TooFewSites, UnknownRun, UnknownSite
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
@@ -18,7 +19,6 @@ from tasuki.wire import names
 from tasuki_controller import views
 from tasuki_controller.account import ledger_rows
 from tasuki_controller.controller import HeldUp, MessageRefused, TurnOut, Update
-from tasuki_controller.hearing import stage_said
 from tasuki_controller.service import ControllerService
 from tasuki_controller.uploads import Uploads
 

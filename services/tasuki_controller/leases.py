@@ -1,35 +1,19 @@
-"""Whose turn may stand still for how long. Timers only: what follows is decided in `core.run`.
-
-No lease runs out of a turn whose sending has not begun, or whose holder we could not have heard.
-"""
+"""The leases of the turns that are out, and the one timer for all. `core.relay.lease` decides."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from math import inf
 
-from tasuki.core.model import TurnId
-from tasuki.core.relay import EndLease, IssueTurn, Lease, LeaseExpired, StartLease, lease
+from tasuki.core.model import Lane, TurnId
+from tasuki.core.relay import EndLease, IssueTurn, LeaseExpired, StartLease, lease
+from tasuki.core.relay.lease import Due, Lease, Sending
 from tasuki.core.report import Stage
 
 
-@dataclass(slots=True, eq=False)
-class _Running:
-    """A lease and its timers: for its end, and for when half of it has gone by without a word."""
-
-    lease: Lease
-    bell: asyncio.TimerHandle
-    doubt: asyncio.TimerHandle | None
-
-    def stop(self) -> None:
-        self.bell.cancel()
-        if self.doubt is not None:
-            self.doubt.cancel()
-
-
 class Leases:
-    """One lease a run, renewed by as much as its turn comes on.
+    """One lease a lane, renewed by as much as its turn comes on.
 
     Args:
         expire: told that a lease seems to have run out; asks `run_out` when it comes to that.
@@ -44,121 +28,102 @@ class Leases:
         doubt: Callable[[TurnId], object] = lambda _: None,
         hears_since: Callable[[], float | None] = lambda: 0.0,
     ) -> None:
-        self._expire = expire
-        self._doubt = doubt
+        self._tell = {Due.END: expire, Due.DOUBT: doubt}
         self._hears_since = hears_since
-        self._giving_out: set[TurnId] = set()
-        self._sending: set[TurnId] = set()
-        self._running: dict[str, _Running] = {}
-        self._rang: set[str] = set()
-        self._out: dict[str, tuple[TurnId, float]] = {}  # the turn that is out, and since when
+        self._sending: dict[TurnId, Sending] = {}
+        self._leases: dict[Lane, Lease] = {}
+        self._out: dict[Lane, tuple[TurnId, float]] = {}  # the turn that is out, and since when
+        self._timer: asyncio.TimerHandle | None = None
 
     def apply(self, run: str, effect: object) -> None:
-        """Start or end a run's lease; a turn to be issued is not at its site before `given_out`."""
+        """Start or end a lease; a turn to be issued is not at its site before `given_out`."""
         if isinstance(effect, StartLease):
-            if self._out.get(run, (None, 0.0))[0] != effect.id:
-                self._out[run] = (effect.id, _now())
-            self._start(lease.begun(effect, now=_now()))
+            if self._out.get(effect.id.of_lane, (None, 0.0))[0] != effect.id:
+                self._out[effect.id.of_lane] = (effect.id, _now())
+            self._hold(lease.begun(effect, now=_now()))
         elif isinstance(effect, EndLease):
-            self._out.pop(run, None)
-            self._end(run)
+            self._out.pop((run, effect.lane), None)
+            self._leases.pop((run, effect.lane), None)
+            self._set_timer()
         elif isinstance(effect, IssueTurn):
-            self._giving_out.add(effect.id)
+            self._sending[effect.id] = Sending.NOT_BEGUN
 
     def sent_on(self, id: TurnId) -> None:
         """The controller began to send this turn, or the broker has confirmed more of it."""
-        if id in self._giving_out:
-            self._sending.add(id)
+        if id in self._sending:
+            self._sending[id] = Sending.UNDER_WAY
             self.heard(id, phase=Stage.GIVEN_OUT, still_s=0.0)
 
     def given_out(self, id: TurnId) -> None:
         """The turn was sent, or will not be."""
-        self._giving_out.discard(id)
-        self._sending.discard(id)
-        if (running := self.of(id)) is not None:
-            self._renew(running)
+        self._sending.pop(id, None)
+        if (held := self.of(id)) is not None:
+            self._hold(lease.renewed(held, now=_now()))
 
     def is_given_out(self, id: TurnId) -> bool:
-        return id not in self._giving_out
+        return id not in self._sending
 
     def heard(self, id: TurnId, *, phase: str, still_s: float) -> None:
         """Its holder says what it is at, and for how long it has not come on."""
-        if (running := self.of(id)) is not None:
-            self._start(lease.heard(running, phase=phase, still_s=still_s, now=_now()))
+        if (held := self.of(id)) is not None:
+            self._hold(lease.heard(held, phase=phase, still_s=still_s, now=_now()))
 
     def of(self, id: TurnId) -> Lease | None:
         """The lease that runs for this turn."""
-        running = self._running.get(id.run)
-        return running.lease if running is not None and running.lease.id == id else None
+        held = self._leases.get(id.of_lane)
+        return held if held is not None and held.id == id else None
 
     def held_s(self, id: TurnId) -> float:
         """How long this turn has been out, however often its lease was renewed."""
-        out, since = self._out.get(id.run, (None, 0.0))
+        out, since = self._out.get(id.of_lane, (None, 0.0))
         return _now() - since if out == id else 0.0
 
     def run_out(self, id: TurnId) -> LeaseExpired | None:
         """Ends it and says how, if so: a sign of life or an excuse may have come after it rang."""
-        running = self.of(id)
-        if running is None or id.run not in self._rang:
+        if (held := self.of(id)) is None:
             return None
-        if self._is_excused(id, running.lease_s):
-            self._renew(running)
+        now, sending = _now(), self._how_far(id)
+        after = lease.run_out(held, now=now, hears_since=self._hears_since(), sending=sending)
+        if isinstance(after, Lease):
+            self._hold(after)
             return None
-        self._end(id.run)
-        return lease.expired(self._as_it_is(running), now=_now())
+        del self._leases[id.of_lane]
+        self._set_timer()
+        return after
 
     def left_s(self, run: str) -> float | None:
-        """Until the run's lease runs out; None if it has none now."""
-        running = self._running.get(run)
-        return None if running is None else max(0.0, running.lease.ends_at - _now())
+        """Until the first of the run's leases runs out; None if it has none now."""
+        ends = [held.ends_at for held in self._leases.values() if held.id.run == run]
+        return max(0.0, min(ends) - _now()) if ends else None
 
     def close(self) -> None:
-        for run in list(self._running):
-            self._end(run)
+        self._leases.clear()
+        self._set_timer()
 
-    def _renew(self, running: Lease) -> None:
-        """All of it, as if it began now."""
-        start = StartLease(id=running.id, lease_s=running.lease_s)
-        self._start(lease.begun(start, now=_now()))
+    def _how_far(self, id: TurnId) -> Sending:
+        return self._sending.get(id, Sending.DONE)
 
-    def _start(self, new: Lease) -> None:
-        self._end(new.id.run)
-        later = asyncio.get_running_loop().call_at
-        half = new.heard_at + new.lease_s / 2
-        self._running[new.id.run] = _Running(
-            lease=new,
-            bell=later(new.ends_at, self._ring, new),
-            doubt=later(half, self._wonder, new.id) if half < new.ends_at else None,
-        )
+    def _hold(self, held: Lease) -> None:
+        self._leases[held.id.of_lane] = held
+        self._set_timer()
 
-    def _end(self, run: str) -> None:
-        self._rang.discard(run)
-        if (running := self._running.pop(run, None)) is not None:
-            running.stop()
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        next_at = min((held.next_at for held in self._leases.values()), default=inf)
+        loop = asyncio.get_running_loop()
+        self._timer = None if next_at == inf else loop.call_at(next_at, self._look)
 
-    def _wonder(self, id: TurnId) -> None:
-        if id not in self._giving_out:
-            self._doubt(id)
-
-    def _ring(self, ended: Lease) -> None:
-        if self._is_excused(ended.id, ended.lease_s):
-            self._renew(ended)
-        else:
-            self._rang.add(ended.id.run)
-            self._expire(ended.id)
-
-    def _is_excused(self, id: TurnId, lease_s: float) -> bool:
-        since = self._hears_since()
-        is_news = since is None or _now() - since < lease_s
-        return is_news or id in self._giving_out - self._sending
-
-    def _as_it_is(self, running: Lease) -> Lease:
-        """Of a turn that we send ourselves, nobody else can say how long it has stood still."""
-        if running.id not in self._sending or running.phase != Stage.GIVEN_OUT:
-            return running
-        now = _now()
-        still_s = now - running.moved_at
-        return lease.heard(running, phase=Stage.GIVEN_OUT, still_s=still_s, now=now)
+    def _look(self) -> None:
+        hears_since = self._hears_since()
+        for held in list(self._leases.values()):
+            after, due = lease.look(
+                held, now=_now(), hears_since=hears_since, sending=self._how_far(held.id)
+            )
+            self._leases[held.id.of_lane] = after
+            if due in self._tell:
+                self._tell[due](held.id)
+        self._set_timer()
 
 
 def _now() -> float:

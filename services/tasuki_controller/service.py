@@ -1,8 +1,8 @@
 """The controller's service: feeds each run's machine with what happens, and does what it decides.
 
 Follow a round: `submit` -> `apply` (decide, record) -> `Outbox` (weights and turn to the first
-site) -> `_on_report` (what sites say) -> `apply` -> `Outbox` (the round's weights, its checkpoint,
-the next round's first turn).
+site) -> `_on_report` (what sites say, judged in `core.run.reports`) -> `apply` -> `Outbox` (the
+round's weights, its checkpoint, the next round's first turn).
 """
 
 from __future__ import annotations
@@ -10,30 +10,32 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import structlog
 
 from tasuki.core import run as machine
-from tasuki.core.control import FenceRaised
 from tasuki.core.model import Plan, TurnRecord, WeightsRef
 from tasuki.core.report import (
-    MOST_ERROR,
+    REPORTS,
     Report,
-    RoundDone,
     SiteBeat,
     SiteMeasured,
     SiteStarted,
-    TurnAbandoned,
-    TurnDone,
     TurnProgressed,
     TurnRefused,
     TurnTaken,
-    shortened,
 )
 from tasuki.core.run import RunState
+from tasuki.core.run.reports import (
+    UNKNOWN_RUN,
+    Refused,
+    Verdict,
+    is_worth_recording,
+    judge,
+    turn_of,
+)
 from tasuki.errors import MessageError, RunExists, TasukiError, UnknownRun
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
@@ -44,25 +46,15 @@ from tasuki_controller import history
 from tasuki_controller.alone import be_alone
 from tasuki_controller.controller import Controller, HeldUp, MessageRefused, Update, Watcher
 from tasuki_controller.course import Course
-from tasuki_controller.hearing import (
-    MOST_REFUSALS,
-    REPORTS,
-    VOID,
-    check_precede,
-    check_sender,
-    is_heard,
-    is_waited_for_in_vain,
-    is_worth_recording,
-    voids,
-    why_never_taken,
-    why_not_awaited,
-)
 from tasuki_controller.intake import Intake
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
 from tasuki_controller.shelf import Shelf
-from tasuki_controller.vigil import Vigil
+from tasuki_controller.turns_out import TurnsOut
 
 log = structlog.get_logger()
+
+MOST_REFUSALS = 256
+"""Refused turns and results that go on a run's record: a flood of them must not fill the ledger."""
 
 
 class ControllerService:
@@ -84,10 +76,10 @@ class ControllerService:
             is_there=lambda: controller.hears_since() is not None,
         )
         self._shelf = Shelf(controller, self._intake)
-        self._vigil = Vigil(
+        self._turns_out = TurnsOut(
             controller, self._runs, apply=self.apply, soon=self._soon, spawn=self._work_on
         )
-        self._leases = self._vigil.leases
+        self._leases = self._turns_out.leases
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._refusals: Counter[str] = Counter()
         self._workers: set[asyncio.Task[None]] = set()
@@ -118,7 +110,7 @@ class ControllerService:
 
     def course(self, run: str) -> Course:
         """How the turn that is out goes, as far as is known."""
-        return self._vigil.course(run)
+        return self._turns_out.course(run)
 
     def note_held_up(self) -> None:
         """The broker began or ceased to hold everybody up: nobody must take that for silence."""
@@ -247,117 +239,58 @@ class ControllerService:
     def _on_report(self, delivery: Delivery) -> None:
         try:
             report: Report = decode(delivery.body, REPORTS)
-            check_sender(report, delivery.sender)
-            if not isinstance(report, SiteMeasured):
-                self._hear(report)
-            ignored = self._take_in(report)
+            verdict = judge(self._runs, report, sender=delivery.sender, read=_record)
         except MessageError as exc:
-            log.warning("report refused", reason=str(exc), sender=delivery.sender)
-            self._tell_refused("reports", exc.reason)
-            self._c.transport.settle(delivery, Settlement.DEAD)
+            self._refuse(delivery, Refused(reason=exc.reason, detail=str(exc)))
             return
-        if ignored:
-            self._tell_refused("reports", ignored)
+        for run, event in verdict.presence:
+            self.apply(run, event)
+        if verdict.refused is not None:
+            self._refuse(delivery, verdict.refused)
+            return
+        self._carry_out(report, verdict)
+        if verdict.ignored:
+            self._tell_refused("reports", verdict.ignored)
         self._c.transport.settle(delivery, Settlement.DONE)
+
+    def _refuse(self, delivery: Delivery, refused: Refused) -> None:
+        log.warning("report refused", reason=refused.detail, sender=delivery.sender)
+        self._tell_refused("reports", refused.reason)
+        self._c.transport.settle(delivery, Settlement.DEAD)
 
     def _tell_refused(self, queue_kind: str, reason: str) -> None:
         refused = MessageRefused(queue_kind=queue_kind, reason=reason)
         self._watch(Update(run=None, what=refused))
 
-    def _take_in(self, report: Report) -> str:
-        """Returns why it changed nothing, or ""."""
-        match report:
-            case SiteStarted() | SiteBeat() | SiteMeasured():
-                self._watch(Update(run=None, what=report))
-                if isinstance(report, SiteStarted) and report.fresh:
-                    self._forget_turns_of(report.site)
-            case TurnTaken():
-                self._catch_up(report)
-                return self._renew(report)
-            case TurnProgressed():
-                return self._renew(report)
-            case TurnDone(record=record):
-                return self._apply_known(record.id.run, machine.TurnFinished(record=record))
-            case RoundDone():
-                return self._catch_up(report)
-            case TurnAbandoned(id=id, site=site, returned=True):
-                return self._apply_known(id.run, machine.TurnReturned(id=id, site=site))
-            case TurnAbandoned(id=id, site=site, error=error, detail=detail):
-                error, detail = error[:MOST_ERROR], shortened(detail)
-                failed = machine.TurnFailed(id=id, site=site, error=error, detail=detail)
-                return self._apply_known(id.run, failed)
-            case TurnRefused():
-                return self._note_refusal(report)
-        return ""
-
-    def _forget_turns_of(self, site: str) -> None:
-        for run in [run for run, state in self._runs.items() if state.holder == site]:
-            self.apply(run, machine.SiteForgot(site=site))
-
-    def _catch_up(self, report: TurnTaken | RoundDone) -> str:
-        """A turn carries its round's results: take in those whose own report has not come yet.
-
-        Returns why the last of them changed nothing, or "".
-
-        Raises:
-            MessageError: they are no records, or come from a site that has no such turn.
-        """
-        id, state = report.id, self._runs.get(report.id.run)
-        known = 0 if state is None else len(state.records)
-        is_now = state is not None and (id.term, id.round) == (state.term, state.round)
-        if state and is_now and state.itinerary[id.hop : id.hop + 1] != (report.site,):
-            raise MessageError(f"{report.site} has no turn at hop {id.hop}", reason="wrong_site")
-        records = [decode(encoded, TurnRecord) for encoded in report.history[known:]]
-        if state is not None:
-            check_precede(records, report, now=state)
-        outcome = "unknown_run" if state is None else "duplicate"
-        for record in records:
-            outcome = self._apply_known(id.run, machine.TurnFinished(record=record))
-        return outcome
-
-    def _apply_known(self, run: str, event: machine.Event) -> str:
-        """Sites may still talk of a run that this controller never had, or has no more."""
-        if run in self._runs:
+    def _carry_out(self, report: Report, verdict: Verdict) -> None:
+        if isinstance(report, SiteStarted | SiteBeat | SiteMeasured):
+            self._watch(Update(run=None, what=report))
+            return
+        run = turn_of(report).run
+        if verdict.ignored == UNKNOWN_RUN:
+            log.warning("report of an unknown run", run=run)
+        if verdict.note is not None:
+            self._record_refusal(run, verdict.note)
+        for event in verdict.events:
             self._reach(Moment.REPORT_RECEIVED, run)
-            return self.apply(run, event)
-        log.warning("report of an unknown run", run=run)
-        return "unknown_run"
+            self.apply(run, event)
+        if verdict.comes_on is not None:
+            self._turns_out.come_on(verdict.comes_on)
+        if verdict.void is not None:
+            self._work_on(self._outbox.remind(report.site, verdict.void))
+        if isinstance(report, TurnTaken | TurnProgressed | TurnRefused):
+            outcome = report.reason if isinstance(report, TurnRefused) else verdict.ignored
+            self._watch(Update(run=self._runs.get(run), what=report, outcome=outcome))
 
-    def _renew(self, report: TurnTaken | TurnProgressed) -> str:
-        state = self._runs.get(report.id.run)
-        ignored = why_not_awaited(state, report)
-        if not ignored:
-            self._vigil.heard(report)
-        if ignored in VOID:
-            # It missed the fence: a control queue keeps nothing for a site that is away for long.
-            fence = FenceRaised(run=report.id.run, lane=report.id.lane, term=voids(report.id))
-            self._work_on(self._outbox.remind(report.site, fence))
-        self._watch(Update(run=state, what=report, outcome=ignored))
-        return ignored
-
-    def _note_refusal(self, report: TurnRefused) -> str:
-        report = replace(report, reason=report.reason[:MOST_ERROR])
-        run, reason, state = report.id.run, report.reason, self._runs.get(report.id.run)
-        is_news = state is not None and reason not in {"duplicate", "stale_position"}
-        if is_news and self._may_record_refusal(run):
+    def _record_refusal(self, run: str, note: TurnRefused) -> None:
+        if self._may_record_refusal(run):
             self._c.ledger.append(
-                run, encode(report), at=self._c.clock.now(), outcome=f"refused: {reason}"
+                run, encode(note), at=self._c.clock.now(), outcome=f"refused: {note.reason}"
             )
-        self._watch(Update(run=state, what=report, outcome=reason))
-        failed = why_never_taken(state, report)
-        return "" if failed is None else self.apply(run, failed)
 
     def _may_record_refusal(self, run: str) -> bool:
         self._refusals[run] += 1
         return self._refusals[run] <= MOST_REFUSALS
-
-    def _hear(self, report: Report) -> None:
-        for run, state in list(self._runs.items()):
-            if not is_heard(state, report):
-                continue
-            self.apply(run, machine.SiteHeard(site=report.site))
-            if is_waited_for_in_vain(state, report):
-                self.apply(run, machine.SiteForgot(site=report.site))
 
     def _recover(self) -> None:
         """After a restart: what was decided and not done is done now."""
@@ -376,3 +309,7 @@ class ControllerService:
 
     def _reach(self, moment: Moment, run: str) -> None:
         self._c.moments.reach(moment, self._runs[run].expected)
+
+
+def _record(written: bytes) -> TurnRecord:
+    return decode(written, TurnRecord)

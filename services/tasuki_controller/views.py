@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import RunState, Skip, Status, TurnFailed, TurnFinished
+from tasuki.core.scores import mean_metrics
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
 from tasuki_controller.account import skips
-from tasuki_controller.checkpoints import mean_metrics
 from tasuki_controller.controller import HeldUp, TurnOut, Update
 from tasuki_controller.course import Course, trouble
 

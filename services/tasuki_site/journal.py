@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tasuki.core.model import CONTROLLER, Turn, TurnRecord
-from tasuki.core.turn import Lane, Phase, Progress, SiteState
+from tasuki.core.model import CONTROLLER, Lane, Turn, TurnRecord
+from tasuki.core.turn import Phase, Progress, SiteState
 from tasuki.errors import DiskFull, StorageError
 from tasuki.ledger import migrations
 from tasuki.wire.messages import decode, encode

@@ -37,7 +37,7 @@ from tasuki.core.model import CONTROLLER
 from tasuki.transport.topology import topology
 from tasuki.weights.unclaimed import Limits
 from tasuki.wire import names
-from tasuki_controller.hearing import MOST_REFUSALS
+from tasuki_controller.service import MOST_REFUSALS
 
 EARLIER = '["site-1", "site-2", "site-3"]'  # other weights than those of the run that goes on
 ROUND = ["site-2", "site-1", "site-3"]

@@ -472,7 +472,7 @@ def test_a_control_queue_that_takes_nothing_holds_up_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the fence of a turn nor the question whether the broker takes anything."""
-    monkeypatch.setattr("tasuki_controller.vigil.ANSWER_S", 0.2)
+    monkeypatch.setattr("tasuki_controller.turns_out.ANSWER_S", 0.2)
     expected = undisturbed(tmp_path / "whole")
     folder = tmp_path / "stands"
     folder.mkdir()

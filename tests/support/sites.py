@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from support.runs import SITES, weights
 from tasuki.core import turn as machine
-from tasuki.core.model import CONTROLLER, Task, Turn, TurnId, TurnRecord
-from tasuki.core.turn import Lane, Phase, Progress, SiteState
+from tasuki.core.model import CONTROLLER, Lane, Task, Turn, TurnId, TurnRecord
+from tasuki.core.turn import Phase, Progress, SiteState
 
 
 def turn(

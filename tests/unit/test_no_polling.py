@@ -16,7 +16,7 @@ ON_THE_PATH = (
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
     *(
         ROOT / f"services/tasuki_controller/{name}.py"
-        for name in ("service", "outbox", "vigil", "intake", "leases", "checkpoints")
+        for name in ("service", "outbox", "turns_out", "intake", "leases", "checkpoints")
     ),
 )
 BY_THE_CLOCK = {"sleep", "wait_for", "timeout", "timeout_at", "settimeout"}
@@ -34,7 +34,7 @@ KNOWN = {
     "tasuki_site/printing.py heard_out": "only after a trainer died or was ended",
     "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
     "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",
-    "tasuki_controller/vigil.py _ask_broker": "only after silence",
+    "tasuki_controller/turns_out.py _ask_broker": "only after silence",
     "tasuki_controller/intake.py _begin": "how long a stream may take to accept a reader",
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
     "transport/broker.py refuses": "only of a site that is asked to end",

@@ -49,6 +49,10 @@ class OnSilent(StrEnum):
     FAIL = "fail"  # end the run
 
 
+Lane = tuple[str, int]
+"""One model on its way through a run: the run, and the lane's number in it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class TurnId:
     """Which turn. Compare all five, never some."""
@@ -64,6 +68,11 @@ class TurnId:
         numbers = (self.lane, self.term, self.round, self.hop)
         if not 0 <= min(numbers) <= max(numbers) <= MOST:
             raise ValueError(f"lane, term, round and hop start at 0 and end at {MOST}")
+
+    @property
+    def of_lane(self) -> Lane:
+        """Which model it trains."""
+        return (self.run, self.lane)
 
     @property
     def fence(self) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import get_args
 
 from tasuki.core.model import TurnId, TurnRecord, WeightsRef
 
@@ -150,3 +151,5 @@ Report = (
     | TurnAbandoned
     | TurnRefused
 )
+
+REPORTS: tuple[type, ...] = get_args(Report)

@@ -29,7 +29,7 @@ class Scripted(Draws):
     """Takes its numbers from a script, and notes how many choices each draw had."""
 
     def __init__(self, script: list[int]) -> None:
-        super().__init__(seed=0, round=0)
+        super().__init__(at())
         self._script = iter(script)
         self.limits: list[int] = []
 
@@ -45,7 +45,7 @@ class EveryDraw:
         self._script: list[int] | None = []
         self._made: Scripted | None = None
 
-    def __call__(self, *, seed: int, round: int) -> Scripted:
+    def __call__(self, _: Situation) -> Scripted:
         self._made = Scripted(self._script or [])
         return self._made
 

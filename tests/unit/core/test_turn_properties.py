@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from support.sites import Site, result, turn
 from tasuki.core import turn as machine
-from tasuki.core.model import CONTROLLER, Turn, TurnId
-from tasuki.core.turn import Lane, Phase
+from tasuki.core.model import CONTROLLER, Lane, Turn, TurnId
+from tasuki.core.turn import Phase
 
 SMALL = st.integers(0, 3)
 RUNS = st.sampled_from(["r", "s"])

@@ -9,14 +9,20 @@ from pathlib import Path
 from support.waiting import until
 from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER, TurnId
-from tasuki.core.report import Report, SiteBeat, SiteMeasured, TurnAbandoned, TurnProgressed
+from tasuki.core.report import (
+    REPORTS,
+    Report,
+    SiteBeat,
+    SiteMeasured,
+    TurnAbandoned,
+    TurnProgressed,
+)
 from tasuki.ledger import migrations
 from tasuki.ports import Delivery, Settlement
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
 from tasuki.wire import names
 from tasuki.wire.messages import decode
-from tasuki_controller.hearing import REPORTS
 from tasuki_site.journal import Journal
 from tasuki_site.reports import Reports
 from tasuki_site.site import Site

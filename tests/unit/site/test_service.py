@@ -22,6 +22,7 @@ from tasuki.clock import SystemClock
 from tasuki.core.control import FenceRaised, RunEnded
 from tasuki.core.model import CONTROLLER, Task, Turn, TurnId, WeightsRef
 from tasuki.core.report import (
+    REPORTS,
     Report,
     RoundDone,
     SiteStarted,
@@ -40,7 +41,6 @@ from tasuki.weights.chunks import ChunkedFile, transfer_id
 from tasuki.weights.spool import Spool
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
-from tasuki_controller.hearing import REPORTS
 from tasuki_site.facts import (
     Fact,
     GateClosed,

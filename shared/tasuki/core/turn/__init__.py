@@ -29,7 +29,7 @@ from tasuki.core.turn.events import (
 )
 from tasuki.core.turn.machine import IllegalEvent, Step, is_past, step
 from tasuki.core.turn.standing import came_on_at, stage_of
-from tasuki.core.turn.state import Lane, Phase, Progress, SiteState
+from tasuki.core.turn.state import Phase, Progress, SiteState
 
 __all__ = [
     "AbortHandOver",
@@ -46,7 +46,6 @@ __all__ = [
     "IllegalEvent",
     "Journal",
     "JournalFence",
-    "Lane",
     "Phase",
     "Progress",
     "ReportFailed",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, Lane, Turn, TurnId, TurnRecord
 from tasuki.core.turn.effects import (
     AbortHandOver,
     AbortTrainer,
@@ -40,7 +40,7 @@ from tasuki.core.turn.events import (
     TurnArrived,
     WeightsReady,
 )
-from tasuki.core.turn.state import Lane, Phase, Progress, SiteState
+from tasuki.core.turn.state import Phase, Progress, SiteState
 
 Step = tuple[SiteState, tuple[Effect, ...]]
 
@@ -78,7 +78,7 @@ def is_past(state: SiteState, id: TurnId) -> bool:
     """Whether this turn is not here and can never be taken, whoever sends it."""
     if id in {held.turn.id for held in (*state.active, *state.waiting)}:
         return False
-    lane = (id.run, id.lane)
+    lane = id.of_lane
     is_seen = lane in state.seen and id.fence <= state.seen[lane]
     return is_seen or id.term < state.fenced.get(lane, 0)
 
@@ -87,7 +87,7 @@ def _take(state: SiteState, turn: Turn, sender: str) -> Step:
     reason = _refusal(state, turn, sender)
     if reason:
         return state, (Drop(id=turn.id, reason=reason), Settle())
-    lane = (turn.id.run, turn.id.lane)
+    lane = turn.id.of_lane
     progress = Progress(turn=turn)
     seen = {**state.seen, lane: turn.id.fence}
     state, aborted = _forget(replace(state, seen=seen), lane)
@@ -101,7 +101,7 @@ def _take(state: SiteState, turn: Turn, sender: str) -> Step:
 
 def _refusal(state: SiteState, turn: Turn, sender: str) -> str:
     """Why this turn must not be taken; empty if it may."""
-    lane = (turn.id.run, turn.id.lane)
+    lane = turn.id.of_lane
     if turn.site != state.site:
         return "wrong_site"
     if sender not in {turn.predecessor, CONTROLLER}:
@@ -159,7 +159,7 @@ def _fence(state: SiteState, lane: Lane, term: int) -> Step:
     state = replace(state, fenced={**state.fenced, lane: term})
     known = (JournalFence(run=lane[0], lane=lane[1], term=term), Settle())
     held = (*state.active, *state.waiting)
-    if any(_lane(each) == lane and each.turn.id.term >= term for each in held):
+    if any(each.turn.id.of_lane == lane and each.turn.id.term >= term for each in held):
         return state, known
     state, aborted = _forget(state, lane)
     state, effects = _next(state)
@@ -169,11 +169,11 @@ def _fence(state: SiteState, lane: Lane, term: int) -> Step:
 
 def _forget(state: SiteState, lane: Lane) -> Step:
     """Whatever this lane had under way here is void: a newer turn or term has come."""
-    void = [progress for progress in state.waiting if _lane(progress) == lane]
+    void = [progress for progress in state.waiting if progress.turn.id.of_lane == lane]
     state = replace(state, waiting=tuple(p for p in state.waiting if p not in void))
     effects: list[Effect] = []
     for held in state.active:
-        if _lane(held) == lane:
+        if held.turn.id.of_lane == lane:
             if held.record is not None:
                 effects.append(AbortHandOver(turn=held.turn, record=held.record))
             else:
@@ -240,10 +240,6 @@ def _put(state: SiteState, progress: Progress) -> SiteState:
 
 def _without(state: SiteState, progress: Progress) -> SiteState:
     return replace(state, active=tuple(held for held in state.active if held is not progress))
-
-
-def _lane(progress: Progress) -> Lane:
-    return (progress.turn.id.run, progress.turn.id.lane)
 
 
 def _drop(state: SiteState, id: TurnId, reason: str) -> Step:

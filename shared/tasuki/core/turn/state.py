@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tasuki.core.model import Turn, TurnId, TurnRecord
-
-Lane = tuple[str, int]  # (run, lane)
+from tasuki.core.model import Lane, Turn, TurnId, TurnRecord
 
 
 class Phase(StrEnum):

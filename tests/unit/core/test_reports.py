@@ -20,7 +20,7 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
-from tasuki_controller.hearing import is_heard, stage_said
+from tasuki.core.run.reports import is_heard, stage_said
 
 LEASE_S = 60.0
 

@@ -1,7 +1,6 @@
-"""Watches over the turns that are out: whether each comes on, and whether we could hear of it.
+"""The turns that are out: whether each comes on, and whether we could hear of it.
 
-When a lease has run out is for `core.run` to say, what it is told is decided in `hearing`; here is
-who asks whom before that.
+When a lease has run out is decided in `core.relay.lease`; here is who asks whom before that.
 """
 
 from __future__ import annotations
@@ -14,22 +13,22 @@ from functools import partial
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import TurnId
-from tasuki.core.report import Stage, TurnProgressed, TurnTaken
+from tasuki.core.report import Stage
 from tasuki.core.run import RunState
+from tasuki.core.run.reports import ComesOn
 from tasuki.errors import Unroutable
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
 from tasuki_controller.course import Course
-from tasuki_controller.hearing import stage_said
 from tasuki_controller.leases import Leases
 
 ANSWER_S = 20.0
 """How long a broker may take to confirm: after a shorter time yet its connection is made anew."""
 
 
-class Vigil:
-    """The leases of all runs.
+class TurnsOut:
+    """Their leases, and how they go.
 
     Args:
         runs: every run, as it stands at the time.
@@ -57,10 +56,9 @@ class Vigil:
             hears_since=controller.hears_since,
         )
 
-    def heard(self, report: TurnTaken | TurnProgressed) -> None:
+    def come_on(self, sign: ComesOn) -> None:
         """A sign of life of a turn that is out."""
-        still_s = report.still_s if isinstance(report, TurnProgressed) else 0.0
-        self.leases.heard(report.id, phase=stage_said(report), still_s=still_s)
+        self.leases.heard(sign.id, phase=sign.phase, still_s=sign.still_s)
 
     def course(self, run: str) -> Course:
         """How the turn that is out goes, as far as is known."""
