@@ -11,7 +11,7 @@ import structlog
 
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import Turn, TurnId, WeightsRef
+from tasuki.core.model import Lane, Turn, TurnId, WeightsRef
 from tasuki.core.run import RunState
 from tasuki.errors import Unroutable
 from tasuki.ledger.sqlite import Pending
@@ -64,7 +64,7 @@ class Outbox:
         self._given_out = given_out
         self._spawn = spawn
         self._waiting: dict[str, asyncio.Queue[Pending]] = {}
-        self._issuing: dict[str, tuple[TurnId, asyncio.Task[None]]] = {}
+        self._issuing: dict[Lane, tuple[TurnId, asyncio.Task[None]]] = {}
         self._over: dict[str, asyncio.Event] = {}
 
     def put(self, pending: Pending) -> None:
@@ -76,9 +76,9 @@ class Outbox:
 
     def review(self, run: str) -> None:
         """The run went on: a turn that is not awaited any more holds up nothing, sent or not."""
-        id, issuing = self._issuing.get(run, (None, None))
-        is_void = issuing is not None and id != self._runs[run].expected
-        if issuing is not None and is_void and issuing is not asyncio.current_task():
+        expected = self._runs[run].expected
+        id, issuing = self._issuing.get(expected.of_lane, (expected, None))
+        if issuing is not None and id != expected and issuing is not asyncio.current_task():
             issuing.cancel()
 
     async def concluded(self, run: str) -> None:
@@ -126,7 +126,7 @@ class Outbox:
 
     async def _issue_while_awaited(self, effect: machine.IssueTurn) -> None:
         issuing = asyncio.create_task(self._issue(effect))
-        self._issuing[effect.id.run] = (effect.id, issuing)
+        self._issuing[effect.id.of_lane] = (effect.id, issuing)
         try:
             await issuing
         except asyncio.CancelledError:
@@ -135,7 +135,7 @@ class Outbox:
                 raise  # the service ends
             log.info("turn not sent any further", turn=str(effect.id), site=effect.site)
         finally:
-            del self._issuing[effect.id.run]
+            del self._issuing[effect.id.of_lane]
 
     async def _issue(self, effect: machine.IssueTurn) -> None:
         """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""

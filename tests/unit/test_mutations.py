@@ -56,6 +56,18 @@ MUTATIONS = {
         becomes="moved_at=now",
         tests="unit/core/test_lease.py",
     ),
+    "a silence that is not ours is excused": Mutation(
+        file="core/relay/lease.py",
+        text="is_news = hears_since is None or now - hears_since < lease.lease_s",
+        becomes="is_news = True",
+        tests="unit/core/test_lease.py",
+    ),
+    "a report from the wrong site is judged": Mutation(
+        file="core/run/reports.py",
+        text="if sender != report.site:",
+        becomes="if False:",
+        tests="unit/core/test_reports.py",
+    ),
     "wrong bytes are accepted": Mutation(
         file="weights/spool.py",
         text="if growing.hasher.digest() != weights.digest:",

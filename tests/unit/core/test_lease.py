@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tasuki.core.model import TurnId
 from tasuki.core.relay import LeaseExpired, StartLease, lease
+from tasuki.core.relay.lease import Due, Lease, Sending
 from tasuki.core.report import Stage
 
 START = StartLease(id=TurnId(run="r", term=1, round=0, hop=0), lease_s=60)
@@ -53,3 +54,93 @@ def test_whatever_a_site_says_its_lease_is_neither_longer_nor_over_before_now(
     stood_s, silent_s = held.heard_at - held.moved_at, now - held.heard_at
     phase = "trained" if stood_s > silent_s else ""
     assert LeaseExpired(id=START.id, phase=phase) == lease.expired(held, now=now)
+
+
+# When to look at it, and what it calls for then.
+
+
+def looked_at(
+    held: Lease,
+    *,
+    now: float,
+    hears_since: float | None = 0.0,
+    sending: Sending = Sending.DONE,
+) -> tuple[Lease, Due]:
+    return lease.look(held, now=now, hears_since=hears_since, sending=sending)
+
+
+def ended(
+    held: Lease,
+    *,
+    now: float,
+    hears_since: float | None = 0.0,
+    sending: Sending = Sending.DONE,
+) -> Lease | LeaseExpired:
+    return lease.run_out(held, now=now, hears_since=hears_since, sending=sending)
+
+
+def test_half_a_lease_without_a_word_is_a_doubt_and_its_end_is_to_be_made_sure_of() -> None:
+    held = lease.begun(START, now=1000)
+    assert 1030 == held.next_at
+    held, due = looked_at(held, now=1030)
+    assert (Due.DOUBT, 1060) == (due, held.next_at)
+    held, due = looked_at(held, now=1060)
+    assert (Due.END, math.inf) == (due, held.next_at)
+    assert LeaseExpired(id=START.id) == ended(held, now=1070)
+
+
+def test_nothing_is_due_before_its_time() -> None:
+    held = lease.begun(START, now=1000)
+    assert (held, Due.NOTHING) == looked_at(held, now=1029)
+
+
+def test_a_turn_that_is_being_sent_is_not_doubted() -> None:
+    held = lease.begun(START, now=1000)
+    _, due = looked_at(held, now=1030, sending=Sending.UNDER_WAY)
+    assert Due.NOTHING == due
+
+
+def over() -> Lease:
+    held, due = looked_at(lease.begun(START, now=1000), now=1060)
+    assert Due.END == due
+    return held
+
+
+EXCUSES: list[tuple[float | None, Sending]] = [
+    (None, Sending.DONE),
+    (1001.0, Sending.DONE),
+    (0.0, Sending.NOT_BEGUN),
+]
+
+
+@pytest.mark.parametrize(("hears_since", "sending"), EXCUSES)
+def test_silence_that_may_be_ours_begins_the_lease_again(
+    hears_since: float | None, sending: Sending
+) -> None:
+    held = lease.begun(START, now=1000)
+    again, due = looked_at(held, now=1060, hears_since=hears_since, sending=sending)
+    assert (Due.NOTHING, 1120) == (due, again.ends_at)
+
+
+@pytest.mark.parametrize(("hears_since", "sending"), EXCUSES)
+def test_an_excuse_that_came_while_somebody_made_sure_counts(
+    hears_since: float | None, sending: Sending
+) -> None:
+    again = ended(over(), now=1060, hears_since=hears_since, sending=sending)
+    assert lease.begun(START, now=1060) == again
+
+
+def test_a_sign_of_life_that_came_while_somebody_made_sure_counts() -> None:
+    held = lease.heard(over(), phase=Stage.TRAINING, still_s=0, now=1065)
+    assert held == ended(held, now=1066)
+
+
+def test_who_could_be_heard_for_a_whole_lease_has_no_excuse() -> None:
+    assert LeaseExpired(id=START.id) == ended(over(), now=1060, hears_since=1000.0)
+
+
+def test_a_turn_that_we_send_and_that_stands_still_is_not_its_sites_silence() -> None:
+    held = lease.heard(lease.begun(START, now=1000), phase=Stage.GIVEN_OUT, still_s=0, now=1000)
+    held, _ = looked_at(held, now=1060, sending=Sending.UNDER_WAY)
+    expired = ended(held, now=1060, sending=Sending.UNDER_WAY)
+    assert LeaseExpired(id=START.id, phase="given_out") == expired

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations
 from typing import Self
@@ -12,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.core.order import POLICIES, Situation, draws, itinerary, random_without_same_in_a_row
+from tasuki.core.order import (
+    POLICIES,
+    Situation,
+    draws,
+    itinerary,
+    random,
+    random_without_same_in_a_row,
+)
 from tasuki.core.order.draws import Draws
 
 SITES = ("a", "b", "c", "d")
@@ -88,9 +96,7 @@ def distribution(
 
 def move_to_end(situation: Situation) -> Order:
     """What others do with an unlucky first site; kept here to show that our test sees it."""
-    made: Draws = vars(random_without_same_in_a_row)["Draws"](
-        seed=situation.seed, round=situation.round
-    )
+    made: Draws = vars(random_without_same_in_a_row)["Draws"](situation)
     drawn = made.permutation(situation.sites)
     if drawn[0] == situation.last:
         drawn.append(drawn.pop(0))
@@ -205,7 +211,7 @@ def test_a_draw_past_the_last_whole_multiple_is_drawn_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(draws.Draws, "_stream", staticmethod(lambda _: iter([2**64 - 1, 5])))
-    assert 2 == Draws(Situation(seed=0, round=0, sites=(), last=None)).below(3)
+    assert 2 == Draws(at()).below(3)
 
 
 def test_orders_never_change_between_releases() -> None:
@@ -221,3 +227,9 @@ def test_orders_never_change_between_releases() -> None:
 
 RANDOM = ["dacb", "acbd", "cadb", "cdab", "adcb", "abdc"]
 WITHOUT_THAT_FIRST = ["adcb", "cabd", "acdb", "dcab", "dacb", "cbda"]
+
+
+def test_each_lane_has_draws_of_its_own() -> None:
+    orders = {random.order(replace(at(), lane=lane)) for lane in range(20)}
+    assert 1 < len(orders)
+    assert random.order(at()) == random.order(replace(at(), lane=0))

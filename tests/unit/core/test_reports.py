@@ -1,4 +1,4 @@
-"""What a site has to say to count as heard: to live is not enough where it is waited for."""
+"""What a report means: from whom it may come, whether it is news, and what follows."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from dataclasses import replace
 import pytest
 
 from support.runs import Relay, moved, plan, weights
+from tasuki.core import run
+from tasuki.core.control import FenceRaised
 from tasuki.core.model import OnSilent
 from tasuki.core.report import (
+    MOST_DETAIL,
+    MOST_ERROR,
     Report,
     RoundDone,
     SiteBeat,
@@ -20,7 +24,7 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
-from tasuki.core.run.reports import is_heard, stage_said
+from tasuki.core.run.reports import ComesOn, Verdict, is_heard, judge, stage_said
 
 LEASE_S = 60.0
 
@@ -95,3 +99,128 @@ def test_a_site_that_was_never_silent_is_not_heard_again() -> None:
 def test_what_a_turn_is_at_is_told_in_words_of_ours(said: str, kept: str) -> None:
     beat = TurnProgressed(id=Relay().state.expected, site="a", phase=said)
     assert kept == stage_said(beat)
+
+
+# Who may say what.
+
+BY_HOP = {f"{hop}".encode(): hop for hop in range(3)}
+
+
+def judged(relay: Relay, report: Report, *, sender: str | None = None) -> Verdict:
+    """With records that are written as their hop."""
+    return judge(
+        {"r": relay.state},
+        report,
+        sender=report.site if sender is None else sender,
+        read=lambda written: relay.record(ahead=BY_HOP[written] - relay.state.hop),
+    )
+
+
+def test_nobody_speaks_for_another_site() -> None:
+    relay = Relay()
+    for report in [*said_by(relay, of_it=True), *NO_TURN]:
+        for sender in ("b", ""):
+            verdict = judged(relay, report, sender=sender)
+            assert verdict.refused is not None
+            assert "wrong_sender" == verdict.refused.reason
+            assert verdict == Verdict(refused=verdict.refused)
+
+
+def test_a_result_is_reported_by_the_site_that_has_it() -> None:
+    relay = Relay()
+    verdict = judged(relay, TurnDone(record=relay.record(), site="b"))
+    assert verdict.refused is not None
+    assert "wrong_site" == verdict.refused.reason
+    assert () == verdict.events
+
+
+def test_a_result_is_accepted_or_ignored_for_the_machines_reason() -> None:
+    relay = Relay()
+    record = relay.record()
+    report = TurnDone(record=record, site="a")
+    assert Verdict(events=(run.TurnFinished(record=record),)) == judged(relay, report)
+    relay.finish_turn()
+    assert "duplicate" == judged(relay, report).ignored
+
+
+def test_a_turn_brings_the_results_before_it_and_is_judged_by_the_run_after_them() -> None:
+    relay = Relay()
+    first, id = relay.record(), moved(relay.state.expected, hop=1)
+    verdict = judged(relay, TurnTaken(id=id, site="b", history=(b"0",)))
+    assert (run.TurnFinished(record=first),) == verdict.events
+    assert ComesOn(id=id, phase="taken", still_s=0.0) == verdict.comes_on
+    assert "" == verdict.ignored
+
+
+@pytest.mark.parametrize("kind", ["taken", "round"])
+def test_only_the_site_of_a_turn_brings_what_came_before_it(kind: str) -> None:
+    relay = Relay()
+    id = moved(relay.state.expected, hop=1)
+    report: Report = TurnTaken(id=id, site="c", history=(b"0",))
+    if kind == "round":
+        report = RoundDone(id=id, site="c", weights=weights("w"), history=(b"0",))
+    verdict = judged(relay, report)
+    assert verdict.refused is not None
+    assert "wrong_site" == verdict.refused.reason
+
+
+def test_nobody_brings_results_of_turns_behind_its_own() -> None:
+    relay = Relay()
+    verdict = judged(relay, TurnTaken(id=relay.state.expected, site="a", history=(b"2",)))
+    assert verdict.refused is not None
+    assert "wrong_site" == verdict.refused.reason
+
+
+def test_a_site_that_holds_on_to_what_is_void_is_told_so() -> None:
+    relay = Relay()
+    old = relay.state.expected
+    relay.expire()
+    verdict = judged(relay, TurnProgressed(id=old, site="a", phase="training"))
+    assert ("stale_term", FenceRaised(run="r", lane=0, term=old.term + 1)) == (
+        verdict.ignored,
+        verdict.void,
+    )
+    unknown = judge({}, TurnTaken(id=old, site="a"), sender="a", read=lambda _: relay.record())
+    assert ("unknown_run", verdict.void) == (unknown.ignored, unknown.void)
+
+
+def test_a_site_that_was_silent_is_heard_before_anything_else_that_it_says() -> None:
+    relay = expired(OnSilent.RETRY)
+    verdict = judged(relay, TurnProgressed(id=relay.state.expected, site="a", phase="training"))
+    assert (("r", run.SiteHeard(site="a")),) == verdict.presence
+    assert verdict.comes_on is not None
+
+
+def test_a_site_that_lost_its_journal_forgot_the_turn_of_every_run() -> None:
+    relay, other = Relay(), Relay(replace(plan(), run="other"))
+    runs = {"r": relay.state, "other": other.state}
+    started = SiteStarted(site="a", fresh=True, version="1")
+    verdict = judge(runs, started, sender="a", read=lambda _: relay.record())
+    assert tuple((name, run.SiteForgot(site="a")) for name in runs) == verdict.presence
+
+
+def test_a_site_that_is_waited_for_and_has_no_turn_forgot_it() -> None:
+    relay = expired(OnSilent.WAIT)
+    verdict = judged(relay, SiteBeat(site="a"))
+    assert (run.SiteHeard(site="a"), run.SiteForgot(site="a")) == tuple(
+        event for _, event in verdict.presence
+    )
+
+
+def test_a_refused_turn_is_on_record_and_given_up_only_if_it_never_can_be_taken() -> None:
+    relay = Relay()
+    id = relay.state.expected
+    once = judged(relay, TurnRefused(id=id, site="a", reason="fenced"))
+    assert (TurnRefused(id=id, site="a", reason="fenced"), ()) == (once.note, once.events)
+    never = judged(relay, TurnRefused(id=id, site="a", reason="stale_term"))
+    assert ["RunExists"] == [e.error for e in never.events if isinstance(e, run.TurnFailed)]
+    daily = judged(relay, TurnRefused(id=id, site="a", reason="duplicate"))
+    assert (None, ()) == (daily.note, daily.events)
+
+
+def test_what_a_site_says_of_a_failure_is_kept_short() -> None:
+    relay = Relay()
+    said = TurnAbandoned(id=relay.state.expected, site="a", error="E" * 999, detail="d" * 9999)
+    (failed,) = judged(relay, said).events
+    assert isinstance(failed, run.TurnFailed)
+    assert (MOST_ERROR, MOST_DETAIL) == (len(failed.error), len(failed.detail))
