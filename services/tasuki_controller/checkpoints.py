@@ -44,7 +44,7 @@ def document(
         "digest": weights.digest,
         "size": weights.size,
         "metrics": mean_metrics(records),
-        "turns": [asdict(record) for record in records],
+        "turns": [_told(record) for record in records],
         "ledger": asdict(anchor),
     }
 
@@ -175,6 +175,11 @@ class Checkpoints:
         link.unlink(missing_ok=True)
         link.symlink_to(path.name)
         link.replace(self.folder / name)
+
+
+def _told(record: TurnRecord) -> Document:
+    """Without its bytes, which the ledger has."""
+    return {key: value for key, value in asdict(record).items() if key != "written"}
 
 
 def _number(path: Path) -> int:

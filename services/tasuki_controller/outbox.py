@@ -179,7 +179,7 @@ class Outbox:
             itinerary=effect.itinerary,
             weights=effect.weights,
             task=self._runs[effect.id.run].plan.task,
-            history=tuple(encode(record) for record in effect.records),
+            history=tuple(map(encode, effect.records)),
         )
 
     async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:

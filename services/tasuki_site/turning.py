@@ -12,7 +12,7 @@ from tasuki.disk.errors import disk_errors
 from tasuki.errors import MessageError, WeightsError
 from tasuki.transport.handover import hand_over, take_back
 from tasuki.weights.chunks import transfer_id
-from tasuki.wire.messages import decode, encode
+from tasuki.wire.messages import decode, encode, written
 from tasuki.wire.size import check_one_more, check_record
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, HandedOver, Trained
@@ -44,6 +44,7 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
             outcome = gate.as_received(turn, received=received, result=result, outcome=outcome)
         record = _record(turn, outcome, seconds=site.clock.now() - started)
         check_record(turn, record)
+        record = written(record)
         site.spool.adopt(result, _transfer(onward(turn, record)), record.sent)
     except BaseException as exc:
         result.unlink(missing_ok=True)

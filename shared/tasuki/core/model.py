@@ -190,7 +190,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRecord:
-    """What one accepted turn did: the link between the weights it received and those it sent."""
+    """What one accepted turn did: the link between the weights it received and those it sent.
+
+    `written` is the record as its site wrote it; empty in a record that was not written yet. That
+    is what is passed on and kept, whatever else a newer site has put into it.
+    """
 
     id: TurnId
     site: str
@@ -199,6 +203,7 @@ class TurnRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     samples: int = 0
     seconds: float = 0.0
+    written: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def is_unchanged(self) -> bool:

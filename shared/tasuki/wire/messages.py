@@ -2,10 +2,14 @@
 
 What a message is, is decided by the core's own dataclasses; here is only how it travels. Decoding
 raises `MessageError` whatever went wrong, so that a caller can settle the delivery and go on.
+
+A turn record is written once, by its site. Inside another message it is those bytes, and so it is
+when it is encoded again: never a decoded record put together anew.
 """
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any, TypeVar, cast, get_args
 
@@ -13,6 +17,7 @@ import msgpack
 from pydantic import TypeAdapter, ValidationError
 
 from tasuki.core import control, model, report, run
+from tasuki.core.model import TurnRecord
 from tasuki.errors import MessageError
 from tasuki.ports import Buffer
 
@@ -33,6 +38,20 @@ MESSAGES: dict[str, type] = {
 _TYPE_OF = {kind: name for name, kind in MESSAGES.items()}
 
 T = TypeVar("T")
+_INSIDE = {
+    kind: [each.name for each in fields(kind) if each.name in {"record", "records"}]
+    for kind in MESSAGES.values()
+}
+"""Which fields of which messages hold a turn record, or several."""
+
+
+def written(record: TurnRecord) -> TurnRecord:
+    """With its bytes, for good.
+
+    Raises:
+        MessageError: a value in it has no msgpack form.
+    """
+    return replace(record, written=encode(record))
 
 
 def encode(message: object) -> bytes:
@@ -65,31 +84,54 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
     Raises:
         MessageError: whatever is wrong with it, in words.
     """
-    fields = _unpack(body)
-    if fields.get("v") != VERSION:
+    content = _unpack(body)
+    if content.get("v") != VERSION:
         raise MessageError(
-            f"version {_brief(fields.get('v'))} is not {VERSION}: upgrade the older side",
+            f"version {_brief(content.get('v'))} is not {VERSION}: upgrade the older side",
             reason="unknown_version",
         )
-    name = fields.get("type")
+    name = content.get("type")
     kind = MESSAGES.get(name) if isinstance(name, str) else None
     kinds = expected if isinstance(expected, tuple) else (expected,)
     if kind is None or kind not in kinds:
         raise MessageError(
             f"a message of type {_brief(name)} does not belong here", reason="unknown_type"
         )
+    content.pop("written", None)  # that is for us to say
+    if kind is TurnRecord:
+        content["written"] = bytes(body)
+    for key in _INSIDE[kind]:
+        content[key] = _read(content.get(key))
     try:
-        return cast("T", _adapters()[kind].validate_python(fields))
+        return cast("T", _adapters()[kind].validate_python(content))
     except (ValidationError, RecursionError) as exc:
         raise MessageError(f"a malformed {name}: {_first_error(exc)}") from exc
 
 
+def _read(inside: object) -> object:
+    """A record as it was written; one of the time before records kept their bytes is a map."""
+    if isinstance(inside, bytes):
+        return decode(inside, TurnRecord)
+    if isinstance(inside, list):
+        return [_read(each) for each in inside]
+    if isinstance(inside, dict):
+        inside.pop("written", None)
+    return inside
+
+
 def _packed(message: object) -> bytes:
-    fields = _adapters()[type(message)].dump_python(message)
+    if isinstance(message, TurnRecord) and message.written:
+        return message.written
+    kind = type(message)
+    content = _adapters()[kind].dump_python(message)
+    content.pop("written", None)
+    for key in _INSIDE[kind]:
+        inside = getattr(message, key)
+        content[key] = list(map(_packed, inside)) if isinstance(inside, tuple) else _packed(inside)
     try:
-        body = msgpack.packb({"v": VERSION, "type": _TYPE_OF[type(message)], **fields})
+        body = msgpack.packb({"v": VERSION, "type": _TYPE_OF[kind], **content})
     except (TypeError, ValueError, OverflowError) as exc:
-        raise MessageError(f"a {type(message).__name__} cannot be sent: {exc}") from exc
+        raise MessageError(f"a {kind.__name__} cannot be sent: {exc}") from exc
     return bytes(body)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.runs import plan, weights
 from support.sites import result, turn
 from support.strategies import VALUES, instances, messages
+from tasuki.core import run
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import Turn, TurnId, TurnRecord
 from tasuki.core.report import SiteMeasured, TurnDone
@@ -262,3 +263,59 @@ def test_history_is_opaque_bytes_that_decode_to_records() -> None:
     record = result(turn())
     carried = decode(encode(replace(turn(), history=(encode(record),))), Turn)
     assert record == decode(carried.history[0], TurnRecord)
+
+
+# Turn records keep their bytes.
+
+RECORD = result(turn())
+NEWER: bytes = msgpack.packb({**msgpack.unpackb(encode(RECORD)), "newer": [1, 2.5, None]})
+
+
+def test_a_record_is_passed_on_as_its_site_wrote_it() -> None:
+    record = decode(NEWER, TurnRecord)
+    assert (RECORD, NEWER) == (record, encode(record))
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        TurnDone(record=decode(NEWER, TurnRecord), site="a"),
+        run.TurnFinished(record=decode(NEWER, TurnRecord)),
+        run.SaveCheckpoint(round=0, weights=RECORD.sent, records=(decode(NEWER, TurnRecord),)),
+        run.IssueTurn(
+            id=RECORD.id,
+            itinerary=("a",),
+            weights=RECORD.sent,
+            at="a",
+            records=(decode(NEWER, TurnRecord), RECORD),
+        ),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_inside_another_message_a_record_is_the_bytes_that_its_site_wrote(around: object) -> None:
+    body = encode(around)
+    assert NEWER in body
+    again = decode(body, type(around))
+    assert (around, body) == (again, encode(again))
+
+
+def test_nobody_says_what_a_record_was_written_as() -> None:
+    forged = msgpack.packb({**msgpack.unpackb(encode(RECORD)), "written": b"other"})
+    assert forged == decode(forged, TurnRecord).written
+    inside = {**msgpack.unpackb(encode(RECORD)), "written": b"other"}
+    done = msgpack.packb({"v": 1, "type": "TurnDone", "site": "a", "record": inside})
+    assert b"" == decode(done, TurnDone).record.written
+
+
+def test_a_record_of_the_time_before_is_read_and_then_written_as_it_was() -> None:
+    whole = msgpack.unpackb(encode(RECORD))
+    before = msgpack.packb({"v": 1, "type": "run.TurnFinished", "record": whole})
+    event = decode(before, run.TurnFinished)
+    assert (RECORD, encode(RECORD)) == (event.record, encode(event.record))
+
+
+def test_records_in_records_are_not_looked_into() -> None:
+    nested = encode(RECORD)
+    for _ in range(2000):
+        nested = msgpack.packb({**msgpack.unpackb(encode(RECORD)), "record": nested})
+    assert nested == decode(nested, TurnRecord).written
