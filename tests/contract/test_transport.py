@@ -18,11 +18,11 @@ from support.transports import (
     run,
 )
 from support.waiting import until
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import NotPermitted, TransportError, Unroutable
 from tasuki.ports import Delivery, Route, Settlement, Transport
 from tasuki.transport.memory import MemoryFederation
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 
 SITES = ("site-1", "site-2")

@@ -16,11 +16,11 @@ from support.broker import Broker
 from support.proxy import Proxy
 from support.transports import BrokerFederation, Inbox, Made, numbered, opened, run
 from support.waiting import until
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import BrokerUnreachable, NotPermitted
 from tasuki.ports import Route, Settlement
 from tasuki.transport.amqp import LinkState, StateChange
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 
 TURNS_1 = names.turns_queue("site-1")

@@ -11,10 +11,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from support.broker import Broker
 from support.transports import BrokerFederation, Inbox, numbered, opened, run
+from tasuki.broker.topology import declare, topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import NotPermitted, Unroutable
 from tasuki.ports import Route
-from tasuki.transport.topology import declare, topology
 from tasuki.wire import names
 
 FEDERATION = topology(["site-1", "site-2"])

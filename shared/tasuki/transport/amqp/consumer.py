@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pika.channel import Channel
 
+from tasuki.broker.topology import is_stream
 from tasuki.ports import Delivery, Handler
-from tasuki.transport.topology import is_stream
 
 OFFSET = "x-stream-offset"
 
