@@ -687,7 +687,7 @@ def test_a_hostile_report_is_dead_lettered_and_the_run_goes_on(tmp_path: Path, k
             hostile = it.queues.connect(sender)
             await hostile.publish(names.to_controller(), [(encode(report),)])
             async with asyncio.timeout(10):
-                while not it.queues.depth(names.DEAD):
+                while not it.queues.queue(names.DEAD).messages:
                     it.raise_what_ended_early()
                     await asyncio.sleep(0)  # lets the controller take it in
             for site in it.sites:

@@ -55,9 +55,6 @@ class Consumer:
         first = min(self.unsettled, default=self.next_offset)
         return {OFFSET: "first" if first is None else first}
 
-    def is_repeated(self, offset: int) -> bool:
-        return self.next_offset is not None and offset < self.next_offset
-
     def take_held(self) -> Iterator[Delivery]:
         """What may be handed over now."""
         while self.held and len(self.out) < self.prefetch:
