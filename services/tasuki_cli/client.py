@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
 
 from tasuki import errors
 from tasuki.core.model import WeightsRef
@@ -16,14 +18,26 @@ from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
 from tasuki.weights.container import verify_digest
 from tasuki_cli import door
-from tasuki_controller import views
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.controller import Update
+from tasuki_controller.documents import (
+    Document,
+    Ledger,
+    LedgerRow,
+    Problem,
+    RunList,
+    RunRow,
+    Standing,
+    SteeredRun,
+    UploadedWeights,
+    VerifiedLedger,
+)
+from tasuki_controller.live_updates import LiveUpdate
+from tasuki_controller.news import Update
 
 if TYPE_CHECKING:
     import httpx
 
-View = Mapping[str, Any]  # Any: JSON
+D = TypeVar("D", bound=Document)
 
 PIECE_BYTES = 2**20
 AGAIN_S = 0.5
@@ -48,32 +62,34 @@ class ControllerClient:
         """Let the connection go; a command just ends."""
         self._http.close()
 
-    def submit(self, text: str, weights: WeightsRef, path: Path) -> View:
+    def submit(self, text: str, weights: WeightsRef, path: Path) -> RunRow:
         """Start a run from a run file's text and the weights in a file."""
         with self._reaching():
-            self._checked(self._http.post("/weights", content=_pieces(path)))
+            uploaded = self._http.post("/weights", content=_pieces(path))
+            self._read(uploaded, UploadedWeights)
             query: dict[str, str | int] = {"digest": weights.digest, "size": weights.size}
-            return self._checked(self._http.post("/runs", params=query, content=text.encode()))
+            answer = self._http.post("/runs", params=query, content=text.encode())
+            return self._read(answer, RunRow)
 
-    def standing(self, run: str) -> View:
-        return self._ask("GET", f"/runs/{run}")
+    def standing(self, run: str) -> Standing:
+        return self._ask("GET", f"/runs/{run}", Standing)
 
-    def steer(self, run: str, what: str) -> View:
+    def steer(self, run: str, what: str) -> SteeredRun:
         """pause, resume or stop."""
-        return self._ask("POST", f"/runs/{run}/{what}")
+        return self._ask("POST", f"/runs/{run}/{what}", SteeredRun)
 
-    def add_site(self, run: str, site: str) -> View:
-        return self._ask("POST", f"/runs/{run}/sites/{site}")
+    def add_site(self, run: str, site: str) -> SteeredRun:
+        return self._ask("POST", f"/runs/{run}/sites/{site}", SteeredRun)
 
-    def runs(self) -> Sequence[View]:
-        return self._ask("GET", "/runs")["runs"]  # type: ignore[no-any-return]  # JSON
+    def runs(self) -> Sequence[RunRow]:
+        return self._ask("GET", "/runs", RunList).runs
 
-    def rows(self, run: str) -> Sequence[View]:
-        return self._ask("GET", f"/runs/{run}/ledger")["rows"]  # type: ignore[no-any-return]  # JSON
+    def rows(self, run: str) -> Sequence[LedgerRow]:
+        return self._ask("GET", f"/runs/{run}/ledger", Ledger).rows
 
     def verify(self, run: str) -> tuple[int, int]:
-        found = self._ask("GET", f"/runs/{run}/ledger?verify=true")
-        return found["rows"], found["checkpoints"]
+        found = self._ask("GET", f"/runs/{run}/ledger?verify=true", VerifiedLedger)
+        return found.rows, found.checkpoints
 
     def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
         path, query = folder / "weights.safetensors", {} if round is None else {"round": round}
@@ -106,7 +122,7 @@ class ControllerClient:
             else:
                 time.sleep(AGAIN_S)  # it is ending: it says goodbye to those who follow
 
-    def outcome(self, run: str) -> View:
+    def outcome(self, run: str) -> Standing:
         """`standing`, asked patiently."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -125,11 +141,12 @@ class ControllerClient:
             self._check(answer)
             for line in answer.iter_lines():
                 if line.startswith("data: "):
-                    yield views.load_update(line.removeprefix("data: "))
+                    said = line.removeprefix("data: ")
+                    yield LiveUpdate.model_validate_json(said).update()
 
-    def _ask(self, method: str, path: str) -> View:
+    def _ask(self, method: str, path: str, kind: type[D]) -> D:
         with self._reaching():
-            return self._checked(self._http.request(method, path))
+            return self._read(self._http.request(method, path), kind)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -141,18 +158,18 @@ class ControllerClient:
             advice = door.advice(proxy=self._proxy)
             raise TransportError(f"no controller at {self._url}: {exc}; {advice}") from exc
 
-    def _checked(self, answer: httpx.Response) -> View:
+    def _read(self, answer: httpx.Response, kind: type[D]) -> D:
         self._check(answer)
-        return answer.json()  # type: ignore[no-any-return]  # JSON
+        return kind.model_validate_json(answer.content)
 
     def _check(self, answer: httpx.Response) -> None:
         """Raise what the controller raised."""
         if not answer.is_error:
             return
         try:
-            content = answer.json()
-            kind, message = getattr(errors, content["error"]), content["message"]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            problem = Problem.model_validate_json(answer.content)
+            kind, message = getattr(errors, problem.error), problem.message
+        except (ValidationError, AttributeError):
             kind, message = TransportError, f"{self._url} answers {answer.status_code}"
         if not (isinstance(kind, type) and issubclass(kind, TasukiError)):
             kind = TransportError
