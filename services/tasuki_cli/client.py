@@ -17,7 +17,7 @@ from tasuki.disk.errors import disk_errors
 from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
 from tasuki.weights.container import verify_digest
-from tasuki_cli import door
+from tasuki_cli import http_client
 from tasuki_controller.checkpoints import Kept
 from tasuki_controller.documents import (
     Document,
@@ -56,7 +56,7 @@ class ControllerClient:
     ) -> None:
         self._url, self._proxy = url, proxy
         token = read_secret(token_file, what="--token-file")
-        self._http = door.opened(url, token=token, ca=ca, proxy=proxy)
+        self._http = http_client.opened(url, token=token, ca=ca, proxy=proxy)
 
     def close(self) -> None:
         """Let the connection go; a command just ends."""
@@ -134,7 +134,9 @@ class ControllerClient:
     def _told(self, run: str) -> Iterator[Update]:
         with (
             self._reaching(),
-            self._http.stream("GET", f"/runs/{run}/events", timeout=door.SILENCE_S) as answer,
+            self._http.stream(
+                "GET", f"/runs/{run}/events", timeout=http_client.SILENCE_S
+            ) as answer,
         ):
             if answer.is_error:
                 answer.read()
@@ -155,7 +157,7 @@ class ControllerClient:
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as exc:
-            advice = door.advice(proxy=self._proxy)
+            advice = http_client.advice(proxy=self._proxy)
             raise TransportError(f"no controller at {self._url}: {exc}; {advice}") from exc
 
     def _read(self, answer: httpx.Response, kind: type[D]) -> D:

@@ -1,6 +1,6 @@
 """The operators' door: the desk over HTTP, for those who know the token.
 
-FastAPI comes with the extra `controller`; `serving` imports this module when the door opens.
+FastAPI comes with the extra `controller`; `http_server` imports this module when the door opens.
 Errors travel as `{"error": class, "message": text}`, so that a client ends with the same code.
 Weights are streamed in both directions: their size costs no memory.
 """

@@ -41,7 +41,6 @@ from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
-from tasuki_controller.alone import be_alone
 from tasuki_controller.controller import Controller
 from tasuki_controller.hearing import (
     MOST_REFUSALS,
@@ -58,6 +57,7 @@ from tasuki_controller.hearing import (
 )
 from tasuki_controller.intake import Intake
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
+from tasuki_controller.one_controller import be_alone
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
 from tasuki_controller.progress import Progress
 from tasuki_controller.shelf import Shelf
