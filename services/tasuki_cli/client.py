@@ -18,26 +18,15 @@ from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
 from tasuki.weights.container import verify_digest
 from tasuki_cli import http_client
+from tasuki_controller import documents
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.documents import (
-    Document,
-    Ledger,
-    LedgerRow,
-    Problem,
-    RunList,
-    RunRow,
-    Standing,
-    SteeredRun,
-    UploadedWeights,
-    VerifiedLedger,
-)
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.news import Update
 
 if TYPE_CHECKING:
     import httpx
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound=documents.Document)
 
 PIECE_BYTES = 2**20
 AGAIN_S = 0.5
@@ -62,33 +51,33 @@ class ControllerClient:
         """Let the connection go; a command just ends."""
         self._http.close()
 
-    def submit(self, text: str, weights: WeightsRef, path: Path) -> RunRow:
+    def submit(self, text: str, weights: WeightsRef, path: Path) -> documents.RunRow:
         """Start a run from a run file's text and the weights in a file."""
         with self._reaching():
             uploaded = self._http.post("/weights", content=_pieces(path))
-            self._read(uploaded, UploadedWeights)
+            self._read(uploaded, documents.UploadedWeights)
             query: dict[str, str | int] = {"digest": weights.digest, "size": weights.size}
             answer = self._http.post("/runs", params=query, content=text.encode())
-            return self._read(answer, RunRow)
+            return self._read(answer, documents.RunRow)
 
-    def standing(self, run: str) -> Standing:
-        return self._ask("GET", f"/runs/{run}", Standing)
+    def standing(self, run: str) -> documents.Standing:
+        return self._ask("GET", f"/runs/{run}", documents.Standing)
 
-    def steer(self, run: str, what: str) -> SteeredRun:
+    def steer(self, run: str, what: str) -> documents.SteeredRun:
         """pause, resume or stop."""
-        return self._ask("POST", f"/runs/{run}/{what}", SteeredRun)
+        return self._ask("POST", f"/runs/{run}/{what}", documents.SteeredRun)
 
-    def add_site(self, run: str, site: str) -> SteeredRun:
-        return self._ask("POST", f"/runs/{run}/sites/{site}", SteeredRun)
+    def add_site(self, run: str, site: str) -> documents.SteeredRun:
+        return self._ask("POST", f"/runs/{run}/sites/{site}", documents.SteeredRun)
 
-    def runs(self) -> Sequence[RunRow]:
-        return self._ask("GET", "/runs", RunList).runs
+    def runs(self) -> Sequence[documents.RunRow]:
+        return self._ask("GET", "/runs", documents.RunList).runs
 
-    def rows(self, run: str) -> Sequence[LedgerRow]:
-        return self._ask("GET", f"/runs/{run}/ledger", Ledger).rows
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
+        return self._ask("GET", f"/runs/{run}/ledger", documents.Ledger).rows
 
     def verify(self, run: str) -> tuple[int, int]:
-        found = self._ask("GET", f"/runs/{run}/ledger?verify=true", VerifiedLedger)
+        found = self._ask("GET", f"/runs/{run}/ledger?verify=true", documents.VerifiedLedger)
         return found.rows, found.checkpoints
 
     def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
@@ -122,7 +111,7 @@ class ControllerClient:
             else:
                 time.sleep(AGAIN_S)  # it is ending: it says goodbye to those who follow
 
-    def outcome(self, run: str) -> Standing:
+    def outcome(self, run: str) -> documents.Standing:
         """`standing`, asked patiently."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -169,7 +158,7 @@ class ControllerClient:
         if not answer.is_error:
             return
         try:
-            problem = Problem.model_validate_json(answer.content)
+            problem = documents.Problem.model_validate_json(answer.content)
             kind, message = getattr(errors, problem.error), problem.message
         except (ValidationError, AttributeError):
             kind, message = TransportError, f"{self._url} answers {answer.status_code}"

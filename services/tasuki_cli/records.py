@@ -13,28 +13,19 @@ from rich.text import Text
 
 from tasuki.observe.printable import headline, printable
 from tasuki.weights.container import verify_digest
+from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.documents import (
-    Document,
-    ExportedWeights,
-    Ledger,
-    LedgerRow,
-    RunList,
-    RunRow,
-    VerifiedLedger,
-    run_row,
-)
 from tasuki_controller.ledger_in_words import ledger_rows
 
 
 class Archive(Protocol):
     """Where runs are on record."""
 
-    def runs(self) -> Sequence[RunRow]:
+    def runs(self) -> Sequence[documents.RunRow]:
         """A line for each run."""
 
-    def rows(self, run: str) -> Sequence[LedgerRow]:
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         """The ledger of a run. Raises UnknownRun."""
 
     def verify(self, run: str) -> tuple[int, int]:
@@ -53,10 +44,10 @@ class LocalArchive:
     def __init__(self, data: Path) -> None:
         self._data = DataFolder(data)
 
-    def runs(self) -> Sequence[RunRow]:
-        return [run_row(state) for state in self._data.runs().values()]
+    def runs(self) -> Sequence[documents.RunRow]:
+        return [documents.run_row(state) for state in self._data.runs().values()]
 
-    def rows(self, run: str) -> Sequence[LedgerRow]:
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return ledger_rows(self._data.rows(run))
 
     def verify(self, run: str) -> tuple[int, int]:
@@ -70,7 +61,7 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
     """A line for each run."""
     rows = archive.runs()
     if as_json:
-        print_json(RunList(runs=list(rows)))
+        print_json(documents.RunList(runs=list(rows)))
         return
     table = Table("run", "status", "rounds", "turns", "skipped", "digest", box=None)
     table.add_column("reason", overflow="fold")  # however long its words are
@@ -88,7 +79,7 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
     """A line for each row."""
     rows = archive.rows(run)
     if as_json:
-        print_json(Ledger(run=run, rows=list(rows)))
+        print_json(documents.Ledger(run=run, rows=list(rows)))
         return
     table = Table("row", Column("at (UTC)", no_wrap=True), "what", "led to", "hash", box=None)
     for row in rows:
@@ -103,7 +94,7 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
         console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _details(rows: Sequence[LedgerRow]) -> Mapping[str, list[str]]:
+def _details(rows: Sequence[documents.LedgerRow]) -> Mapping[str, list[str]]:
     """What sites said of their failures, each text once, with the rows in which they said it."""
     found: dict[str, list[str]] = {}
     for row in rows:
@@ -116,7 +107,7 @@ def verify(run: str, archive: Archive, *, as_json: bool) -> None:
     """Raises LedgerBroken: naming the first row or file that is not what was recorded."""
     rows, files = archive.verify(run)
     if as_json:
-        print_json(VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True))
+        print_json(documents.VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True))
     else:
         Console().print(f"{run}: {rows} rows and {files} checkpoints are as they were recorded")
 
@@ -132,7 +123,8 @@ def export(
         write(kept.path, output)
         digest = verify_digest(kept.path)
     if as_json:
-        print_json(ExportedWeights(run=run, path=str(output), digest=digest, round=kept.round))
+        done = documents.ExportedWeights(run=run, path=str(output), digest=digest, round=kept.round)
+        print_json(done)
     else:
         Console().print(f"{output}: {in_words(kept)} of {run}, {digest}", soft_wrap=True)
 
@@ -144,7 +136,7 @@ def in_words(kept: Kept) -> str:
     return f"{said}{where}"
 
 
-def print_json(document: Document, *, without: str = "") -> None:
+def print_json(document: documents.Document, *, without: str = "") -> None:
     """One object on one line."""
     line = document.line(without=without)
     Console(soft_wrap=True, highlight=False).out(line, highlight=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,40 +57,29 @@ def watch(
     raise typer.Exit(operate.watch(run, _client(url, token_file, ca, proxy), as_json=as_json))
 
 
-def pause(
-    run: RunName,
-    url: Url = URL,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
-    as_json: AsJson = False,
-) -> None:
-    """Pause a run when its round ends."""
-    _steer(run, "pause", url, token_file, ca, proxy, as_json=as_json)
+def _steering(what: str, meaning: str) -> Callable[..., None]:
+    """The command that asks a controller for this."""
+
+    def command(
+        run: RunName,
+        url: Url = URL,
+        token_file: TokenFile = TOKEN_FILE,
+        ca: Ca = None,
+        proxy: Proxy = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from tasuki_cli import operate
+
+        client = _client(url, token_file, ca, proxy)
+        raise typer.Exit(operate.steer(run, what, client, as_json=as_json))
+
+    command.__name__, command.__doc__ = what, meaning
+    return command
 
 
-def resume(
-    run: RunName,
-    url: Url = URL,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
-    as_json: AsJson = False,
-) -> None:
-    """Go on with a paused run."""
-    _steer(run, "resume", url, token_file, ca, proxy, as_json=as_json)
-
-
-def stop(
-    run: RunName,
-    url: Url = URL,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
-    as_json: AsJson = False,
-) -> None:
-    """End a run now; its checkpoints stay."""
-    _steer(run, "stop", url, token_file, ca, proxy, as_json=as_json)
+pause = _steering("pause", "Pause a run when its round ends.")
+resume = _steering("resume", "Go on with a paused run.")
+stop = _steering("stop", "End a run now; its checkpoints stay.")
 
 
 def add(
@@ -177,18 +167,3 @@ def _archive(
     if data is None and url is not None:
         return _client(url, token_file, ca, proxy)
     return LocalArchive(DATA if data is None else data)
-
-
-def _steer(
-    run: str,
-    what: str,
-    url: str,
-    token_file: Path,
-    ca: Path | None,
-    proxy: str | None,
-    *,
-    as_json: bool,
-) -> None:
-    from tasuki_cli import operate
-
-    raise typer.Exit(operate.steer(run, what, _client(url, token_file, ca, proxy), as_json=as_json))

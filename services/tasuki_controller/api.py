@@ -23,19 +23,10 @@ from tasuki.errors import NotPermitted, SettingsError, TransportError
 from tasuki.observe.metrics import CONTENT_TYPE
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import parse
+from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
-from tasuki_controller.documents import (
-    Ledger,
-    RunList,
-    RunRow,
-    Standing,
-    SteeredRun,
-    UploadedWeights,
-    VerifiedLedger,
-    run_row,
-)
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.refusals import (
     OPENAPI,
@@ -113,9 +104,9 @@ def _submitting(desk: Desk) -> APIRouter:
         responses=refusals(422, 507),
         openapi_extra=_body("application/octet-stream", "A safetensors container of any size."),
     )
-    async def upload(request: Request) -> UploadedWeights:
+    async def upload(request: Request) -> documents.UploadedWeights:
         weights = await desk.uploads.receive(request.stream())
-        return UploadedWeights(digest=weights.digest, size=weights.size)
+        return documents.UploadedWeights(digest=weights.digest, size=weights.size)
 
     @router.post(
         "/runs",
@@ -128,9 +119,9 @@ def _submitting(desk: Desk) -> APIRouter:
         request: Request,
         digest: Annotated[str, Query(description="Of the uploaded weights.")],
         size: Annotated[int, Query(description="Of the uploaded weights, in bytes.", ge=0)],
-    ) -> RunRow:
+    ) -> documents.RunRow:
         run_file = parse(await _text(request), RunFile, name="the run file")
-        return run_row(desk.submit(run_file, _weights(digest, size)))
+        return documents.run_row(desk.submit(run_file, _weights(digest, size)))
 
     return router
 
@@ -142,23 +133,23 @@ def _reading(desk: Desk, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["read"], responses=refusals(404, 422))
 
     @router.get("/runs", summary="List the runs")
-    async def runs() -> RunList:
-        return RunList(runs=desk.runs())
+    async def runs() -> documents.RunList:
+        return documents.RunList(runs=desk.runs())
 
     @router.get("/runs/{run}", summary="Where a run stands")
-    async def standing(run: str) -> Standing:
+    async def standing(run: str) -> documents.Standing:
         return desk.standing(run)
 
     @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
     async def ledger(
         run: str,
         verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
-    ) -> Ledger | VerifiedLedger:
+    ) -> documents.Ledger | documents.VerifiedLedger:
         if not verify:
-            return Ledger(run=run, rows=desk.rows(run))
+            return documents.Ledger(run=run, rows=desk.rows(run))
         desk.state(run)
         rows, files = await run_in_threadpool(folder.verify, run)
-        return VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True)
+        return documents.VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True)
 
     @router.get(
         "/runs/{run}/weights",
@@ -219,14 +210,14 @@ def _steering(desk: Desk) -> APIRouter:
         "/runs/{run}/sites/{site}",
         summary="Let one more site take part, from the next round on",
     )
-    async def add_site(run: str, site: str) -> SteeredRun:
+    async def add_site(run: str, site: str) -> documents.SteeredRun:
         return desk.add_site(run, site)
 
     @router.post(
         "/runs/{run}/{what}",
         summary="Pause a run when its round ends, go on with it, or end it now",
     )
-    async def steer(run: str, what: Literal["pause", "resume", "stop"]) -> SteeredRun:
+    async def steer(run: str, what: Literal["pause", "resume", "stop"]) -> documents.SteeredRun:
         return desk.steer(run, STEERING[what]())
 
     return router

@@ -16,7 +16,6 @@ from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents
-from tasuki_controller.documents import LedgerRow, RunRow, Standing, SteeredRun
 from tasuki_controller.hearing import stage_said
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
@@ -105,7 +104,7 @@ class Desk:
         self.uploads.taken(weights)
         return self.state(plan.run)
 
-    def runs(self) -> list[RunRow]:
+    def runs(self) -> list[documents.RunRow]:
         runs, progress = self.service.runs, self.service.progress
         return [documents.run_row(state, progress(run)) for run, state in runs.items()]
 
@@ -117,22 +116,22 @@ class Desk:
             raise UnknownRun(f"there is no run {run!r} here; the controller has {known}")
         return found
 
-    def standing(self, run: str) -> Standing:
+    def standing(self, run: str) -> documents.Standing:
         state = self.state(run)
         return documents.standing(state, list(self.ledger.rows(run)), self.service.progress(run))
 
-    def rows(self, run: str) -> list[LedgerRow]:
+    def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
         return ledger_rows(list(self.ledger.rows(run)))
 
-    def steer(self, run: str, event: machine.Event) -> SteeredRun:
+    def steer(self, run: str, event: machine.Event) -> documents.SteeredRun:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""
         self.state(run)
         outcome = self.service.apply(run, event)
         row = documents.run_row(self.state(run), self.service.progress(run))
-        return SteeredRun(**dict(row), outcome=outcome)
+        return documents.SteeredRun(**dict(row), outcome=outcome)
 
-    def add_site(self, run: str, site: str) -> SteeredRun:
+    def add_site(self, run: str, site: str) -> documents.SteeredRun:
         """Let a site take part from the next round on; `outcome` as in `steer`.
 
         Raises:
