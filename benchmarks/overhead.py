@@ -28,8 +28,8 @@ from tasuki.core.run import TurnFinished
 from tasuki.settings.run import RunFile
 from tasuki.trainer import Result, Turn
 from tasuki_cli.simulate import Simulation, simulate
-from tasuki_controller.controller import Update
 from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.news import Update
 
 
 def make() -> dict[str, object]:

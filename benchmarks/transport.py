@@ -29,9 +29,9 @@ from raw_amqp import RawClient
 
 from support.broker import Broker
 from support.transports import opened
+from tasuki.broker.topology import Sizes, topology
 from tasuki.ports import Delivery, Frames, Settlement
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport
-from tasuki.transport.topology import Sizes, topology
 from tasuki.wire import names
 
 SITE = "site-1"

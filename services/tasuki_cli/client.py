@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import ValidationError
 
 from tasuki import errors
 from tasuki.core.model import WeightsRef
@@ -15,15 +17,16 @@ from tasuki.disk.errors import disk_errors
 from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
 from tasuki.weights.container import verify_digest
-from tasuki_cli import door
-from tasuki_controller import views
+from tasuki_cli import http_client
+from tasuki_controller import documents
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.controller import Update
+from tasuki_controller.live_updates import LiveUpdate
+from tasuki_controller.news import Update
 
 if TYPE_CHECKING:
     import httpx
 
-View = Mapping[str, Any]  # Any: JSON
+D = TypeVar("D", bound=documents.Document)
 
 PIECE_BYTES = 2**20
 AGAIN_S = 0.5
@@ -42,38 +45,40 @@ class ControllerClient:
     ) -> None:
         self._url, self._proxy = url, proxy
         token = read_secret(token_file, what="--token-file")
-        self._http = door.opened(url, token=token, ca=ca, proxy=proxy)
+        self._http = http_client.opened(url, token=token, ca=ca, proxy=proxy)
 
     def close(self) -> None:
         """Let the connection go; a command just ends."""
         self._http.close()
 
-    def submit(self, text: str, weights: WeightsRef, path: Path) -> View:
+    def submit(self, text: str, weights: WeightsRef, path: Path) -> documents.RunRow:
         """Start a run from a run file's text and the weights in a file."""
         with self._reaching():
-            self._checked(self._http.post("/weights", content=_pieces(path)))
+            uploaded = self._http.post("/weights", content=_pieces(path))
+            self._read(uploaded, documents.UploadedWeights)
             query: dict[str, str | int] = {"digest": weights.digest, "size": weights.size}
-            return self._checked(self._http.post("/runs", params=query, content=text.encode()))
+            answer = self._http.post("/runs", params=query, content=text.encode())
+            return self._read(answer, documents.RunRow)
 
-    def standing(self, run: str) -> View:
-        return self._ask("GET", f"/runs/{run}")
+    def standing(self, run: str) -> documents.Standing:
+        return self._ask("GET", f"/runs/{run}", documents.Standing)
 
-    def steer(self, run: str, what: str) -> View:
+    def steer(self, run: str, what: str) -> documents.SteeredRun:
         """pause, resume or stop."""
-        return self._ask("POST", f"/runs/{run}/{what}")
+        return self._ask("POST", f"/runs/{run}/{what}", documents.SteeredRun)
 
-    def add_site(self, run: str, site: str) -> View:
-        return self._ask("POST", f"/runs/{run}/sites/{site}")
+    def add_site(self, run: str, site: str) -> documents.SteeredRun:
+        return self._ask("POST", f"/runs/{run}/sites/{site}", documents.SteeredRun)
 
-    def runs(self) -> Sequence[View]:
-        return self._ask("GET", "/runs")["runs"]  # type: ignore[no-any-return]  # JSON
+    def runs(self) -> Sequence[documents.RunRow]:
+        return self._ask("GET", "/runs", documents.RunList).runs
 
-    def rows(self, run: str) -> Sequence[View]:
-        return self._ask("GET", f"/runs/{run}/ledger")["rows"]  # type: ignore[no-any-return]  # JSON
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
+        return self._ask("GET", f"/runs/{run}/ledger", documents.Ledger).rows
 
     def verify(self, run: str) -> tuple[int, int]:
-        found = self._ask("GET", f"/runs/{run}/ledger?verify=true")
-        return found["rows"], found["checkpoints"]
+        found = self._ask("GET", f"/runs/{run}/ledger?verify=true", documents.VerifiedLedger)
+        return found.rows, found.checkpoints
 
     def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
         path, query = folder / "weights.safetensors", {} if round is None else {"round": round}
@@ -106,7 +111,7 @@ class ControllerClient:
             else:
                 time.sleep(AGAIN_S)  # it is ending: it says goodbye to those who follow
 
-    def outcome(self, run: str) -> View:
+    def outcome(self, run: str) -> documents.Standing:
         """`standing`, asked patiently."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -118,18 +123,21 @@ class ControllerClient:
     def _told(self, run: str) -> Iterator[Update]:
         with (
             self._reaching(),
-            self._http.stream("GET", f"/runs/{run}/events", timeout=door.SILENCE_S) as answer,
+            self._http.stream(
+                "GET", f"/runs/{run}/events", timeout=http_client.SILENCE_S
+            ) as answer,
         ):
             if answer.is_error:
                 answer.read()
             self._check(answer)
             for line in answer.iter_lines():
                 if line.startswith("data: "):
-                    yield views.load_update(line.removeprefix("data: "))
+                    said = line.removeprefix("data: ")
+                    yield LiveUpdate.model_validate_json(said).update()
 
-    def _ask(self, method: str, path: str) -> View:
+    def _ask(self, method: str, path: str, kind: type[D]) -> D:
         with self._reaching():
-            return self._checked(self._http.request(method, path))
+            return self._read(self._http.request(method, path), kind)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -138,21 +146,21 @@ class ControllerClient:
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as exc:
-            advice = door.advice(proxy=self._proxy)
+            advice = http_client.advice(proxy=self._proxy)
             raise TransportError(f"no controller at {self._url}: {exc}; {advice}") from exc
 
-    def _checked(self, answer: httpx.Response) -> View:
+    def _read(self, answer: httpx.Response, kind: type[D]) -> D:
         self._check(answer)
-        return answer.json()  # type: ignore[no-any-return]  # JSON
+        return kind.model_validate_json(answer.content)
 
     def _check(self, answer: httpx.Response) -> None:
         """Raise what the controller raised."""
         if not answer.is_error:
             return
         try:
-            content = answer.json()
-            kind, message = getattr(errors, content["error"]), content["message"]
-        except (ValueError, KeyError, TypeError, AttributeError):
+            problem = documents.Problem.model_validate_json(answer.content)
+            kind, message = getattr(errors, problem.error), problem.message
+        except (ValidationError, AttributeError):
             kind, message = TransportError, f"{self._url} answers {answer.status_code}"
         if not (isinstance(kind, type) and issubclass(kind, TasukiError)):
             kind = TransportError

@@ -23,8 +23,8 @@ from tasuki.core.run import (
     why_not_again,
 )
 from tasuki.observe.printable import headline, printable
-from tasuki_controller.controller import HeldUp, TurnOut, Update
-from tasuki_controller.course import Course, doing, trouble
+from tasuki_controller.news import HeldUp, TurnOut, Update
+from tasuki_controller.progress import Progress, doing, trouble
 
 RECEIVED = "received_"
 MOST_SITES = 12
@@ -126,16 +126,16 @@ class RunDisplay:
 
     def _find_trouble(self, state: RunState) -> str:
         """What the state itself does not tell: that comes first."""
-        return self._held_up if state.reason else trouble(state, self._course())
+        return self._held_up if state.reason else trouble(state, self._progress())
 
-    def _course(self) -> Course:
+    def _progress(self) -> Progress:
         now = time.monotonic()
         held_s = now - self._held_since
         if self._beat is None:
-            return Course(held_s=held_s, held_up=self._held_up)
+            return Progress(held_s=held_s, held_up=self._held_up)
         beat, at = self._beat
         silent_s = now - at
-        return Course(
+        return Progress(
             phase=beat.phase,
             still_s=beat.still_s + silent_s,
             silent_s=silent_s,
@@ -154,7 +154,7 @@ class RunDisplay:
         )
         for said in filter(None, (state.reason, self._find_trouble(state))):
             head.append(f"  {printable(headline(said))}", style="yellow")
-        does = doing(state.holder or "", self._course().phase)
+        does = doing(state.holder or "", self._progress().phase)
         values = Text(f"  {does}{_shown(self._values)}".rstrip(), style="green")
         return Group(head, self._ring(state), values)
 
@@ -185,6 +185,12 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
     for _, row in sorted(rows, key=itemgetter(0)):
         table.add_row(*row)
     return table
+
+
+def also(skipped: int, unchanged: int) -> str:
+    """What a run's line says beside its turns, where there is any of it."""
+    counts = ((skipped, "skipped"), (unchanged, "handed on unchanged"))
+    return "".join(f", {count} {what}" for count, what in counts if count)
 
 
 def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:

@@ -5,24 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import TextIO, cast
 
 from rich.console import Console
 
 from tasuki import errors
+from tasuki.core.run import Status
 from tasuki.errors import RunError, RunFailed, RunStopped, SitesLeftOut, TasukiError
 from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read, read_text
 from tasuki_cli.client import ControllerClient
-from tasuki_cli.display import RunDisplay, turns_table
+from tasuki_cli.display import RunDisplay, also, turns_table
 from tasuki_cli.records import print_json
-from tasuki_controller.views import load_history
+from tasuki_controller.documents import RunRow, Standing
 
-View = Mapping[str, Any]  # Any: JSON
 _NOT_ADDED = {
     "takes_part_already": "it takes part already",
     "order_is_a_list": "its order is a list of sites, and this one is not in it",
@@ -84,58 +83,55 @@ def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
 
 def steer(run: str, what: str, client: ControllerClient, *, as_json: bool) -> int:
     """Pause, resume or stop a run; an error if that has no meaning any more."""
-    standing = client.steer(run, what)
-    if standing["outcome"]:
-        raise RunError(f"{run} is {standing['status']}: nothing to {what}")
-    show(standing, as_json=as_json)
+    steered = client.steer(run, what)
+    if steered.outcome:
+        raise RunError(f"{run} is {steered.status}: nothing to {what}")
+    show(steered, as_json=as_json)
     return 0
 
 
 def add_site(run: str, site: str, client: ControllerClient, *, as_json: bool) -> int:
     """Let a site take part in a run from its next round on; an error if it cannot."""
-    standing = client.add_site(run, site)
-    if standing["outcome"]:
-        reason = _NOT_ADDED.get(standing["outcome"], f"the run is {standing['status']}")
+    steered = client.add_site(run, site)
+    if steered.outcome:
+        reason = _NOT_ADDED.get(steered.outcome, f"the run is {steered.status}")
         raise RunError(f"{site} cannot be added to {run}: {reason}")
-    show(standing, as_json=as_json)
+    show(steered, as_json=as_json)
     return 0
 
 
-def exit_code(standing: View) -> int:
+def exit_code(standing: Standing) -> int:
     """0 for a run that all its sites trained; the error's own code for one that failed by it."""
-    if standing["status"] == "finished":
-        return SitesLeftOut.exit_code if standing.get("left_out") else 0
-    if standing["status"] == "stopped":
+    if standing.status is Status.FINISHED:
+        return SitesLeftOut.exit_code if standing.left_out else 0
+    if standing.status is Status.STOPPED:
         return RunStopped.exit_code
-    kind = getattr(errors, standing.get("error") or "", None)
+    kind = getattr(errors, standing.error or "", None)
     if isinstance(kind, type) and issubclass(kind, TasukiError):
         return kind.exit_code
     return RunFailed.exit_code
 
 
-def _show_end(standing: View, *, as_json: bool) -> None:
+def _show_end(standing: Standing, *, as_json: bool) -> None:
     if as_json:
-        print_json({key: value for key, value in standing.items() if key != "history"})
+        print_json(standing, without="history")
         return
-    records, skipped = load_history(standing)
-    table = turns_table(records, skipped, standing["best"] or "accuracy")
+    records = [turn.record() for turn in standing.history]
+    table = turns_table(records, standing.skips, standing.best or "accuracy")
     Console(highlight=False).print(table)
     show(standing, as_json=False)
 
 
-def show(standing: View, *, as_json: bool) -> None:
+def show(run: RunRow | Standing, *, as_json: bool) -> None:
     """Where a run stands, in a few lines; what an answer does not say is left out."""
     if as_json:
-        print_json(standing)
+        print_json(run)
         return
-    console = Console(soft_wrap=True, highlight=False)
-    skipped = f", {standing['skipped']} skipped" if standing["skipped"] else ""
     # A run in one line, as an answer to a wish, does not say it.
-    unchanged = f", {count} handed on unchanged" if (count := standing.get("unchanged")) else ""
-    line = f"{standing['run']} {standing['status']}: {standing['turns']} turns"
-    console.print(f"{line}{skipped}{unchanged}")
-    is_well = standing["status"] == "finished" and not standing.get("left_out")
-    if standing["reason"] and not is_well:
-        reason = printable(headline(standing["reason"]))
+    unchanged, left_out = (run.unchanged, run.left_out) if isinstance(run, Standing) else (0, [])
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(f"{run.run} {run.status}: {run.turns} turns{also(run.skipped, unchanged)}")
+    if run.reason and (run.status is not Status.FINISHED or left_out):
+        reason = printable(headline(run.reason))
         console.print(f"reason: {reason}", style="red", markup=False)
-    console.print(f"digest {standing['digest']}")
+    console.print(f"digest {run.digest}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from rich.console import Console
 from rich.table import Column, Table
@@ -13,22 +13,19 @@ from rich.text import Text
 
 from tasuki.observe.printable import headline, printable
 from tasuki.weights.container import verify_digest
-from tasuki.wire.strict_json import json_text
-from tasuki_controller import views
-from tasuki_controller.account import ledger_rows
+from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
-
-View = Mapping[str, Any]  # Any: JSON
+from tasuki_controller.ledger_in_words import ledger_rows
 
 
 class Archive(Protocol):
     """Where runs are on record."""
 
-    def runs(self) -> Sequence[View]:
+    def runs(self) -> Sequence[documents.RunRow]:
         """A line for each run."""
 
-    def rows(self, run: str) -> Sequence[View]:
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         """The ledger of a run. Raises UnknownRun."""
 
     def verify(self, run: str) -> tuple[int, int]:
@@ -47,10 +44,10 @@ class LocalArchive:
     def __init__(self, data: Path) -> None:
         self._data = DataFolder(data)
 
-    def runs(self) -> Sequence[View]:
-        return [views.run_row(state) for state in self._data.runs().values()]
+    def runs(self) -> Sequence[documents.RunRow]:
+        return [documents.run_row(state) for state in self._data.runs().values()]
 
-    def rows(self, run: str) -> Sequence[View]:
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return ledger_rows(self._data.rows(run))
 
     def verify(self, run: str) -> tuple[int, int]:
@@ -64,16 +61,16 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
     """A line for each run."""
     rows = archive.runs()
     if as_json:
-        print_json({"runs": list(rows)})
+        print_json(documents.RunList(runs=list(rows)))
         return
     table = Table("run", "status", "rounds", "turns", "skipped", "digest", box=None)
     table.add_column("reason", overflow="fold")  # however long its words are
     for row in rows:
         # The reason is free text of a site's, not markup.
         table.add_row(
-            *(str(row[key]) for key in ("run", "status", "rounds", "turns", "skipped")),
-            str(row["digest"])[:23],
-            Text(printable(headline(str(row["reason"])))),
+            *map(str, (row.run, row.status, row.rounds, row.turns, row.skipped)),
+            row.digest[:23],
+            Text(printable(headline(row.reason))),
         )
     Console().print(table)
 
@@ -82,14 +79,14 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
     """A line for each row."""
     rows = archive.rows(run)
     if as_json:
-        print_json({"run": run, "rows": list(rows)})
+        print_json(documents.Ledger(run=run, rows=list(rows)))
         return
     table = Table("row", Column("at (UTC)", no_wrap=True), "what", "led to", "hash", box=None)
     for row in rows:
         # What a site called its error is text of the site's, not markup.
-        what, led_to = str(row["what"]), "; ".join(map(headline, row["led_to"]))
-        said = (Text(printable(text)) for text in (what, led_to or str(row["outcome"])))
-        table.add_row(str(row["seq"]), str(row["at"])[:19], *said, str(row["hash"])[7:15])
+        led_to = "; ".join(map(headline, row.led_to))
+        said = (Text(printable(text)) for text in (row.what, led_to or row.outcome))
+        table.add_row(str(row.seq), row.at.isoformat()[:19], *said, row.hash[7:15])
     console = Console()
     console.print(table)
     for text, numbers in _details(rows).items():
@@ -97,12 +94,12 @@ def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
         console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _details(rows: Sequence[View]) -> Mapping[str, list[str]]:
+def _details(rows: Sequence[documents.LedgerRow]) -> Mapping[str, list[str]]:
     """What sites said of their failures, each text once, with the rows in which they said it."""
     found: dict[str, list[str]] = {}
     for row in rows:
-        if row.get("detail"):
-            found.setdefault(str(row["detail"]), []).append(str(row["seq"]))
+        if row.detail:
+            found.setdefault(row.detail, []).append(str(row.seq))
     return found
 
 
@@ -110,7 +107,7 @@ def verify(run: str, archive: Archive, *, as_json: bool) -> None:
     """Raises LedgerBroken: naming the first row or file that is not what was recorded."""
     rows, files = archive.verify(run)
     if as_json:
-        print_json({"run": run, "rows": rows, "checkpoints": files, "verified": True})
+        print_json(documents.VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True))
     else:
         Console().print(f"{run}: {rows} rows and {files} checkpoints are as they were recorded")
 
@@ -126,7 +123,8 @@ def export(
         write(kept.path, output)
         digest = verify_digest(kept.path)
     if as_json:
-        print_json({"run": run, "path": str(output), "digest": digest, "round": kept.round})
+        done = documents.ExportedWeights(run=run, path=str(output), digest=digest, round=kept.round)
+        print_json(done)
     else:
         Console().print(f"{output}: {in_words(kept)} of {run}, {digest}", soft_wrap=True)
 
@@ -138,6 +136,7 @@ def in_words(kept: Kept) -> str:
     return f"{said}{where}"
 
 
-def print_json(content: View) -> None:
+def print_json(document: documents.Document, *, without: str = "") -> None:
     """One object on one line."""
-    Console(soft_wrap=True, highlight=False).out(json_text(content), highlight=False)
+    line = document.line(without=without)
+    Console(soft_wrap=True, highlight=False).out(line, highlight=False)

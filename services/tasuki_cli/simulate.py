@@ -23,8 +23,9 @@ from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
-from tasuki_controller.controller import Controller, Update
+from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
 from tasuki_site.first_weights import first_weights
 from tasuki_site.journal import Journal

@@ -17,13 +17,12 @@ from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
-from tasuki.wire.strict_json import json_text
-from tasuki_cli.display import RunDisplay, turns_table
+from tasuki_cli.display import RunDisplay, also, turns_table
 from tasuki_cli.records import in_words
 from tasuki_cli.simulate import Ended, Simulation, simulate
 from tasuki_controller import history
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.views import summary
+from tasuki_controller.documents import summary
 
 ENDINGS: dict[Status, type[TasukiError]] = {
     Status.FAILED: RunFailed,
@@ -64,7 +63,7 @@ def run_simulation(
         ended = simulate(simulation)
     records = history.records(simulation.data.rows(run_file.name))
     if as_json:
-        out.write(json_text(summary(ended.state, records, wall_s=ended.wall_s)) + "\n")
+        out.write(summary(ended.state, records, wall_s=ended.wall_s).line() + "\n")
     else:
         _show(console, simulation, ended, records)
     return _exit_code(ended)
@@ -77,10 +76,8 @@ def _show(
     metric = simulation.run_file.checkpoint.best or "accuracy"
     console.print(turns_table(records, state.skipped, metric))
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
-    skipped = f", {len(state.skipped)} skipped" if state.skipped else ""
-    idle = sum(record.is_unchanged for record in records)
-    unchanged = f", {idle} handed on unchanged" if idle else ""
-    console.print(f"{line}{skipped}{unchanged}", highlight=False)
+    unchanged = sum(record.is_unchanged for record in records)
+    console.print(f"{line}{also(len(state.skipped), unchanged)}", highlight=False)
     if state.status is not Status.FINISHED or state.left_out:
         reason = printable(headline(state.reason))
         console.print(f"reason: {reason}", style="red", markup=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """The operators' door: the desk over HTTP, for those who know the token.
 
-FastAPI comes with the extra `controller`; `serving` imports this module when the door opens.
+FastAPI comes with the extra `controller`; `http_server` imports this module when the door opens.
 Errors travel as `{"error": class, "message": text}`, so that a client ends with the same code.
 Weights are streamed in both directions: their size costs no memory.
 """
@@ -23,10 +23,11 @@ from tasuki.errors import NotPermitted, SettingsError, TransportError
 from tasuki.observe.metrics import CONTENT_TYPE
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import parse
-from tasuki_controller import documents, views
+from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
+from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.refusals import (
     OPENAPI,
     Answers,
@@ -100,19 +101,17 @@ def _submitting(desk: Desk) -> APIRouter:
         "/weights",
         status_code=201,
         summary="Upload a run's first weights, streamed",
-        response_model=documents.UploadedWeights,
         responses=refusals(422, 507),
         openapi_extra=_body("application/octet-stream", "A safetensors container of any size."),
     )
-    async def upload(request: Request) -> views.View:
+    async def upload(request: Request) -> documents.UploadedWeights:
         weights = await desk.uploads.receive(request.stream())
-        return {"digest": weights.digest, "size": weights.size}
+        return documents.UploadedWeights(digest=weights.digest, size=weights.size)
 
     @router.post(
         "/runs",
         status_code=201,
         summary="Start a run from uploaded weights",
-        response_model=documents.RunRow,
         responses=refusals(409, 422),
         openapi_extra=_body("application/toml", "The run file, run.toml."),
     )
@@ -120,9 +119,9 @@ def _submitting(desk: Desk) -> APIRouter:
         request: Request,
         digest: Annotated[str, Query(description="Of the uploaded weights.")],
         size: Annotated[int, Query(description="Of the uploaded weights, in bytes.", ge=0)],
-    ) -> views.View:
+    ) -> documents.RunRow:
         run_file = parse(await _text(request), RunFile, name="the run file")
-        return views.run_row(desk.submit(run_file, _weights(digest, size)))
+        return documents.run_row(desk.submit(run_file, _weights(digest, size)))
 
     return router
 
@@ -133,28 +132,24 @@ def _submitting(desk: Desk) -> APIRouter:
 def _reading(desk: Desk, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["read"], responses=refusals(404, 422))
 
-    @router.get("/runs", summary="List the runs", response_model=documents.RunList)
-    async def runs() -> views.View:
-        return {"runs": desk.runs()}
+    @router.get("/runs", summary="List the runs")
+    async def runs() -> documents.RunList:
+        return documents.RunList(runs=desk.runs())
 
-    @router.get("/runs/{run}", summary="Where a run stands", response_model=documents.Standing)
-    async def standing(run: str) -> views.View:
+    @router.get("/runs/{run}", summary="Where a run stands")
+    async def standing(run: str) -> documents.Standing:
         return desk.standing(run)
 
-    @router.get(
-        "/runs/{run}/ledger",
-        summary="A run's record, or the proof that it is whole",
-        response_model=documents.Ledger | documents.VerifiedLedger,
-    )
+    @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
     async def ledger(
         run: str,
         verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
-    ) -> views.View:
+    ) -> documents.Ledger | documents.VerifiedLedger:
         if not verify:
-            return {"run": run, "rows": desk.rows(run)}
+            return documents.Ledger(run=run, rows=desk.rows(run))
         desk.state(run)
         rows, files = await run_in_threadpool(folder.verify, run)
-        return {"run": run, "rows": rows, "checkpoints": files, "verified": True}
+        return documents.VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True)
 
     @router.get(
         "/runs/{run}/weights",
@@ -201,7 +196,8 @@ def _chosen(folder: DataFolder, run: str, *, which: str | None, round: int | Non
 
 async def _told(desk: Desk, run: str) -> AsyncIterator[str]:
     async for update in desk.follow(run, beat_s=BEAT_S):
-        yield ": still here\n\n" if update is None else f"data: {views.dump_update(update)}\n\n"
+        said = ": still here" if update is None else f"data: {LiveUpdate.of(update).line()}"
+        yield f"{said}\n\n"
 
 
 # Steering.
@@ -213,17 +209,15 @@ def _steering(desk: Desk) -> APIRouter:
     @router.post(
         "/runs/{run}/sites/{site}",
         summary="Let one more site take part, from the next round on",
-        response_model=documents.SteeredRun,
     )
-    async def add_site(run: str, site: str) -> views.View:
+    async def add_site(run: str, site: str) -> documents.SteeredRun:
         return desk.add_site(run, site)
 
     @router.post(
         "/runs/{run}/{what}",
         summary="Pause a run when its round ends, go on with it, or end it now",
-        response_model=documents.SteeredRun,
     )
-    async def steer(run: str, what: Literal["pause", "resume", "stop"]) -> views.View:
+    async def steer(run: str, what: Literal["pause", "resume", "stop"]) -> documents.SteeredRun:
         return desk.steer(run, STEERING[what]())
 
     return router

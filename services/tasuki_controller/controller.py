@@ -1,4 +1,4 @@
-"""What a controller consists of, and what it tells those who look on."""
+"""What a controller consists of."""
 
 from __future__ import annotations
 
@@ -6,45 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasuki.core.run import RunState
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Transport
 from tasuki.weights.spool import Spool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Update:
-    """Something that an onlooker may want to show: a report, an event, and the run after it."""
-
-    run: RunState | None
-    what: object
-    outcome: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MessageRefused:
-    """A message was dead-lettered, dropped or ignored."""
-
-    queue_kind: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldUp:
-    """The broker holds everybody up, and why; empty: it does so no more."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnOut:
-    """How long the turn that is out has been so, for who looks on from now on."""
-
-    held_s: float
-
-
-Watcher = Callable[[Update], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,9 +16,9 @@ from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
-from tasuki_controller import views
-from tasuki_controller.account import ledger_rows
-from tasuki_controller.controller import HeldUp, MessageRefused, TurnOut, Update
+from tasuki_controller import documents
+from tasuki_controller.ledger_in_words import ledger_rows
+from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
 from tasuki_controller.service import ControllerService
 from tasuki_controller.uploads import Uploads
 
@@ -74,7 +74,7 @@ class Desk:
                     self.metrics.runs.holder_heard(id.run, phase=phase, still_s=still_s)
             case HeldUp():
                 pass  # the transport's own counters tell it
-            case MessageRefused(queue_kind=kind, reason=reason):
+            case MessageDiscarded(queue_kind=kind, reason=reason):
                 self.metrics.refused(kind, reason)
             case _ if update.run is not None:
                 self.metrics.runs.changed(update.run, update.what, update.outcome)
@@ -104,9 +104,9 @@ class Desk:
         self.uploads.taken(weights)
         return self.state(plan.run)
 
-    def runs(self) -> list[views.View]:
-        service = self.service
-        return [views.run_row(state, service.course(run)) for run, state in service.runs.items()]
+    def runs(self) -> list[documents.RunRow]:
+        runs, progress = self.service.runs, self.service.progress
+        return [documents.run_row(state, progress(run)) for run, state in runs.items()]
 
     def state(self, run: str) -> RunState:
         """Raises UnknownRun: with those that there are."""
@@ -116,22 +116,22 @@ class Desk:
             raise UnknownRun(f"there is no run {run!r} here; the controller has {known}")
         return found
 
-    def standing(self, run: str) -> views.View:
+    def standing(self, run: str) -> documents.Standing:
         state = self.state(run)
-        return views.standing(state, list(self.ledger.rows(run)), self.service.course(run))
+        return documents.standing(state, list(self.ledger.rows(run)), self.service.progress(run))
 
-    def rows(self, run: str) -> list[views.View]:
+    def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
         return ledger_rows(list(self.ledger.rows(run)))
 
-    def steer(self, run: str, event: machine.Event) -> views.View:
+    def steer(self, run: str, event: machine.Event) -> documents.SteeredRun:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""
         self.state(run)
         outcome = self.service.apply(run, event)
-        state = self.state(run)
-        return {**views.run_row(state, self.service.course(run)), "outcome": outcome}
+        row = documents.run_row(self.state(run), self.service.progress(run))
+        return documents.SteeredRun(**dict(row), outcome=outcome)
 
-    def add_site(self, run: str, site: str) -> views.View:
+    def add_site(self, run: str, site: str) -> documents.SteeredRun:
         """Let a site take part from the next round on; `outcome` as in `steer`.
 
         Raises:
@@ -170,14 +170,14 @@ class Desk:
 
     def _news_of(self, state: RunState) -> Iterator[HeldUp | TurnOut | TurnProgressed]:
         """What who looks on from now on has missed."""
-        course = self.service.course(state.plan.run)
-        if course.held_up:
-            yield HeldUp(reason=course.held_up)
+        progress = self.service.progress(state.plan.run)
+        if progress.held_up:
+            yield HeldUp(reason=progress.held_up)
         if state.holder is not None:
-            yield TurnOut(held_s=course.held_s)
-        if course.phase and state.holder is not None:
+            yield TurnOut(held_s=progress.held_s)
+        if progress.phase and state.holder is not None:
             yield TurnProgressed(
-                id=state.expected, site=state.holder, phase=course.phase, still_s=course.still_s
+                id=state.expected, site=state.holder, phase=progress.phase, still_s=progress.still_s
             )
 
     def close(self) -> None:

@@ -1,20 +1,59 @@
-"""What the controller answers over HTTP, as documents: checked on the way out, shown in OpenAPI."""
+"""What operators are told, as documents: over HTTP, with `--json`, in OpenAPI, to our own client.
+
+Each shape is here once, and runs become documents below. `ledger_in_words` makes the rows of a
+ledger, and `live_updates` tells what happens while a run goes on.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from math import isfinite
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasuki.core.model import TurnRecord
-from tasuki.core.run import Skip, Status
+from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+from tasuki.core.run import RunState, Skip, Status
+from tasuki.core.scores import mean_metrics
+from tasuki.ledger.sqlite import Row
+from tasuki.wire.strict_json import json_text
+from tasuki_controller import history
+from tasuki_controller.progress import UNKNOWN, Progress, trouble
 
 
 class Document(BaseModel):
-    """A JSON object with these keys and no others."""
+    """A JSON object with these keys and no others.
 
-    model_config = ConfigDict(extra="forbid")
+    What a newer controller says beyond them, an older client leaves out.
+    """
+
+    model_config = ConfigDict(frozen=True, json_schema_extra={"additionalProperties": False})
+
+    def line(self, *, without: str = "") -> str:
+        """It as one line of JSON."""
+        return json_text(self.model_dump(mode="json", exclude={without}))
+
+
+class AcceptedTurn(Document):
+    """A turn, as its record tells it. A metric that is no number is null: JSON has none."""
+
+    id: TurnId
+    site: str
+    received: str = Field(description="The digest of the weights that it was handed.")
+    sent: WeightsRef
+    metrics: dict[str, float | None]
+    samples: int
+    seconds: float
+
+    @classmethod
+    def of(cls, record: TurnRecord) -> AcceptedTurn:
+        return cls.model_construct(**{key: getattr(record, key) for key in cls.model_fields})
+
+    def record(self, *, instead: float | None = None) -> TurnRecord:
+        """The other way. `instead`: of a metric that is no number; else it is left out."""
+        metrics = {key: instead if value is None else value for key, value in self.metrics.items()}
+        known = {key: value for key, value in metrics.items() if value is not None}
+        return TurnRecord(**{**dict(self), "metrics": known})
 
 
 class Problem(Document):
@@ -57,8 +96,8 @@ class RunList(Document):
     runs: list[RunRow]
 
 
-class Standing(Document):
-    """Where a run stands and how it came there."""
+class Summary(Document):
+    """How a run went, so far: what `simulate --json` prints last."""
 
     run: str
     status: Status
@@ -72,12 +111,17 @@ class Standing(Document):
     digest: str
     metrics: dict[str, float | None] = Field(description="Means over the newest round.")
     wall_s: float
+
+
+class Standing(Summary):
+    """Where a run stands and how it came there."""
+
     holder: str | None = Field(description="The site that has the weights now.")
     phase: str = Field(description="What its turn is at; empty if that is not known.")
     still_s: float = Field(description="How long that has not come on, in seconds.")
     error: str | None = Field(description="The class of error that the run failed with.")
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
-    history: list[TurnRecord]
+    history: list[AcceptedTurn]
 
 
 class LedgerTurn(Document):
@@ -119,3 +163,70 @@ class VerifiedLedger(Document):
     rows: int
     checkpoints: int
     verified: Literal[True]
+
+
+class ExportedWeights(Document):
+    """A checkpoint's weights were copied."""
+
+    run: str
+    path: str
+    digest: str
+    round: int
+
+
+def run_row(state: RunState, progress: Progress = UNKNOWN) -> RunRow:
+    """A run in one line. `progress`: how its turn goes, where that is known."""
+    return RunRow(
+        run=state.plan.run,
+        status=state.status,
+        rounds=f"{state.round + 1}/{state.plan.task.rounds}",
+        turns=state.turns,
+        skipped=len(state.skipped),
+        digest=state.weights.digest,
+        **_turn_now(state, progress),
+    )
+
+
+def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Summary:
+    """How a run went, of which these turns were accepted."""
+    newest = max((record.id.round for record in records), default=0)
+    last = tuple(record for record in records if record.id.round == newest)
+    return Summary(
+        run=state.plan.run,
+        status=state.status,
+        reason=state.reason,
+        rounds=len({record.id.round for record in records}),
+        turns=state.turns,
+        skipped=len(state.skipped),
+        skips=list(state.skipped),
+        left_out=list(state.left_out),
+        unchanged=sum(record.is_unchanged for record in records),
+        digest=state.weights.digest,
+        metrics={
+            # JSON has no NaN, and some of its readers refuse one.
+            name: value if isfinite(value) else None
+            for name, value in mean_metrics(last).items()
+        },
+        wall_s=round(wall_s, 3),
+    )
+
+
+def standing(state: RunState, rows: list[Row], progress: Progress = UNKNOWN) -> Standing:
+    """Where a run stands that this controller has; `rows`: its ledger."""
+    records = history.records(rows)
+    went = summary(state, records, wall_s=rows[-1].at - rows[0].at)
+    return Standing(
+        **{**dict(went), **_turn_now(state, progress)},
+        holder=state.holder,
+        error=history.failure(rows) if state.status is Status.FAILED else None,
+        best=state.plan.checkpoint.best,
+        history=list(map(AcceptedTurn.of, records)),
+    )
+
+
+def _turn_now(state: RunState, progress: Progress) -> dict[str, Any]:  # Any: of each key's type
+    return {
+        "reason": state.reason or trouble(state, progress),
+        "phase": progress.phase,
+        "still_s": round(progress.still_s, 1),
+    }

@@ -32,8 +32,8 @@ from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.dead_letters import counted
 from tasuki_controller.desk import Desk
+from tasuki_controller.http_server import Door, opened
 from tasuki_controller.service import ControllerService
-from tasuki_controller.serving import Door, opened
 from tasuki_controller.stream_replicas import tried
 from tasuki_controller.uploads import Uploads
 

@@ -43,11 +43,12 @@ from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
-from tasuki_controller.alone import be_alone
-from tasuki_controller.controller import Controller, HeldUp, MessageRefused, Update, Watcher
-from tasuki_controller.course import Course
+from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
+from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
+from tasuki_controller.one_controller import be_alone
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
+from tasuki_controller.progress import Progress
 from tasuki_controller.shelf import Shelf
 from tasuki_controller.turns_out import TurnsOut
 
@@ -108,9 +109,9 @@ class ControllerService:
         """Whether the turn that is out is still being sent to its site."""
         return not self._leases.is_given_out(self._runs[run].expected)
 
-    def course(self, run: str) -> Course:
+    def progress(self, run: str) -> Progress:
         """How the turn that is out goes, as far as is known."""
-        return self._turns_out.course(run)
+        return self._turns_out.progress(run)
 
     def note_held_up(self) -> None:
         """The broker began or ceased to hold everybody up: nobody must take that for silence."""
@@ -259,7 +260,7 @@ class ControllerService:
         self._c.transport.settle(delivery, Settlement.DEAD)
 
     def _tell_refused(self, queue_kind: str, reason: str) -> None:
-        refused = MessageRefused(queue_kind=queue_kind, reason=reason)
+        refused = MessageDiscarded(queue_kind=queue_kind, reason=reason)
         self._watch(Update(run=None, what=refused))
 
     def _carry_out(self, report: Report, verdict: Verdict) -> None:

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager, closing, suppress
 
 import structlog
 
+from tasuki.broker.nodes import Node
 from tasuki.errors import TasukiError
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings
 from tasuki.transport.amqp.probe import Probe
-from tasuki.transport.nodes import Node
 
 log = structlog.get_logger()
 

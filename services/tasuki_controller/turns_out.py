@@ -20,8 +20,8 @@ from tasuki.errors import Unroutable
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
-from tasuki_controller.course import Course
 from tasuki_controller.leases import Leases
+from tasuki_controller.progress import Progress
 
 ANSWER_S = 20.0
 """How long a broker may take to confirm: after a shorter time yet its connection is made anew."""
@@ -60,19 +60,19 @@ class TurnsOut:
         """A sign of life of a turn that is out."""
         self.leases.heard(sign.id, phase=sign.phase, still_s=sign.still_s)
 
-    def course(self, run: str) -> Course:
+    def progress(self, run: str) -> Progress:
         """How the turn that is out goes, as far as is known."""
         held_up, id = self._c.held_up(), self._runs[run].expected
         lease, now = self.leases.of(id), asyncio.get_running_loop().time()
         if lease is None:
-            return Course(held_up=held_up)
+            return Progress(held_up=held_up)
         still_s, held_s = max(0.0, now - lease.moved_at), self.leases.held_s(id)
         if not (lease.phase or self.leases.is_given_out(id)) or lease.phase == Stage.GIVEN_OUT:
             # What we do ourselves says nothing, and nobody else can say anything of it yet.
             phase = Stage.GIVEN_OUT
-            return Course(phase=phase, still_s=still_s, held_s=held_s, held_up=held_up)
+            return Progress(phase=phase, still_s=still_s, held_s=held_s, held_up=held_up)
         silent_s = max(0.0, now - lease.heard_at)
-        return Course(
+        return Progress(
             phase=lease.phase, still_s=still_s, silent_s=silent_s, held_s=held_s, held_up=held_up
         )
 

@@ -28,7 +28,6 @@ class Settlement(StrEnum):
 
     DONE = "done"  # acknowledged: the broker may forget it
     DEAD = "dead"  # refused for good: it goes to the dead-letter queue
-    AGAIN = "again"  # not now: it is delivered again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +46,6 @@ class Delivery:
     body: Buffer
     sender: str
     offset: int | None = None
-    redelivered: bool = False
     tag: object = None
 
 

@@ -18,11 +18,11 @@ from support.transports import (
     run,
 )
 from support.waiting import until
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import NotPermitted, TransportError, Unroutable
 from tasuki.ports import Delivery, Route, Settlement, Transport
 from tasuki.transport.memory import MemoryFederation
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 
 SITES = ("site-1", "site-2")
@@ -66,7 +66,6 @@ def test_a_message_arrives_with_the_sender_that_was_verified(federation: Federat
             assert delivery.sender == "site-2"
             assert delivery.queue == TURNS_1
             assert delivery.offset is None
-            assert not delivery.redelivered
 
     run(scenario())
 
@@ -265,26 +264,10 @@ def test_settling_twice_is_harmless(federation: Federation) -> None:
             await transport.consume(TURNS_1, inbox)
             delivery = await inbox.next()
             transport.settle(delivery, Settlement.DONE)
-            transport.settle(delivery, Settlement.AGAIN)
+            transport.settle(delivery, Settlement.DEAD)
 
             assert await inbox.bodies(1) == [b"1"]
             assert len(inbox.all) == 2
-
-    run(scenario())
-
-
-def test_what_is_not_for_now_comes_again(federation: Federation) -> None:
-    async def scenario() -> None:
-        async with opened(federation.connect("site-1")) as transport:
-            inbox = Inbox(transport)
-            await transport.consume(TURNS_1, inbox)
-            await transport.publish(names.to_turns("site-1"), numbered(1))
-            transport.settle(await inbox.next(), Settlement.AGAIN)
-            again = await inbox.next()
-
-            assert bytes(again.body) == b"0"
-            assert again.redelivered
-            transport.settle(again, Settlement.DONE)
 
     run(scenario())
 
@@ -375,7 +358,6 @@ def test_what_a_cancelled_consumer_had_not_settled_goes_to_the_next_in_order(
             assert [bytes(delivery.body) for delivery in deliveries] == [
                 b"%d" % number for number in range(5)
             ]
-            assert [delivery.redelivered for delivery in deliveries[:3]] == [True] * 3
             assert len(first.all) == 3
 
     run(scenario())

@@ -16,8 +16,8 @@ from support.federation import free_port
 from support.simulation import Outcome, command, environment, tasuki
 from support.waiting import wait_until
 from tasuki import errors
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
-from tasuki.transport.topology import topology
 
 SETTINGS = """
 folder = "data"

@@ -114,7 +114,7 @@ def test_a_broker_that_takes_nothing_for_longer_than_a_lease_makes_nobody_silent
         go_on(standing)
         with mortal.client() as client:
             wait_until(
-                lambda: said in client.standing(run)["reason"], what=said, within_s=60, poll_s=0.2
+                lambda: said in client.standing(run).reason, what=said, within_s=60, poll_s=0.2
             )
         assert time.monotonic() - short < lease_s, "before a lease is over"
         over = short + 2.5 * lease_s

@@ -15,7 +15,7 @@ from support.rabbit import ADMIN, HOST
 from support.scripted import Scripted, scripted, seconds_of_turns, write_scripted
 from support.standing import ORDERS, Write
 from support.waiting import wait_until
-from tasuki.transport.topology import definitions, topology
+from tasuki.broker.topology import definitions, topology
 from tasuki_cli.provision.management import Management
 from tasuki_cli.provision.placement import Placement, place
 

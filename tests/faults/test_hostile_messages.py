@@ -33,8 +33,8 @@ from support.simulation import write_run
 from support.transports import BrokerFederation
 from support.waiting import wait_until
 from support.wiretap import Wiretap, channel, send
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
-from tasuki.transport.topology import topology
 from tasuki.weights.unclaimed import Limits
 from tasuki.wire import names
 from tasuki_controller.service import MOST_REFUSALS

@@ -50,12 +50,13 @@ def standing(kept: Scripted, queue: str) -> Iterator[Callable[[], None]]:
 
 def asked(kept: Scripted, run: str) -> dict[str, Any]:  # Any: JSON
     with kept.client() as client:
-        return dict(client.standing(run))
+        return client.standing(run).model_dump(mode="json")
 
 
 def expired(kept: Scripted, run: str) -> list[Row]:
     with kept.client() as client:
-        return [dict(row) for row in client.rows(run) if row["event"] == "LeaseExpired"]
+        rows = client.rows(run)
+        return [row.model_dump(mode="json") for row in rows if row.event == "LeaseExpired"]
 
 
 def ended(kept: Scripted, run: str) -> dict[str, Any]:  # Any: JSON

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from support.broker import Broker
-from tasuki.transport.topology import topology
+from tasuki.broker.topology import topology
 
 COUNT, SIZE = 300, 2**20
 MOST_KB = 64 * 1024

@@ -11,10 +11,10 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from support.broker import Broker
 from support.transports import BrokerFederation, Inbox, numbered, opened, run
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import NotPermitted, Unroutable
 from tasuki.ports import Route
-from tasuki.transport.topology import declare, topology
 from tasuki.wire import names
 
 FEDERATION = topology(["site-1", "site-2"])
@@ -154,13 +154,3 @@ def test_the_controller_may_not_pose_as_a_site_or_read_its_turns(
                 await transport.publish(names.to_control("site-3"), numbered(1))
 
     run(scenario())
-
-
-def test_declaring_over_amqp_agrees_with_the_definitions(federation: BrokerFederation) -> None:
-    """Declaring what is there with other arguments would be refused with 406."""
-    url = federation.broker.url("admin", federation.vhost)
-    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        declare(connection.channel(), FEDERATION)
-
-    declared = federation.broker.list_queues(federation.vhost)
-    assert set(declared) == {queue.name for queue in FEDERATION.queues}

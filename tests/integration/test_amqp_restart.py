@@ -16,9 +16,9 @@ from support.broker import Broker
 from support.transports import BrokerFederation, Inbox, Made, numbered, opened, run
 from support.vhosts import Vhosts
 from support.waiting import until
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.ports import Settlement
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 
 

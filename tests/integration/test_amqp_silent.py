@@ -22,10 +22,10 @@ from support.swallowing import (
 )
 from support.transports import BrokerFederation, Inbox, Made, numbered, opened, run
 from support.waiting import until
+from tasuki.broker.topology import topology
 from tasuki.errors import BrokerUnreachable
 from tasuki.ports import Settlement
 from tasuki.transport.amqp import AmqpTransport, LinkState, StateChange
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 
 TURNS_1 = names.turns_queue("site-1")

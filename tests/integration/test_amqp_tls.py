@@ -13,10 +13,10 @@ import pytest
 
 from support.broker import Broker
 from support.transports import BrokerFederation, Inbox, Made, opened, run
+from tasuki.broker.topology import topology
 from tasuki.errors import BrokerUnreachable
 from tasuki.ports import Settlement
 from tasuki.transport.amqp import AmqpSettings
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 
 

@@ -11,7 +11,7 @@ import yaml
 from support.broker import Broker
 from support.promql import OF_RABBITMQ, PROMETHEUS
 from support.waiting import wait_until
-from tasuki.transport.topology import topology
+from tasuki.broker.topology import topology
 
 
 def shown(broker: Broker) -> set[str]:

@@ -19,7 +19,7 @@ from tasuki.core.run import Status
 from tasuki.weights.chunks import ChunkedFile, transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import encode
-from tasuki_controller.controller import MessageRefused, Update
+from tasuki_controller.news import MessageDiscarded, Update
 from tasuki_site.model_files import write_initial
 
 ORDER = '["site-2", "site-1", "site-3"]'
@@ -195,7 +195,7 @@ def test_nobody_gets_weights_in_through_a_site_that_trains_them_in_good_faith(
 
 
 def refused(updates: Sequence[Update]) -> list[str]:
-    return [u.what.reason for u in updates if isinstance(u.what, MessageRefused)]
+    return [u.what.reason for u in updates if isinstance(u.what, MessageDiscarded)]
 
 
 def events(said: Sequence[MutableMapping[str, object]]) -> list[object]:

@@ -21,9 +21,9 @@ from support.federation import free_port
 from support.simulation import TRAINERS
 from support.wiretap import channel
 from tasuki import errors
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.lock import locked
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 from tasuki_cli.doctor import run_doctor
 from tasuki_cli.provision.certificates import Authority, new_authority

@@ -19,13 +19,13 @@ from support.broker import Broker
 from support.transports import Inbox, numbered, opened, run
 from support.waiting import wait_until
 from support.wiretap import channel
+from tasuki.broker.topology import Sizes, topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import BrokerUnreachable, NotPermitted, SettingsError
 from tasuki.ports import Settlement
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport
-from tasuki.transport.topology import Sizes, topology
 from tasuki.wire import names
 from tasuki_cli.main import app
 from tasuki_cli.provision import Admin, passwords, run_provision

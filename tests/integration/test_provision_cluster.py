@@ -16,6 +16,7 @@ from support.cluster import Cluster
 from support.rabbit import Rabbit
 from support.transports import Inbox, numbered, opened, run
 from support.waiting import wait_until
+from tasuki.broker.topology import is_stream
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import NotReplicated, SettingsError
 from tasuki.ports import Settlement
@@ -23,7 +24,6 @@ from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpTransport
 from tasuki.transport.broker import BrokerConnection
-from tasuki.transport.topology import is_stream
 from tasuki.wire import names
 from tasuki_cli.provision import Admin, passwords, run_provision
 from tasuki_cli.provision.command import provision

@@ -27,8 +27,8 @@ from tasuki.transport.amqp import Counters
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller import history
-from tasuki_controller.controller import HeldUp, TurnOut
 from tasuki_controller.desk import Desk
+from tasuki_controller.news import HeldUp, TurnOut
 from tasuki_controller.uploads import Uploads
 from tasuki_site.journal import Journal
 
@@ -289,8 +289,8 @@ def test_a_hand_over_that_stands_still_is_shown_before_its_lease_is_over(tmp_pat
             it.submit()
 
             def stands() -> bool:
-                course = it.controller.course(it.run)
-                return course.phase == "trained" and course.still_s > 0.1
+                progress = it.controller.progress(it.run)
+                return progress.phase == "trained" and progress.still_s > 0.1
 
             await until(stands, what="it is shown")
             assert it.state.status is Status.RELAYING
@@ -309,7 +309,9 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
         async with relay(tmp_path, {"order": ORDER, "params": hold}) as it:
             it.submit()
             out = it.state.expected
-            await until(lambda: it.controller.course(it.run).held_s > 0.3, what="it takes its time")
+            await until(
+                lambda: it.controller.progress(it.run).held_s > 0.3, what="it takes its time"
+            )
             with closing(SqliteLedger(tmp_path / "desk.sqlite")) as ledger:
                 desk = desk_of(ledger, tmp_path)
                 desk.serve(it.controller)
@@ -324,7 +326,7 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
             assert told.what.held_s > 0.3
             (tmp_path / "go").touch()
             assert (await it.until_over()).status is Status.FINISHED
-            assert 0 == it.controller.course(it.run).held_s
+            assert 0 == it.controller.progress(it.run).held_s
 
     asyncio.run(run())
 
@@ -506,7 +508,7 @@ def test_a_run_says_that_the_broker_holds_everybody_up(tmp_path: Path) -> None:
                 for u in told
                 if isinstance(u.what, HeldUp)
             ]
-            assert it.held_up == it.controller.course(it.run).held_up
+            assert it.held_up == it.controller.progress(it.run).held_up
 
     asyncio.run(run())
 
@@ -687,7 +689,7 @@ def test_a_hostile_report_is_dead_lettered_and_the_run_goes_on(tmp_path: Path, k
             hostile = it.queues.connect(sender)
             await hostile.publish(names.to_controller(), [(encode(report),)])
             async with asyncio.timeout(10):
-                while not it.queues.depth(names.DEAD):
+                while not it.queues.queue(names.DEAD).messages:
                     it.raise_what_ended_early()
                     await asyncio.sleep(0)  # lets the controller take it in
             for site in it.sites:

@@ -10,10 +10,10 @@ import pytest
 
 from support.broker import Broker
 from support.waiting import until
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import BrokerUnreachable, Unroutable
 from tasuki.settings.broker import BrokerTable
-from tasuki.transport.topology import topology
 from tasuki.wire import names
 from tasuki_controller.stream_replicas import count, tried
 

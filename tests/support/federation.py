@@ -21,9 +21,9 @@ import httpx
 from support.simulation import Outcome, command, environment, tasuki
 from support.vhosts import Vhosts
 from support.waiting import wait_until
+from tasuki.broker.topology import topology
 from tasuki.core.model import CONTROLLER
 from tasuki.core.run import OVER
-from tasuki.transport.topology import topology
 
 NO_TORCH = Path(__file__).parent / "no_torch"
 SITES = ("site-1", "site-2", "site-3")

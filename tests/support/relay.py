@@ -20,7 +20,8 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
-from tasuki_controller.controller import Controller, Update
+from tasuki_controller.controller import Controller
+from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial

@@ -95,9 +95,9 @@ class Scripted:
             for _ in client.follow(run):
                 pass
             standing = client.outcome(run)
-        assert standing["status"] == "finished", standing
-        assert standing["digest"] == undisturbed(tuple(order))
-        assert standing["turns"] == ROUNDS * len(order)
+        assert standing.status == "finished", standing
+        assert standing.digest == undisturbed(tuple(order))
+        assert standing.turns == ROUNDS * len(order)
 
     def check_spools(self) -> None:
         """Weights on their way are needed by nobody once every run is over."""

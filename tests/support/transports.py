@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 from support.vhosts import Vhosts
+from tasuki.broker.nodes import Node
 from tasuki.ports import Delivery, Frames, Settlement, Transport
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport, StateChange
-from tasuki.transport.nodes import Node
 
 T = TypeVar("T")
 Opened = TypeVar("Opened", bound=Transport)

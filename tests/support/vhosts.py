@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from support.management import Management
 from support.rabbit import ADMIN, HOST
-from tasuki.transport.topology import Topology, definitions
+from tasuki.broker.topology import Topology, definitions
 
 
 class Vhosts(ABC):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ VIOLATIONS = (
     ("layers", "shared/tasuki/weights/spool.py", "import tasuki.transport.memory"),
     ("layers", "shared/tasuki/wire/messages.py", "import tasuki.weights.chunks"),
     ("layers", "shared/tasuki/disk/errors.py", "import tasuki.weights.spool"),
+    ("layers", "shared/tasuki/broker/nodes.py", "import tasuki.settings.broker"),
+    ("layers", "shared/tasuki/settings/broker.py", "import tasuki.transport.memory"),
     ("layers", "shared/tasuki/ports.py", "import tasuki.wire.names"),
     ("layers", "shared/tasuki/core/run/machine.py", "import tasuki.wire.messages"),
     ("core", "shared/tasuki/core/turn/machine.py", "import time"),
@@ -58,9 +61,7 @@ def test_there_is_a_violation_for_every_contract() -> None:
 def test_a_broken_contract_is_named(
     tmp_path: Path, contract: str, path: str, statement: str
 ) -> None:
-    for part in ("shared", "services"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    _copy(tmp_path)
     with (tmp_path / path).open("a") as module:
         module.write(f"\n{statement}\n")
 
@@ -79,6 +80,57 @@ def test_the_core_imports_only_itself_and_the_standard_library(path: Path) -> No
     assert {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names} == set()
 
 
+def test_no_folder_comes_back_to_itself() -> None:
+    assert set() == _circles(ROOT)
+
+
+def test_a_circle_that_the_linter_permits_is_found(tmp_path: Path) -> None:
+    _copy(tmp_path)
+    with (tmp_path / "services/tasuki_cli/doctor/answer.py").open("a") as module:
+        module.write("\ndef later() -> None:\n    from tasuki_cli import main\n")
+
+    assert _lint(tmp_path).returncode == 0
+    way = {"tasuki_cli.main", "tasuki_cli.local_commands", "tasuki_cli.doctor"}
+    assert way == _circles(tmp_path)
+
+
+def _circles(tree: Path) -> set[str]:
+    """The folders that import what imports them, be it by way of others."""
+    modules = dict(_modules(tree))
+    reached: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        folder = _folder(name, modules)
+        for imported in filter(modules.__contains__, _imports(path)):
+            reached.setdefault(folder, set()).update({_folder(imported, modules)} - {folder})
+    while reached != (further := {folder: _on(reached, folder) for folder in reached}):
+        reached = further
+    return {folder for folder, all_of_them in reached.items() if folder in all_of_them}
+
+
+def _on(reached: Mapping[str, set[str]], folder: str) -> set[str]:
+    return reached[folder].union(*(reached.get(each, set()) for each in reached[folder]))
+
+
+def _modules(tree: Path) -> Iterator[tuple[str, Path]]:
+    for part in ("shared", "services"):
+        for path in (tree / part).rglob("*.py"):
+            names = path.relative_to(tree / part).with_suffix("").parts
+            if "templates" not in names:  # files for users
+                yield ".".join(names).removesuffix(".__init__"), path
+
+
+def _folder(module: str, modules: Mapping[str, Path]) -> str:
+    """What puts a service together, or serves all its folders, lies beside them and is its own."""
+    is_own = modules[module].name == "__init__.py" or module.count(".") == 1
+    return module if is_own else module.rpartition(".")[0]
+
+
+def _copy(tree: Path) -> None:
+    for part in ("shared", "services"):
+        shutil.copytree(ROOT / part, tree / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tree)
+
+
 def _imports(path: Path) -> set[str]:
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -87,6 +139,7 @@ def _imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute here"
             names.add(node.module or "")
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
     return names
 
 

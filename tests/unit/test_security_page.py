@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.broker.topology import NOTHING, Permissions, topology
 from tasuki.core.model import CONTROLLER
-from tasuki.transport.topology import NOTHING, Permissions, topology
 from tasuki.wire import names
 
 PAGE = (Path(__file__).parents[2] / "docs/security.md").read_text()

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from tasuki.broker.nodes import Node
 from tasuki.core.model import CONTROLLER
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings
 from tasuki.transport.amqp.probe import Probe
-from tasuki.transport.nodes import Node
 from tasuki.weights.chunks import MAX_CHUNK_BYTES
 from tasuki.wire import names
 from tasuki_cli.doctor.machine import is_at_work

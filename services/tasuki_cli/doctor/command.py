@@ -6,6 +6,7 @@ import logging
 import os
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,9 +16,9 @@ from tasuki.observe.printable import headline, printable
 from tasuki.settings.controller import ControllerSettings, read_controller
 from tasuki.settings.site import SiteSettings, read_site
 from tasuki.settings.toml import top_level
+from tasuki.wire.strict_json import json_text
 from tasuki_cli.doctor import broker, machine, nodes, trainers
 from tasuki_cli.doctor.report import Check, Report, Status, examine, in_order
-from tasuki_cli.records import print_json
 
 _URGENCY = [Status.FAIL, Status.WARN, Status.OK, Status.SKIPPED]
 _COLOURS = {
@@ -44,7 +45,7 @@ def run_doctor(
     logging.getLogger("pika").setLevel(logging.CRITICAL)
     report = _examine(_read(config, role=role or _role(config)))
     if as_json:
-        print_json(report.to_map())
+        typer.echo(json_text(report.to_map()))
     else:
         show(report, config, is_verbose=is_verbose)
     return report.exit_code

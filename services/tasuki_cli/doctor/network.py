@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
 
+from tasuki.broker.nodes import Node
 from tasuki.errors import BrokerUnreachable, NotPermitted
 from tasuki.observe.certificate import DAY_S, WARN_DAYS, certificate_validity
 from tasuki.settings.broker import BrokerTable
-from tasuki.transport.nodes import Node
 from tasuki_cli.doctor.report import Finding, Status, Step
 
 ANSWER_S = 5.0

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 
+from tasuki.broker.nodes import Node
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp.probe import Probe
-from tasuki.transport.nodes import Node
 from tasuki_cli.doctor import broker, network
 from tasuki_cli.doctor.report import Check, Status, in_order
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tasuki.broker.topology import NOTHING, PLACING
 from tasuki.errors import SettingsError
-from tasuki.transport.topology import NOTHING, PLACING
 from tasuki.wire import names
 from tasuki_cli.provision.definitions import Document
 from tasuki_cli.provision.management import Management

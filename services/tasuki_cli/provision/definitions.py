@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tasuki.broker import topology
+from tasuki.broker.topology import Permissions
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
-from tasuki.transport import topology
-from tasuki.transport.topology import Permissions
 from tasuki.wire import names
 from tasuki_cli.provision import files, nodes
 from tasuki_cli.provision.passwords import HASHING, is_hash_of, password_hash

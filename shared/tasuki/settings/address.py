@@ -9,7 +9,7 @@ import ipaddress
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from tasuki.transport.nodes import address_of
+from tasuki.broker.nodes import address_of
 
 _NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9._-]{0,252}")
 PORTS = {"http": 80, "https": 443}

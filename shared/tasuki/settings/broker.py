@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from tasuki.broker.nodes import PORTS, Node, node_of
 from tasuki.errors import SettingsError
 from tasuki.settings.address import check_bind
 from tasuki.settings.toml import Keys, Settings, SettingsPath, read_text
-from tasuki.transport.nodes import PORTS, Node, node_of
 
 ENVIRONMENT: dict[str, Keys] = {
     "TASUKI_BROKER_URL": ("broker", "url"),

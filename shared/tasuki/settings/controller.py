@@ -8,11 +8,11 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tasuki.broker.topology import Sizes
 from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings import broker
 from tasuki.settings.broker import BrokerTable, HttpTable, of_all
 from tasuki.settings.toml import Keys, Settings, SettingsPath, from_environment, read
-from tasuki.transport.topology import Sizes
 
 PORT = 8470
 ENVIRONMENT: dict[str, Keys] = {

@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from tasuki.broker.nodes import PORTS, Node, node_of
+from tasuki.broker.topology import Sizes
 from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings.address import check_http
 from tasuki.settings.toml import Settings, SettingsPath
-from tasuki.transport.nodes import PORTS, Node, node_of
-from tasuki.transport.topology import Sizes
 
 OPERATOR = "operator"
 BROKER = "broker"

@@ -25,7 +25,10 @@ class _Message:
     body: bytes
     sender: str
     offset: int = 0
-    redelivered: bool = False
+
+
+def _again(delivery: Delivery) -> _Message:
+    return _Message(body=bytes(delivery.body), sender=delivery.sender)
 
 
 @dataclass(slots=True, eq=False)
@@ -61,14 +64,12 @@ class _Queue:
         if self.pump is None and self.readers:
             self.pump = asyncio.get_running_loop().call_soon(self._deliver)
 
-    def settle(self, reader: _Reader, delivery: Delivery, settlement: Settlement) -> None:
+    def settle(self, reader: _Reader, delivery: Delivery) -> None:
         if delivery not in reader.unsettled:
             return
         reader.unsettled.remove(delivery)
         if self.is_stream:
             self._trim()
-        elif settlement is Settlement.AGAIN:
-            self._put_back(delivery)
         self.room.set()
         self.wake()
 
@@ -77,8 +78,7 @@ class _Queue:
         if reader in self.readers:
             self.readers.remove(reader)
             if not self.is_stream:
-                for delivery in reversed(reader.unsettled):
-                    self._put_back(delivery)
+                self.messages.extendleft(map(_again, reversed(reader.unsettled)))
             reader.unsettled.clear()
             self.wake()
 
@@ -86,10 +86,6 @@ class _Queue:
         """Whether a publisher has to wait for its reader, which keeps memory bounded."""
         reader = self.readers[0] if self.readers else None
         return reader is not None and len(self._pending(reader)) >= max(16, reader.prefetch)
-
-    def _put_back(self, delivery: Delivery) -> None:
-        body = bytes(delivery.body)
-        self.messages.appendleft(_Message(body=body, sender=delivery.sender, redelivered=True))
 
     def _pending(self, reader: _Reader) -> Sequence[_Message]:
         if not self.is_stream:
@@ -112,7 +108,6 @@ class _Queue:
             body=message.body,
             sender=message.sender,
             offset=message.offset if self.is_stream else None,
-            redelivered=message.redelivered,
             tag=reader,
         )
         reader.unsettled.append(delivery)
@@ -167,11 +162,6 @@ class MemoryFederation:
     def connect(self, user: str) -> MemoryTransport:
         return MemoryTransport(self, user)
 
-    def depth(self, queue: str) -> int:
-        """How many messages wait in a queue, those delivered and not settled included."""
-        waiting = self._queues[queue]
-        return len(waiting.messages) + sum(len(reader.unsettled) for reader in waiting.readers)
-
     def queue(self, name: str) -> _Queue:
         try:
             return self._queues[name]
@@ -188,7 +178,7 @@ class MemoryFederation:
                 await self._put_when_there_is_room(queue, _Message(body=copy, sender=sender))
 
     def bury(self, delivery: Delivery) -> None:
-        self._queues[names.DEAD].put(_Message(body=bytes(delivery.body), sender=delivery.sender))
+        self._queues[names.DEAD].put(_again(delivery))
 
     async def _put_when_there_is_room(self, queue: _Queue, message: _Message) -> None:
         queue.put(message)
@@ -256,7 +246,7 @@ class MemoryTransport:
         queue = self._federation.queue(delivery.queue)
         if settlement is Settlement.DEAD and not queue.is_stream and delivery in reader.unsettled:
             self._federation.bury(delivery)
-        queue.settle(reader, delivery, settlement)
+        queue.settle(reader, delivery)
 
     def _may_read(self, queue: str) -> bool:
         if self._user == CONTROLLER:

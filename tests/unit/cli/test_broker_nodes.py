@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tasuki.broker.nodes import Node
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import SettingsError
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
-from tasuki.transport.nodes import Node
 from tasuki_cli.provision import certificates
 from tasuki_cli.provision.command import provision
 from tasuki_cli.provision.report import Report

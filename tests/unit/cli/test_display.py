@@ -12,7 +12,7 @@ from support.runs import Relay, plan
 from tasuki.core.model import OnSilent
 from tasuki.core.report import TurnProgressed
 from tasuki_cli.display import RunDisplay, turns_table
-from tasuki_controller.controller import HeldUp, TurnOut, Update
+from tasuki_controller.news import HeldUp, TurnOut, Update
 
 
 class Watched:

@@ -6,6 +6,7 @@ import io
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,30 +14,53 @@ from rich.console import Console
 
 from support.runs import Relay, plan
 from tasuki.core.report import TurnProgressed
-from tasuki.core.run import Skip, TurnFailed
+from tasuki.core.run import Skip, Status, TurnFailed
 from tasuki.errors import SettingsError
 from tasuki.observe.printable import headline
 from tasuki_cli import main, records
 from tasuki_cli.display import RunDisplay, turns_table
-from tasuki_controller import views
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.controller import Update
+from tasuki_controller.documents import LedgerRow, RunRow
+from tasuki_controller.news import Update
 
 HOSTILE = "\x1b[2J\x9b31m\u202e[/red][link=file:///]"
 SPELLED = r"\x1b[2J\x9b31m\u202e[/red][link=file:///]"
 
 
+RUN = RunRow(
+    run="1",
+    status=Status.FAILED,
+    rounds="1",
+    turns=1,
+    skipped=1,
+    digest="1",
+    reason=HOSTILE,
+    phase="",
+    still_s=0.0,
+)
+ROW = LedgerRow(
+    seq=1,
+    at=datetime(2026, 1, 1, tzinfo=UTC),
+    event="1",
+    turn=None,
+    what=HOSTILE,
+    detail=HOSTILE,
+    led_to=[HOSTILE],
+    skipped=[],
+    outcome="1",
+    hash="1",
+)
+
+
 class Archive:
     """Of one run, whose site chose its words."""
 
-    def runs(self) -> Sequence[views.View]:
-        keys = ("run", "status", "rounds", "turns", "skipped", "digest")
-        return [{**dict.fromkeys(keys, "1"), "reason": HOSTILE}]
+    def runs(self) -> Sequence[RunRow]:
+        return [RUN]
 
-    def rows(self, run: str) -> Sequence[views.View]:
-        keys = ("seq", "at", "outcome", "hash")
-        row = {"run": run, "what": HOSTILE, "detail": HOSTILE, "led_to": [HOSTILE]}
-        return [{**dict.fromkeys(keys, "1"), **row}]
+    def rows(self, run: str) -> Sequence[LedgerRow]:
+        assert run == "r"
+        return [ROW]
 
     def verify(self, run: str) -> tuple[int, int]:
         raise NotImplementedError(run)
@@ -121,14 +145,16 @@ def test_a_failure_that_repeats_itself_is_told_whole_once() -> None:
 class Failed(Archive):
     """A run whose site raised the same twice."""
 
-    def runs(self) -> Sequence[views.View]:
-        return [{**row, "reason": f"a: {TRACEBACK} (2 attempts)"} for row in super().runs()]
+    def runs(self) -> Sequence[RunRow]:
+        return [RUN.model_copy(update={"reason": f"a: {TRACEBACK} (2 attempts)"})]
 
-    def rows(self, run: str) -> Sequence[views.View]:
-        row = {"at": "1", "outcome": "", "hash": "1", "what": "a failed", "detail": TRACEBACK}
+    def rows(self, run: str) -> Sequence[LedgerRow]:
+        failed = {"outcome": "", "what": "a failed", "detail": TRACEBACK}
+        led_to = ["issued to a"], [f"failed: a: {TRACEBACK}"]
         return [
-            {**row, "seq": 4, "led_to": ["issued to a"]},
-            {**row, "seq": 5, "led_to": [f"failed: a: {TRACEBACK}"]},
+            row.model_copy(update={**failed, "seq": seq, "led_to": led})
+            for row in super().rows(run)
+            for seq, led in zip((4, 5), led_to, strict=True)
         ]
 
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from tasuki.broker.nodes import Node
+from tasuki.broker.topology import Sizes, definitions, topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import SettingsError
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpSettings
-from tasuki.transport.nodes import Node
-from tasuki.transport.topology import Sizes, definitions, topology
 from tasuki_cli.main import app
 from tasuki_cli.provision import passwords
 from tasuki_cli.provision.command import provision

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from pika.channel import Channel
 
+from tasuki.broker.topology import is_stream
 from tasuki.ports import Delivery, Handler
-from tasuki.transport.topology import is_stream
 
 OFFSET = "x-stream-offset"
 
@@ -54,9 +54,6 @@ class Consumer:
             return {}
         first = min(self.unsettled, default=self.next_offset)
         return {OFFSET: "first" if first is None else first}
-
-    def is_repeated(self, offset: int) -> bool:
-        return self.next_offset is not None and offset < self.next_offset
 
     def take_held(self) -> Iterator[Delivery]:
         """What may be handed over now."""

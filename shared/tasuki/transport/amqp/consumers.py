@@ -18,8 +18,6 @@ from tasuki.transport.amqp.connection import Link
 from tasuki.transport.amqp.consumer import OFFSET, Consumer, Done, Tag, tag_of
 from tasuki.transport.amqp.state import Counters, LinkState, StateChange
 
-_COUNT = "x-delivery-count"
-
 OnChange = Callable[[StateChange], None]
 HandOver = Callable[[Consumer, Delivery], None]
 
@@ -181,16 +179,11 @@ class Consumers:
         properties: BasicProperties,
         body: bytes,
     ) -> None:
-        headers = properties.headers or {}
-        offset = headers.get(OFFSET)
-        is_repeated = offset is not None and consumer.is_repeated(offset)
         delivery = Delivery(
             queue=consumer.queue,
             body=body,
             sender=properties.user_id or "",
-            offset=offset,
-            # Quorum queues count deliveries and do not always set the flag.
-            redelivered=bool(method.redelivered or headers.get(_COUNT) or is_repeated),
+            offset=(properties.headers or {}).get(OFFSET),
             tag=Tag(consumer, channel, method.delivery_tag),
         )
         self._counters.delivered_messages += 1
@@ -215,8 +208,6 @@ class Consumers:
         if settlement is Settlement.DONE or delivery.offset is not None:
             # Streams answer a reject by closing the whole connection.
             channel.basic_ack(tag.number)
-        elif settlement is Settlement.DEAD:
-            channel.basic_reject(tag.number, requeue=False)
         else:
-            channel.basic_nack(tag.number, requeue=True)
+            channel.basic_reject(tag.number, requeue=False)
         self._hand_over_held(tag.consumer)

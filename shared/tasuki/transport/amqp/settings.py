@@ -9,8 +9,8 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import pika
 
+from tasuki.broker.nodes import PORTS, Node, node_of
 from tasuki.errors import SettingsError
-from tasuki.transport.nodes import PORTS, Node, node_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

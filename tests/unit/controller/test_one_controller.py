@@ -14,8 +14,8 @@ from tasuki.errors import AnotherController
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
 from tasuki.wire import names
-from tasuki_controller.alone import be_alone
 from tasuki_controller.controller import Controller
+from tasuki_controller.one_controller import be_alone
 from tasuki_controller.service import ControllerService
 
 

@@ -7,17 +7,20 @@ import math
 import time
 from dataclasses import replace
 
-from pydantic import TypeAdapter
-
 from support.runs import Relay
-from tasuki.core.model import TurnRecord
 from tasuki.core.report import TurnProgressed, TurnTaken
 from tasuki.core.run import Skip, TurnFailed, TurnFinished
 from tasuki.observe.board import Board
 from tasuki.observe.catalogue import CATALOGUE
 from tasuki.observe.runs import Runs
-from tasuki_controller.controller import HeldUp, TurnOut, Update
-from tasuki_controller.views import dump_update, load_history, load_update, summary
+from tasuki_controller.documents import AcceptedTurn, Standing, summary
+from tasuki_controller.live_updates import LiveUpdate
+from tasuki_controller.news import HeldUp, TurnOut, Update
+
+
+def told(line: str) -> Update:
+    """As an onlooker hears it."""
+    return LiveUpdate.model_validate_json(line).update()
 
 
 def test_a_state_and_what_led_to_it_arrive_as_they_were() -> None:
@@ -32,16 +35,16 @@ def test_a_state_and_what_led_to_it_arrive_as_they_were() -> None:
         TurnOut(held_s=700.5),
     ):
         update = Update(run=relay.state, what=what, outcome="duplicate")
-        assert load_update(dump_update(update)) == update
+        assert told(LiveUpdate.of(update).line()) == update
 
 
 def test_of_what_is_not_shown_only_the_state_is_told() -> None:
     relay = Relay()
     taken = TurnTaken(id=relay.state.expected, site="a", history=(b"\xff\x00",))
-    line = dump_update(Update(run=relay.state, what=taken))
+    line = LiveUpdate.of(Update(run=relay.state, what=taken)).line()
     assert "\n" not in line
     assert json.loads(line)["kind"] == "TurnTaken"
-    assert load_update(line) == Update(run=relay.state, what=None)
+    assert told(line) == Update(run=relay.state, what=None)
 
 
 def test_metrics_that_are_no_numbers_pass_through_json() -> None:
@@ -49,10 +52,20 @@ def test_metrics_that_are_no_numbers_pass_through_json() -> None:
     relay = Relay()
     record = replace(relay.finish_turn(), metrics={"auc": math.nan, "loss": 0.5})
     shown = summary(relay.state, [record], wall_s=1.0)
-    assert {"auc": None, "loss": 0.5} == shown["metrics"]
-    told = TypeAdapter(TurnRecord).dump_json(record)
-    records, _ = load_history({"history": [json.loads(told)], "skips": []})
-    assert [{"loss": 0.5}] == [each.metrics for each in records]
+    assert {"auc": None, "loss": 0.5} == shown.metrics
+    now = {"holder": None, "phase": "", "still_s": 0.0, "error": None, "best": None}
+    answer = Standing.model_validate({**dict(shown), **now, "history": [AcceptedTurn.of(record)]})
+    heard = Standing.model_validate_json(answer.line())
+    assert [{"loss": 0.5}] == [each.record().metrics for each in heard.history]
+
+
+def test_a_run_is_watched_one_of_whose_turns_has_a_metric_that_is_no_number() -> None:
+    """Bug: `tasuki watch` ended with a traceback of pydantic's."""
+    relay = Relay()
+    relay(TurnFinished(record=replace(relay.record(), metrics={"auc": math.nan, "loss": 0.5})))
+    state = told(LiveUpdate.of(Update(run=relay.state, what=None)).line()).run
+    assert state is not None
+    assert [{"loss": 0.5}] == [each.metrics for each in state.records]
 
 
 def test_a_loss_that_became_nan_is_shown_as_that_and_is_told_as_null() -> None:
@@ -63,15 +76,15 @@ def test_a_loss_that_became_nan_is_shown_as_that_and_is_told_as_null() -> None:
         TurnProgressed(id=id, site="a", phase="training", values=values),
         TurnFinished(record=record),
     ):
-        line = dump_update(Update(run=relay.state, what=what))
+        line = LiveUpdate.of(Update(run=relay.state, what=what)).line()
         assert "NaN" not in line
         assert "Infinity" not in line
-        told = load_update(line).what
-        if isinstance(told, TurnProgressed):
-            assert (str(values)) == str(told.values)
+        heard = told(line).what
+        if isinstance(heard, TurnProgressed):
+            assert (str(values)) == str(heard.values)
         else:
-            assert isinstance(told, TurnFinished)
-            assert math.isnan(told.record.metrics["loss"])
+            assert isinstance(heard, TurnFinished)
+            assert math.isnan(heard.record.metrics["loss"])
 
 
 def test_a_long_run_is_shown_and_counted_without_a_pause() -> None:
@@ -83,7 +96,7 @@ def test_a_long_run_is_shown_and_counted_without_a_pause() -> None:
     state = replace(relay.state, skipped=tuple(skips))
     board = Board(CATALOGUE.values(), own={"service": "controller"})
     began = time.monotonic()
-    assert 10_000 == summary(state, records, wall_s=1.0)["rounds"]
+    assert 10_000 == summary(state, records, wall_s=1.0).rounds
     runs = Runs(board, time.time)
     runs.changed(state, None, "")
     runs.changed(state, None, "")

@@ -17,7 +17,7 @@ _DOES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
+class Progress:
     """What is known of the turn that is out.
 
     Attributes:
@@ -35,6 +35,9 @@ class Course:
     held_up: str = ""
 
 
+UNKNOWN = Progress()
+
+
 def doing(holder: str, phase: str) -> str:
     """What a turn is at, in words; empty if nobody said."""
     if phase == Stage.GIVEN_OUT:
@@ -42,22 +45,22 @@ def doing(holder: str, phase: str) -> str:
     return f"{holder} {_DOES[Stage(phase)]}" if phase in _DOES else ""
 
 
-def trouble(state: RunState, course: Course) -> str:
+def trouble(state: RunState, progress: Progress) -> str:
     """What an operator has to know of the turn before its lease is over; empty if all is well.
 
     A quarter of a lease is as long as a site may take from one word to the next.
     """
     lease_s, holder = state.plan.failure.lease_s, state.holder
-    if course.held_up or holder is None:
-        return course.held_up
-    if course.silent_s >= lease_s / 2:
-        return f"{holder} was last heard of {course.silent_s:.0f} s ago"
-    does = doing(holder, course.phase) or f"the turn of {holder}"
-    if course.still_s - course.silent_s >= lease_s / 4:
-        return f"{does}: it has stood still for {course.still_s:.0f} s"
-    if is_overdue(state, held_s=course.held_s):
+    if progress.held_up or holder is None:
+        return progress.held_up
+    if progress.silent_s >= lease_s / 2:
+        return f"{holder} was last heard of {progress.silent_s:.0f} s ago"
+    does = doing(holder, progress.phase) or f"the turn of {holder}"
+    if progress.still_s - progress.silent_s >= lease_s / 4:
+        return f"{does}: it has stood still for {progress.still_s:.0f} s"
+    if is_overdue(state, held_s=progress.held_s):
         usual = _compared(state.took.get(holder, ()))
-        return f"{does}: it has had the turn for {_span(course.held_s)}, {usual}"
+        return f"{does}: it has had the turn for {_span(progress.held_s)}, {usual}"
     return ""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from tasuki.core.model import CONTROLLER
 from tasuki.ports import Route
@@ -119,26 +118,6 @@ def definitions(topology: Topology, *, vhost: str) -> dict[str, list[dict[str, o
             for p in topology.permissions
         ],
     }
-
-
-class Declaring(Protocol):
-    """The part of a pika channel that declares; named here so that only the adapter needs pika."""
-
-    def exchange_declare(self, exchange: str, exchange_type: str, *, durable: bool) -> object: ...
-    def queue_declare(
-        self, queue: str, *, durable: bool, arguments: dict[str, str | int | bool]
-    ) -> object: ...
-    def queue_bind(self, queue: str, exchange: str, routing_key: str) -> object: ...
-
-
-def declare(channel: Declaring, topology: Topology) -> None:
-    """Declare all of it over AMQP. Users and permissions need the management API."""
-    for exchange in topology.exchanges:
-        channel.exchange_declare(exchange.name, exchange.type, durable=True)
-    for queue in topology.queues:
-        channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments))
-        for route in queue.routes:
-            channel.queue_bind(queue.name, route.exchange, route.key)
 
 
 _EXCHANGES = (

@@ -6,22 +6,20 @@ replaying the rows, as the controller itself finds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from tasuki.core import run as machine
 from tasuki.core.model import Plan, TurnId, WeightsRef
 from tasuki.core.report import TurnRefused
-from tasuki.core.run import RunState, Skip, Status
+from tasuki.core.run import RunState, Status
 from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
-from tasuki_controller.course import doing
+from tasuki_controller.documents import LedgerRow, LedgerTurn
+from tasuki_controller.progress import doing
 
-View = dict[str, Any]  # Any: JSON
 _IN_WORDS: Mapping[type, str] = {
     Plan: "the run as it was submitted",
     machine.RunSubmitted: "the run began",
@@ -36,18 +34,13 @@ _IN_WORDS: Mapping[type, str] = {
 _Step = tuple[RunState | None, RunState | None, tuple[machine.Effect, ...]]
 
 
-def ledger_rows(rows: list[Row]) -> list[View]:
+def ledger_rows(rows: list[Row]) -> list[LedgerRow]:
     """Every row in words; `led_to` and `skipped` are empty where nothing followed."""
     found: dict[int, _Step] = {}
     with suppress(LedgerBroken):  # `--verify` is for that; here, what is there is shown
         for before, after, effects, row in _steps(rows):
             found[row.seq] = (before, after, effects)
     return [_ledger_row(row, *found.get(row.seq, (None, None, ()))) for row in rows]
-
-
-def skips(skipped: Iterable[Skip]) -> list[View]:
-    """Turns that a run's policy passed over."""
-    return [asdict(skip) for skip in skipped]
 
 
 def _steps(
@@ -64,22 +57,23 @@ def _ledger_row(
     before: RunState | None,
     after: RunState | None,
     effects: tuple[machine.Effect, ...],
-) -> View:
+) -> LedgerRow:
     event = history.decode_event(row)
     newly = () if after is None else after.skipped[len(before.skipped) if before else 0 :]
     site = _site(event) or (before.holder if before else None)
-    return {
-        "seq": row.seq,
-        "at": datetime.fromtimestamp(row.at, UTC).isoformat(timespec="milliseconds"),
-        "event": type(event).__name__,
-        "turn": _turn(event, site),
-        "what": _described(event, site),
-        "detail": event.detail if isinstance(event, machine.TurnFailed) else "",
-        "led_to": [] if after is None else list(_led_to(before, event, after, effects)),
-        "skipped": skips(newly),
-        "outcome": row.outcome,
-        "hash": row.hash,
-    }
+    at = datetime.fromtimestamp(row.at, UTC)
+    return LedgerRow(
+        seq=row.seq,
+        at=at.replace(microsecond=at.microsecond // 1000 * 1000),
+        event=type(event).__name__,
+        turn=_turn(event, site),
+        what=_described(event, site),
+        detail=event.detail if isinstance(event, machine.TurnFailed) else "",
+        led_to=[] if after is None else list(_led_to(before, event, after, effects)),
+        skipped=list(newly),
+        outcome=row.outcome,
+        hash=row.hash,
+    )
 
 
 def _led_to(
@@ -128,13 +122,11 @@ def _site(event: object) -> str | None:
     return event.site if isinstance(event, by_site) else None
 
 
-def _turn(event: object, site: str | None) -> View | None:
+def _turn(event: object, site: str | None) -> LedgerTurn | None:
     """Which turn, for machines."""
-    id = _id(event)
-    if id is None:
+    if (id := _id(event)) is None:
         return None
-    where = {"lane": id.lane, "term": id.term, "round": id.round, "hop": id.hop}
-    return {**where, "site": site}
+    return LedgerTurn(lane=id.lane, term=id.term, round=id.round, hop=id.hop, site=site)
 
 
 def _described(event: object, site: str | None) -> str:

@@ -19,7 +19,7 @@ from tasuki.settings.controller import ControllerHttpTable
 from tasuki.transport.amqp import Counters
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.desk import Desk
-from tasuki_controller.serving import MOST_CONNECTIONS, Door, opened
+from tasuki_controller.http_server import MOST_CONNECTIONS, Door, opened
 from tasuki_controller.uploads import Uploads
 
 HERE = "127.0.0.1"

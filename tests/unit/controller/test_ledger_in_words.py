@@ -10,7 +10,7 @@ from tasuki.core.model import OnSilent, Plan
 from tasuki.core.report import TurnRefused
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.messages import encode
-from tasuki_controller.account import ledger_rows
+from tasuki_controller.ledger_in_words import ledger_rows
 
 Rows = list[dict[str, Any]]  # Any: JSON
 
@@ -23,8 +23,12 @@ def recorded(of: Plan, relay: Relay) -> list[Row]:
     ]
 
 
-def account(relay: Relay) -> Rows:
-    return ledger_rows(recorded(relay.plan, relay))
+def in_words(relay: Relay) -> Rows:
+    return told(recorded(relay.plan, relay))
+
+
+def told(rows: list[Row]) -> Rows:
+    return [row.model_dump(mode="json") for row in ledger_rows(rows)]
 
 
 def test_a_row_says_what_its_event_led_to() -> None:
@@ -32,8 +36,8 @@ def test_a_row_says_what_its_event_led_to() -> None:
     relay.finish_turn()
     relay.expire()
     relay.expire()
-    told = [(row["event"], row["led_to"]) for row in account(relay)]
-    assert told == [
+    found = [(row["event"], row["led_to"]) for row in in_words(relay)]
+    assert found == [
         ("Plan", []),
         ("WeightsRef", []),
         ("RunSubmitted", ["issued to a, term 1, attempt 1"]),
@@ -47,7 +51,7 @@ def test_a_row_names_its_turn_and_whose_it_was() -> None:
     relay = Relay(plan(on_silent=OnSilent.SKIP))
     relay.finish_turn()
     relay.expire()
-    *_, finished, expired = account(relay)
+    *_, finished, expired = in_words(relay)
     where = {"lane": 0, "term": 1, "round": 0}
     assert finished["turn"] == {**where, "hop": 0, "site": "a"}
     assert expired["turn"] == {**where, "hop": 1, "site": "b"}
@@ -60,7 +64,7 @@ def test_a_row_says_what_stood_still_when_a_lease_ran_out() -> None:
     relay = Relay(plan(on_silent=OnSilent.RETRY))
     relay.expire("trained")
     relay.expire("other")
-    *_, hands_over, other = [row["what"] for row in account(relay)]
+    *_, hands_over, other = [row["what"] for row in in_words(relay)]
     assert hands_over.endswith("a hands over, and stood still for too long")
     assert other.endswith("its turn was there, and stood still for too long")
 
@@ -69,7 +73,7 @@ def test_another_attempt_and_the_end_are_told() -> None:
     relay = Relay(plan(on_silent=OnSilent.RETRY, max_attempts=2))
     relay.expire()
     relay.expire()
-    *_, again, last = account(relay)
+    *_, again, last = in_words(relay)
     assert again["led_to"] == ["issued to a, term 2, attempt 2"]
     assert last["led_to"] == ["failed: a was silent for 60 s (2 attempts)"]
 
@@ -78,7 +82,7 @@ def test_a_failure_that_repeats_itself_is_told_with_what_that_led_to() -> None:
     relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=3))
     relay.fail()
     relay.fail()
-    *_, again, last = account(relay)
+    *_, again, last = in_words(relay)
     assert again["led_to"] == ["issued to a, term 2, attempt 2"]
     assert last["led_to"] == [
         "the same failure twice: not tried again",
@@ -91,7 +95,7 @@ def test_a_run_that_fails_by_it_says_so_once() -> None:
     relay = Relay(plan(max_attempts=3))
     relay.fail()
     relay.fail()
-    assert account(relay)[-1]["led_to"] == [
+    assert in_words(relay)[-1]["led_to"] == [
         "failed: a: boom (the same failure twice: not tried again)"
     ]
 
@@ -100,7 +104,7 @@ def test_a_site_that_is_waited_for_is_told_once() -> None:
     relay = Relay(plan(on_silent=OnSilent.WAIT))
     relay.expire()
     relay(run.SiteHeard(site="a"))
-    *_, waits, heard = account(relay)
+    *_, waits, heard = in_words(relay)
     assert waits["led_to"] == ["waiting: a was silent for 60 s"]
     assert (heard["what"], heard["led_to"]) == ("a was heard of again", [])
 
@@ -110,19 +114,19 @@ def test_a_row_is_in_an_operator_s_words_and_counts_from_one() -> None:
     relay = Relay(plan(rounds=2, max_attempts=1))
     relay.finish_round()
     relay.fail()
-    told = [(row["what"], row["detail"]) for row in account(relay)]
+    found = [(row["what"], row["detail"]) for row in in_words(relay)]
     first, second = FIRST.digest[7:15], relay.history
     assert isinstance(second[1], run.TurnFinished)
-    assert told[:3] == [
+    assert found[:3] == [
         ("the run as it was submitted", ""),
         (f"the first weights, {first}", ""),
         ("the run began", ""),
     ]
-    assert told[3][0] == (
+    assert found[3][0] == (
         f"round 1, turn 1, term 1: a trained {first} -> {second[1].record.sent.digest[7:15]}"
     )
-    assert told[6][0].startswith("the round's weights are here, ")
-    assert told[7] == ("round 2, turn 1, term 2: a failed with TrainerRaised", "boom")
+    assert found[6][0].startswith("the round's weights are here, ")
+    assert found[7] == ("round 2, turn 1, term 2: a failed with TrainerRaised", "boom")
 
 
 def test_a_refused_result_has_its_reason_and_led_to_nothing() -> None:
@@ -131,7 +135,7 @@ def test_a_refused_result_has_its_reason_and_led_to_nothing() -> None:
     late = Row(
         run="r", seq=4, at=4.0, event=encode(refused), outcome="refused: stale_term", hash=""
     )
-    row = ledger_rows([*recorded(relay.plan, relay), late])[-1]
+    row = told([*recorded(relay.plan, relay), late])[-1]
     assert (row["outcome"], row["turn"]["site"]) == ("refused: stale_term", "b")
     assert (row["led_to"], row["skipped"]) == ([], [])
 
@@ -140,5 +144,5 @@ def test_rows_behind_one_that_cannot_be_replayed_are_shown_all_the_same() -> Non
     relay = Relay()
     rows = recorded(relay.plan, relay)
     illegal = Row(run="r", seq=4, at=4.0, event=encode(run.RunSubmitted()), outcome="", hash="")
-    assert [row["event"] for row in ledger_rows([*rows, illegal])][-1] == "RunSubmitted"
+    assert [row["event"] for row in told([*rows, illegal])][-1] == "RunSubmitted"
     assert run.Status.RELAYING is relay.state.status

@@ -9,34 +9,34 @@ import pytest
 from support.runs import Relay, plan
 from tasuki.core import run
 from tasuki.core.report import Stage
-from tasuki_controller import views
-from tasuki_controller.course import Course, doing, trouble
+from tasuki_controller.documents import run_row
+from tasuki_controller.progress import Progress, doing, trouble
 
-STANDS = Course(phase=Stage.TRAINED, still_s=23, silent_s=2)
+STANDS = Progress(phase=Stage.TRAINED, still_s=23, silent_s=2)
 
 
 @pytest.mark.parametrize(
-    ("course", "told"),
+    ("progress", "told"),
     [
-        (Course(), ""),
-        (Course(phase=Stage.TRAINING, still_s=4, silent_s=4), ""),
-        (Course(phase=Stage.TRAINED, still_s=14, silent_s=4), ""),
+        (Progress(), ""),
+        (Progress(phase=Stage.TRAINING, still_s=4, silent_s=4), ""),
+        (Progress(phase=Stage.TRAINED, still_s=14, silent_s=4), ""),
         (STANDS, "a hands over: it has stood still for 23 s"),
         (
-            Course(phase=Stage.GIVEN_OUT, still_s=20),
+            Progress(phase=Stage.GIVEN_OUT, still_s=20),
             "a is being sent the turn: it has stood still for 20 s",
         ),
         (
-            Course(phase=Stage.TAKEN, still_s=20),
+            Progress(phase=Stage.TAKEN, still_s=20),
             "a waits for the turn's weights: it has stood still for 20 s",
         ),
-        (Course(phase="other", still_s=20), "the turn of a: it has stood still for 20 s"),
-        (Course(phase=Stage.TRAINING, still_s=31, silent_s=31), "a was last heard of 31 s ago"),
-        (Course(phase=Stage.TRAINED, still_s=23, held_up="it is full"), "it is full"),
+        (Progress(phase="other", still_s=20), "the turn of a: it has stood still for 20 s"),
+        (Progress(phase=Stage.TRAINING, still_s=31, silent_s=31), "a was last heard of 31 s ago"),
+        (Progress(phase=Stage.TRAINED, still_s=23, held_up="it is full"), "it is full"),
     ],
 )
-def test_what_is_wrong_with_a_turn_is_told_in_words(course: Course, told: str) -> None:
-    assert told == trouble(Relay().state, course)
+def test_what_is_wrong_with_a_turn_is_told_in_words(progress: Progress, told: str) -> None:
+    assert told == trouble(Relay().state, progress)
 
 
 def test_nothing_is_wrong_with_a_turn_that_nobody_has() -> None:
@@ -56,42 +56,42 @@ def after_a_round(*seconds: float) -> Relay:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "course", "told"),
+    ("seconds", "progress", "told"),
     [
         (
             (480.0, 540.0),
-            Course(phase=Stage.TRAINING, held_s=3120),
+            Progress(phase=Stage.TRAINING, held_s=3120),
             "a trains: it has had the turn for 52 min, where its last took 8 min, 9 min",
         ),
         (
             (0.4,),
-            Course(phase=Stage.TRAINING, held_s=9000),
+            Progress(phase=Stage.TRAINING, held_s=9000),
             "a trains: it has had the turn for 2.5 h, where its last took 0 s",
         ),
         (
             (),
-            Course(held_s=6.1 * 3600),
+            Progress(held_s=6.1 * 3600),
             "the turn of a: it has had the turn for 6.1 h, and none of this run before to compare"
             " with",
         ),
-        ((100.0,), Course(phase=Stage.TRAINING, held_s=600), ""),
+        ((100.0,), Progress(phase=Stage.TRAINING, held_s=600), ""),
         ((9.0,), replace(STANDS, held_s=9000), "a hands over: it has stood still for 23 s"),
         (
             (9.0,),
-            Course(phase=Stage.TRAINING, silent_s=31, still_s=31, held_s=9000),
+            Progress(phase=Stage.TRAINING, silent_s=31, still_s=31, held_s=9000),
             "a was last heard of 31 s ago",
         ),
     ],
 )
 def test_a_turn_that_takes_far_longer_than_the_last_ones_is_told_with_both(
-    seconds: tuple[float, ...], course: Course, told: str
+    seconds: tuple[float, ...], progress: Progress, told: str
 ) -> None:
-    assert told == trouble(after_a_round(*seconds).state, course)
+    assert told == trouble(after_a_round(*seconds).state, progress)
 
 
 def test_a_run_is_listed_with_its_turn_that_takes_too_long() -> None:
-    row = views.run_row(after_a_round(9.0).state, Course(phase=Stage.TRAINING, held_s=700))
-    assert "a trains: it has had the turn for 12 min, where its last took 9 s" == row["reason"]
+    row = run_row(after_a_round(9.0).state, Progress(phase=Stage.TRAINING, held_s=700))
+    assert "a trains: it has had the turn for 12 min, where its last took 9 s" == row.reason
 
 
 @pytest.mark.parametrize("phase", list(Stage))
@@ -104,11 +104,11 @@ def test_of_what_nobody_said_nothing_is_told() -> None:
 
 
 def test_a_run_is_listed_with_what_is_wrong_with_its_turn() -> None:
-    row = views.run_row(Relay().state, STANDS)
+    row = run_row(Relay().state, STANDS)
     assert ("a hands over: it has stood still for 23 s", "trained", 23) == (
-        row["reason"],
-        row["phase"],
-        row["still_s"],
+        row.reason,
+        row.phase,
+        row.still_s,
     )
 
 
@@ -116,4 +116,4 @@ def test_what_the_run_itself_says_comes_first() -> None:
     relay = Relay()
     relay(run.PauseRequested())
     relay.finish_round()
-    assert "paused by an operator" == views.run_row(relay.state, STANDS)["reason"]
+    assert "paused by an operator" == run_row(relay.state, STANDS).reason

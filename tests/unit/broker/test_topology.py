@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from tasuki.broker.topology import Permissions, Sizes, definitions, is_stream, topology
 from tasuki.core.model import CONTROLLER
-from tasuki.transport.topology import Permissions, Sizes, definitions, is_stream, topology
 from tasuki.wire import names
 
 SITES = ("site-1", "site-2", "a.b_c")

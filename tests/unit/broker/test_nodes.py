@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tasuki.broker.nodes import Node, node_of
 from tasuki.errors import SettingsError
 from tasuki.settings.broker import BrokerTable
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpSettings
-from tasuki.transport.nodes import Node, node_of
 
 SITE = """
 name = "site-1"

@@ -1,0 +1,127 @@
+"""Commands that need no controller: each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasuki.errors import SettingsError
+from tasuki_cli.options import DATA, AsJson, Data
+
+
+class Role(StrEnum):
+    SITE = "site"
+    CONTROLLER = "controller"
+
+
+def init(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="Where the files go.")
+    ] = None,
+    template: Annotated[
+        str, typer.Option("--template", help="What to begin with; --list has them all.")
+    ] = "torch",
+    list_: Annotated[bool, typer.Option("--list", help="List the templates.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run file and a trainer that train at once, to put your own data into."""
+    from tasuki_cli.init import list_templates, run_init
+
+    if list_:
+        list_templates(as_json=as_json)
+    elif folder is None:
+        raise SettingsError("name a folder for the files: tasuki init my-run")
+    else:
+        run_init(folder, template=template, as_json=as_json)
+
+
+def simulate(
+    run_toml: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to train.")],
+    data: Data = DATA,
+    sites: Annotated[int | None, typer.Option(min=0, help="So many sites, site-1 ...")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run begun here.")] = False,
+    one_process: Annotated[
+        bool | None,
+        typer.Option("--one-process/--processes", help="For all trainers, or one for each site."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run controller and sites in one process, with no broker: the quickest way to train."""
+    from tasuki_cli.simulate_command import run_simulation
+
+    raise typer.Exit(
+        run_simulation(
+            run_toml,
+            data=data,
+            sites=sites,
+            resume=resume,
+            one_process=one_process,
+            as_json=as_json,
+        )
+    )
+
+
+def provision(
+    federation_toml: Annotated[
+        Path, typer.Argument(metavar="FEDERATION.toml", help="Its sites and its broker.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Where the kits go; kept if there.")] = Path(
+        "kits"
+    ),
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Create it all on the running broker too.")
+    ] = False,
+    admin: Annotated[str, typer.Option("--admin", help="The broker's administrator.")] = "admin",
+    admin_password_file: Annotated[
+        Path | None, typer.Option("--admin-password-file", help="The administrator's password.")
+    ] = None,
+    management: Annotated[
+        str | None, typer.Option("--management", metavar="URL", help="Other than in the file.")
+    ] = None,
+    ctl: Annotated[
+        str | None,
+        typer.Option("--ctl", metavar="COMMAND", help="What leads to the broker's own commands."),
+    ] = None,
+    reissue: Annotated[
+        str | None,
+        typer.Option("--reissue", metavar="NAME", help="New password and certificate for it."),
+    ] = None,
+    revoke: Annotated[
+        str | None, typer.Option("--revoke", metavar="SITE", help="Shut this site out.")
+    ] = None,
+    owner: Annotated[
+        str | None,
+        typer.Option("--owner", metavar="UID[:GID]", help="Whose the kits are; 10001 for root."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make each site's kit and the broker's files; add only, unless told to renew or revoke."""
+    from tasuki_cli.provision import Admin, Changes, run_provision
+
+    who = Admin(user=admin, password_file=admin_password_file, url=management, ctl=ctl)
+    changes = Changes.from_options(reissue=reissue, revoke=revoke, owner=owner)
+    code = run_provision(
+        federation_toml, out=out, admin=who if apply else None, changes=changes, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+def doctor(
+    config: Annotated[
+        Path, typer.Option("--config", help="The settings of a site or of the controller.")
+    ] = Path("site.toml"),
+    role: Annotated[
+        Role | None, typer.Option("--as", help="Whose settings these are; they say it themselves.")
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="All that was found, also of what is well.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find out what keeps a site or a controller from working, and say what to do about it."""
+    from tasuki_cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config, role=role, as_json=as_json, is_verbose=verbose))

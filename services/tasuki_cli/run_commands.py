@@ -1,0 +1,169 @@
+"""Commands about runs: each imports what it needs when it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tasuki_cli.options import (
+    DATA,
+    TOKEN_FILE,
+    URL,
+    AsJson,
+    Ca,
+    OtherData,
+    OtherUrl,
+    Proxy,
+    RunName,
+    TokenFile,
+    Url,
+)
+
+if TYPE_CHECKING:
+    from tasuki_cli.client import ControllerClient
+    from tasuki_cli.records import Archive
+
+
+def submit(
+    run_toml: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to train.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Show the run until it is over.")] = False,
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start a run on a running controller."""
+    from tasuki_cli import operate
+
+    client = _client(url, token_file, ca, proxy)
+    raise typer.Exit(operate.submit(run_toml, client, wait=wait, as_json=as_json))
+
+
+def watch(
+    run: RunName,
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a run until it is over; the exit code says how it ended."""
+    from tasuki_cli import operate
+
+    raise typer.Exit(operate.watch(run, _client(url, token_file, ca, proxy), as_json=as_json))
+
+
+def _steering(what: str, meaning: str) -> Callable[..., None]:
+    """The command that asks a controller for this."""
+
+    def command(
+        run: RunName,
+        url: Url = URL,
+        token_file: TokenFile = TOKEN_FILE,
+        ca: Ca = None,
+        proxy: Proxy = None,
+        as_json: AsJson = False,
+    ) -> None:
+        from tasuki_cli import operate
+
+        client = _client(url, token_file, ca, proxy)
+        raise typer.Exit(operate.steer(run, what, client, as_json=as_json))
+
+    command.__name__, command.__doc__ = what, meaning
+    return command
+
+
+pause = _steering("pause", "Pause a run when its round ends.")
+resume = _steering("resume", "Go on with a paused run.")
+stop = _steering("stop", "End a run now; its checkpoints stay.")
+
+
+def add(
+    run: RunName,
+    site: Annotated[str, typer.Argument(metavar="SITE", help="A site that is there.")],
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let one more site take part in a run, from its next round on."""
+    from tasuki_cli import operate
+
+    raise typer.Exit(
+        operate.add_site(run, site, _client(url, token_file, ca, proxy), as_json=as_json)
+    )
+
+
+def runs(
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the runs of a data folder, or of a running controller."""
+    from tasuki_cli import records
+
+    records.show_runs(_archive(data, url, token_file, ca, proxy), as_json=as_json)
+
+
+def ledger(
+    run: RunName,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the chain and every checkpoint.")
+    ] = False,
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened in a run, or prove that its record is whole."""
+    from tasuki_cli import records
+
+    show = records.verify if verify else records.show_ledger
+    show(run, _archive(data, url, token_file, ca, proxy), as_json=as_json)
+
+
+def export(
+    run: RunName,
+    output: Annotated[Path, typer.Option("-o", "--output", help=".safetensors or .pt")],
+    round: Annotated[
+        int | None,
+        typer.Option("--round", min=0, help="The end of this round, from 1, if it is kept."),
+    ] = None,
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a run's best checkpoint, its latest if none was chosen, or a round's, to a file."""
+    from tasuki_cli import records
+
+    archive = _archive(data, url, token_file, ca, proxy)
+    records.export(run, output, archive, round=round, as_json=as_json)
+
+
+def _client(url: str, token_file: Path, ca: Path | None, proxy: str | None) -> ControllerClient:
+    from tasuki_cli.client import ControllerClient
+
+    return ControllerClient(url, token_file, ca=ca, proxy=proxy)
+
+
+def _archive(
+    data: Path | None, url: str | None, token_file: Path, ca: Path | None, proxy: str | None
+) -> Archive:
+    from tasuki_cli.records import LocalArchive
+
+    if data is None and url is not None:
+        return _client(url, token_file, ca, proxy)
+    return LocalArchive(DATA if data is None else data)

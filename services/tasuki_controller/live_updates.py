@@ -1,0 +1,137 @@
+"""What happens to a run while it goes on, as documents, one line of JSON each.
+
+An onlooker's display goes by the whole state, as the controller's own does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from tasuki.core.model import Plan, WeightsRef
+from tasuki.core.relay import Failed, Phase, RelayState
+from tasuki.core.report import TurnProgressed
+from tasuki.core.run import RunState, Skip, Status, TurnFailed, TurnFinished
+from tasuki_controller.documents import AcceptedTurn, Document
+from tasuki_controller.news import HeldUp, TurnOut, Update
+
+_SHOWN: dict[str, type] = {
+    kind.__name__: kind for kind in (TurnFinished, TurnFailed, TurnProgressed, HeldUp, TurnOut)
+}
+"""What is told with all that it says; of the rest, onlookers get the state that it led to."""
+
+
+_PHASES = {Status.RELAYING: Phase.OUT, Status.CLOSING: Phase.DONE, Status.FINISHED: Phase.DONE}
+"""How the relay of a run stands by where the run does; at rest otherwise."""
+
+
+class RunNow(Document):
+    """A run's state: these keys stay, whatever the state consists of inside."""
+
+    plan: Plan
+    status: Status
+    reason: str
+    term: int
+    round: int
+    hop: int
+    itinerary: tuple[str, ...]
+    weights: WeightsRef
+    base: WeightsRef
+    at: str
+    attempts: int
+    failed: Failed | None
+    losses: int
+    silent: frozenset[str]
+    early: tuple[AcceptedTurn, ...]
+    records: tuple[AcceptedTurn, ...]
+    last: str | None
+    turns: int
+    skipped: tuple[Skip, ...]
+    trained: frozenset[str]
+    took: Mapping[str, tuple[float, ...]]
+    pausing: bool
+    unattended: bool
+
+    @classmethod
+    def of(cls, state: RunState) -> RunNow:
+        told = {
+            key: getattr(state if hasattr(state, key) else state.relay, key)
+            for key in cls.model_fields
+        }
+        for key in ("early", "records"):
+            told[key] = tuple(map(AcceptedTurn.of, told[key]))
+        return cls.model_construct(**told)
+
+    def state(self) -> RunState:
+        """The other way."""
+        told = dict(self)
+        for key in ("early", "records"):
+            told[key] = tuple(turn.record() for turn in told[key])
+        relay = RelayState(
+            run=self.plan.run,
+            failure=self.plan.failure,
+            phase=_PHASES.get(self.status, Phase.RESTING),
+            **_of(RelayState, told),
+        )
+        return RunState(relay=relay, **_of(RunState, told))
+
+
+def _of(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:  # Any: of each key's type
+    return {each.name: told[each.name] for each in fields(kind) if each.name in told}
+
+
+class LiveUpdate(Document):
+    """Something happened, and the run is in this state after it."""
+
+    kind: str
+    what: dict[str, Any] | None  # Any: JSON of its kind
+    outcome: str
+    state: RunNow | None
+
+    @classmethod
+    def of(cls, update: Update) -> LiveUpdate:
+        kind = type(update.what).__name__
+        shown = _SHOWN.get(kind)
+        return cls(
+            kind=kind,
+            what=None if shown is None else _dumped(shown, update.what),
+            outcome=update.outcome,
+            state=None if update.run is None else RunNow.of(update.run),
+        )
+
+    def update(self) -> Update:
+        """What an onlooker is to show."""
+        run, kind = None if self.state is None else self.state.state(), _SHOWN.get(self.kind)
+        if kind is None or self.what is None:
+            return Update(run=run, what=None, outcome=self.outcome)
+        return Update(run=run, what=_loaded(kind, self.what), outcome=self.outcome)
+
+
+def _dumped(kind: type, what: object) -> dict[str, Any]:  # Any: JSON
+    if isinstance(what, TurnFinished):
+        return {"record": AcceptedTurn.of(what.record).model_dump(mode="json")}
+    dumped: dict[str, Any] = _adapter(kind).dump_python(what, mode="json")
+    return dumped
+
+
+def _loaded(kind: type, what: Mapping[str, Any]) -> object:  # Any: JSON
+    """With NaN where a number was none: that a loss became one is worth seeing."""
+    if kind is TurnFinished:
+        turn = AcceptedTurn.model_validate(what["record"])
+        return TurnFinished(record=turn.record(instead=math.nan))
+    if "values" in what:
+        values = {
+            key: math.nan if value is None else value for key, value in what["values"].items()
+        }
+        what = {**what, "values": values}
+    return _adapter(kind).validate_python(what)
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:  # Any: one adapter for each kind
+    return TypeAdapter(kind)
