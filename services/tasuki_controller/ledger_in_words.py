@@ -18,7 +18,7 @@ from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
 from tasuki_controller.documents import LedgerRow, LedgerTurn
-from tasuki_controller.progress import doing
+from tasuki_controller.turn_now import doing
 
 _IN_WORDS: Mapping[type, str] = {
     Plan: "the run as it was submitted",
