@@ -24,7 +24,7 @@ from tasuki.core.run import (
 )
 from tasuki.observe.printable import headline, printable
 from tasuki_controller.news import HeldUp, TurnOut, Update
-from tasuki_controller.progress import Progress, doing, trouble
+from tasuki_controller.turn_now import TurnNow, doing, trouble
 
 RECEIVED = "received_"
 MOST_SITES = 12
@@ -126,16 +126,16 @@ class RunDisplay:
 
     def _find_trouble(self, state: RunState) -> str:
         """What the state itself does not tell: that comes first."""
-        return self._held_up if state.reason else trouble(state, self._progress())
+        return self._held_up if state.reason else trouble(state, self._turn_now())
 
-    def _progress(self) -> Progress:
+    def _turn_now(self) -> TurnNow:
         now = time.monotonic()
         held_s = now - self._held_since
         if self._beat is None:
-            return Progress(held_s=held_s, held_up=self._held_up)
+            return TurnNow(held_s=held_s, held_up=self._held_up)
         beat, at = self._beat
         silent_s = now - at
-        return Progress(
+        return TurnNow(
             phase=beat.phase,
             still_s=beat.still_s + silent_s,
             silent_s=silent_s,
@@ -154,7 +154,7 @@ class RunDisplay:
         )
         for said in filter(None, (state.reason, self._find_trouble(state))):
             head.append(f"  {printable(headline(said))}", style="yellow")
-        does = doing(state.holder or "", self._progress().phase)
+        does = doing(state.holder or "", self._turn_now().phase)
         values = Text(f"  {does}{_shown(self._values)}".rstrip(), style="green")
         return Group(head, self._ring(state), values)
 

@@ -105,8 +105,8 @@ class Desk:
         return self.state(plan.run)
 
     def runs(self) -> list[documents.RunRow]:
-        runs, progress = self.service.runs, self.service.progress
-        return [documents.run_row(state, progress(run)) for run, state in runs.items()]
+        runs, turn = self.service.runs, self.service.turn_now
+        return [documents.run_row(state, turn(run)) for run, state in runs.items()]
 
     def state(self, run: str) -> RunState:
         """Raises UnknownRun: with those that there are."""
@@ -118,7 +118,7 @@ class Desk:
 
     def standing(self, run: str) -> documents.Standing:
         state = self.state(run)
-        return documents.standing(state, list(self.ledger.rows(run)), self.service.progress(run))
+        return documents.standing(state, list(self.ledger.rows(run)), self.service.turn_now(run))
 
     def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
@@ -128,7 +128,7 @@ class Desk:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""
         self.state(run)
         outcome = self.service.apply(run, event)
-        row = documents.run_row(self.state(run), self.service.progress(run))
+        row = documents.run_row(self.state(run), self.service.turn_now(run))
         return documents.SteeredRun(**dict(row), outcome=outcome)
 
     def add_site(self, run: str, site: str) -> documents.SteeredRun:
@@ -170,14 +170,14 @@ class Desk:
 
     def _news_of(self, state: RunState) -> Iterator[HeldUp | TurnOut | TurnProgressed]:
         """What who looks on from now on has missed."""
-        progress = self.service.progress(state.plan.run)
-        if progress.held_up:
-            yield HeldUp(reason=progress.held_up)
+        turn = self.service.turn_now(state.plan.run)
+        if turn.held_up:
+            yield HeldUp(reason=turn.held_up)
         if state.holder is not None:
-            yield TurnOut(held_s=progress.held_s)
-        if progress.phase and state.holder is not None:
+            yield TurnOut(held_s=turn.held_s)
+        if turn.phase and state.holder is not None:
             yield TurnProgressed(
-                id=state.expected, site=state.holder, phase=progress.phase, still_s=progress.still_s
+                id=state.expected, site=state.holder, phase=turn.phase, still_s=turn.still_s
             )
 
     def close(self) -> None:

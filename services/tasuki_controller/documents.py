@@ -18,7 +18,7 @@ from tasuki.core.scores import mean_metrics
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
-from tasuki_controller.progress import UNKNOWN, Progress, trouble
+from tasuki_controller.turn_now import UNKNOWN, TurnNow, trouble
 
 
 class Document(BaseModel):
@@ -174,8 +174,8 @@ class ExportedWeights(Document):
     round: int
 
 
-def run_row(state: RunState, progress: Progress = UNKNOWN) -> RunRow:
-    """A run in one line. `progress`: how its turn goes, where that is known."""
+def run_row(state: RunState, turn: TurnNow = UNKNOWN) -> RunRow:
+    """A run in one line. `turn`: how its turn goes, where that is known."""
     return RunRow(
         run=state.plan.run,
         status=state.status,
@@ -183,7 +183,7 @@ def run_row(state: RunState, progress: Progress = UNKNOWN) -> RunRow:
         turns=state.turns,
         skipped=len(state.skipped),
         digest=state.weights.digest,
-        **_turn_now(state, progress),
+        **_turn_now(state, turn),
     )
 
 
@@ -211,12 +211,12 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Sum
     )
 
 
-def standing(state: RunState, rows: list[Row], progress: Progress = UNKNOWN) -> Standing:
+def standing(state: RunState, rows: list[Row], turn: TurnNow = UNKNOWN) -> Standing:
     """Where a run stands that this controller has; `rows`: its ledger."""
     records = history.records(rows)
     went = summary(state, records, wall_s=rows[-1].at - rows[0].at)
     return Standing(
-        **{**dict(went), **_turn_now(state, progress)},
+        **{**dict(went), **_turn_now(state, turn)},
         holder=state.holder,
         error=history.failure(rows) if state.status is Status.FAILED else None,
         best=state.plan.checkpoint.best,
@@ -224,9 +224,9 @@ def standing(state: RunState, rows: list[Row], progress: Progress = UNKNOWN) -> 
     )
 
 
-def _turn_now(state: RunState, progress: Progress) -> dict[str, Any]:  # Any: of each key's type
+def _turn_now(state: RunState, turn: TurnNow) -> dict[str, Any]:  # Any: of each key's type
     return {
-        "reason": state.reason or trouble(state, progress),
-        "phase": progress.phase,
-        "still_s": round(progress.still_s, 1),
+        "reason": state.reason or trouble(state, turn),
+        "phase": turn.phase,
+        "still_s": round(turn.still_s, 1),
     }

@@ -18,7 +18,7 @@ from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
 from tasuki_controller.documents import LedgerRow, LedgerTurn
-from tasuki_controller.progress import doing
+from tasuki_controller.turn_now import doing
 
 _IN_WORDS: Mapping[type, str] = {
     Plan: "the run as it was submitted",
@@ -37,19 +37,12 @@ _Step = tuple[RunState | None, RunState | None, tuple[machine.Effect, ...]]
 def ledger_rows(rows: list[Row]) -> list[LedgerRow]:
     """Every row in words; `led_to` and `skipped` are empty where nothing followed."""
     found: dict[int, _Step] = {}
-    with suppress(LedgerBroken):  # `--verify` is for that; here, what is there is shown
-        for before, after, effects, row in _steps(rows):
-            found[row.seq] = (before, after, effects)
-    return [_ledger_row(row, *found.get(row.seq, (None, None, ()))) for row in rows]
-
-
-def _steps(
-    rows: list[Row],
-) -> Iterator[tuple[RunState | None, RunState, tuple[machine.Effect, ...], Row]]:
     before: RunState | None = None
-    for after, effects, row in history.steps(rows):
-        yield before, after, effects, row
-        before = after
+    with suppress(LedgerBroken):  # `--verify` is for that; here, what is there is shown
+        for after, effects, row in history.steps(rows):
+            found[row.seq] = (before, after, effects)
+            before = after
+    return [_ledger_row(row, *found.get(row.seq, (None, None, ()))) for row in rows]
 
 
 def _ledger_row(

@@ -48,8 +48,8 @@ from tasuki_controller.intake import Intake
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
 from tasuki_controller.one_controller import be_alone
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
-from tasuki_controller.progress import Progress
 from tasuki_controller.shelf import Shelf
+from tasuki_controller.turn_now import TurnNow
 from tasuki_controller.turns_out import TurnsOut
 
 log = structlog.get_logger()
@@ -109,9 +109,9 @@ class ControllerService:
         """Whether the turn that is out is still being sent to its site."""
         return not self._leases.is_given_out(self._runs[run].expected)
 
-    def progress(self, run: str) -> Progress:
+    def turn_now(self, run: str) -> TurnNow:
         """How the turn that is out goes, as far as is known."""
-        return self._turns_out.progress(run)
+        return self._turns_out.turn_now(run)
 
     def note_held_up(self) -> None:
         """The broker began or ceased to hold everybody up: nobody must take that for silence."""

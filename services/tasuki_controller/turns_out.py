@@ -21,7 +21,7 @@ from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
 from tasuki_controller.leases import Leases
-from tasuki_controller.progress import Progress
+from tasuki_controller.turn_now import TurnNow
 
 ANSWER_S = 20.0
 """How long a broker may take to confirm: after a shorter time yet its connection is made anew."""
@@ -60,19 +60,19 @@ class TurnsOut:
         """A sign of life of a turn that is out."""
         self.leases.heard(sign.id, phase=sign.phase, still_s=sign.still_s)
 
-    def progress(self, run: str) -> Progress:
+    def turn_now(self, run: str) -> TurnNow:
         """How the turn that is out goes, as far as is known."""
         held_up, id = self._c.held_up(), self._runs[run].expected
         lease, now = self.leases.of(id), asyncio.get_running_loop().time()
         if lease is None:
-            return Progress(held_up=held_up)
+            return TurnNow(held_up=held_up)
         still_s, held_s = max(0.0, now - lease.moved_at), self.leases.held_s(id)
         if not (lease.phase or self.leases.is_given_out(id)) or lease.phase == Stage.GIVEN_OUT:
             # What we do ourselves says nothing, and nobody else can say anything of it yet.
             phase = Stage.GIVEN_OUT
-            return Progress(phase=phase, still_s=still_s, held_s=held_s, held_up=held_up)
+            return TurnNow(phase=phase, still_s=still_s, held_s=held_s, held_up=held_up)
         silent_s = max(0.0, now - lease.heard_at)
-        return Progress(
+        return TurnNow(
             phase=lease.phase, still_s=still_s, silent_s=silent_s, held_s=held_s, held_up=held_up
         )
 

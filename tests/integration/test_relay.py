@@ -289,8 +289,8 @@ def test_a_hand_over_that_stands_still_is_shown_before_its_lease_is_over(tmp_pat
             it.submit()
 
             def stands() -> bool:
-                progress = it.controller.progress(it.run)
-                return progress.phase == "trained" and progress.still_s > 0.1
+                turn = it.controller.turn_now(it.run)
+                return turn.phase == "trained" and turn.still_s > 0.1
 
             await until(stands, what="it is shown")
             assert it.state.status is Status.RELAYING
@@ -310,7 +310,7 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
             it.submit()
             out = it.state.expected
             await until(
-                lambda: it.controller.progress(it.run).held_s > 0.3, what="it takes its time"
+                lambda: it.controller.turn_now(it.run).held_s > 0.3, what="it takes its time"
             )
             with closing(SqliteLedger(tmp_path / "desk.sqlite")) as ledger:
                 desk = desk_of(ledger, tmp_path)
@@ -326,7 +326,7 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
             assert told.what.held_s > 0.3
             (tmp_path / "go").touch()
             assert (await it.until_over()).status is Status.FINISHED
-            assert 0 == it.controller.progress(it.run).held_s
+            assert 0 == it.controller.turn_now(it.run).held_s
 
     asyncio.run(run())
 
@@ -508,7 +508,7 @@ def test_a_run_says_that_the_broker_holds_everybody_up(tmp_path: Path) -> None:
                 for u in told
                 if isinstance(u.what, HeldUp)
             ]
-            assert it.held_up == it.controller.progress(it.run).held_up
+            assert it.held_up == it.controller.turn_now(it.run).held_up
 
     asyncio.run(run())
 

@@ -186,7 +186,6 @@ class Consumers:
             offset=(properties.headers or {}).get(OFFSET),
             tag=Tag(consumer, channel, method.delivery_tag),
         )
-        self._counters.delivered_messages += 1
         self._counters.delivered_bytes += len(body)
         consumer.held.append(delivery)
         self._hand_over_held(consumer)

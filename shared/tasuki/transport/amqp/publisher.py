@@ -324,7 +324,6 @@ class Publisher:
             self._discard(outlet)
 
     def _on_return(self, outlet: Outlet, method: spec.Basic.Return) -> None:
-        self._counters.returned_messages += 1
         publication = outlet.publication
         if publication is None or outlet not in self._outlets:
             return

@@ -52,10 +52,8 @@ class Counters:
     published_bytes: int = 0
     resent_messages: int = 0
     nacked_messages: int = 0
-    returned_messages: int = 0
     publish_unanswered: int = 0
     consume_unanswered: int = 0
-    delivered_messages: int = 0
     delivered_bytes: int = 0
     ended_blocks_s: float = 0.0
     blocked_since: float | None = None

@@ -10,33 +10,33 @@ from support.runs import Relay, plan
 from tasuki.core import run
 from tasuki.core.report import Stage
 from tasuki_controller.documents import run_row
-from tasuki_controller.progress import Progress, doing, trouble
+from tasuki_controller.turn_now import TurnNow, doing, trouble
 
-STANDS = Progress(phase=Stage.TRAINED, still_s=23, silent_s=2)
+STANDS = TurnNow(phase=Stage.TRAINED, still_s=23, silent_s=2)
 
 
 @pytest.mark.parametrize(
-    ("progress", "told"),
+    ("turn", "told"),
     [
-        (Progress(), ""),
-        (Progress(phase=Stage.TRAINING, still_s=4, silent_s=4), ""),
-        (Progress(phase=Stage.TRAINED, still_s=14, silent_s=4), ""),
+        (TurnNow(), ""),
+        (TurnNow(phase=Stage.TRAINING, still_s=4, silent_s=4), ""),
+        (TurnNow(phase=Stage.TRAINED, still_s=14, silent_s=4), ""),
         (STANDS, "a hands over: it has stood still for 23 s"),
         (
-            Progress(phase=Stage.GIVEN_OUT, still_s=20),
+            TurnNow(phase=Stage.GIVEN_OUT, still_s=20),
             "a is being sent the turn: it has stood still for 20 s",
         ),
         (
-            Progress(phase=Stage.TAKEN, still_s=20),
+            TurnNow(phase=Stage.TAKEN, still_s=20),
             "a waits for the turn's weights: it has stood still for 20 s",
         ),
-        (Progress(phase="other", still_s=20), "the turn of a: it has stood still for 20 s"),
-        (Progress(phase=Stage.TRAINING, still_s=31, silent_s=31), "a was last heard of 31 s ago"),
-        (Progress(phase=Stage.TRAINED, still_s=23, held_up="it is full"), "it is full"),
+        (TurnNow(phase="other", still_s=20), "the turn of a: it has stood still for 20 s"),
+        (TurnNow(phase=Stage.TRAINING, still_s=31, silent_s=31), "a was last heard of 31 s ago"),
+        (TurnNow(phase=Stage.TRAINED, still_s=23, held_up="it is full"), "it is full"),
     ],
 )
-def test_what_is_wrong_with_a_turn_is_told_in_words(progress: Progress, told: str) -> None:
-    assert told == trouble(Relay().state, progress)
+def test_what_is_wrong_with_a_turn_is_told_in_words(turn: TurnNow, told: str) -> None:
+    assert told == trouble(Relay().state, turn)
 
 
 def test_nothing_is_wrong_with_a_turn_that_nobody_has() -> None:
@@ -56,41 +56,41 @@ def after_a_round(*seconds: float) -> Relay:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "progress", "told"),
+    ("seconds", "turn", "told"),
     [
         (
             (480.0, 540.0),
-            Progress(phase=Stage.TRAINING, held_s=3120),
+            TurnNow(phase=Stage.TRAINING, held_s=3120),
             "a trains: it has had the turn for 52 min, where its last took 8 min, 9 min",
         ),
         (
             (0.4,),
-            Progress(phase=Stage.TRAINING, held_s=9000),
+            TurnNow(phase=Stage.TRAINING, held_s=9000),
             "a trains: it has had the turn for 2.5 h, where its last took 0 s",
         ),
         (
             (),
-            Progress(held_s=6.1 * 3600),
+            TurnNow(held_s=6.1 * 3600),
             "the turn of a: it has had the turn for 6.1 h, and none of this run before to compare"
             " with",
         ),
-        ((100.0,), Progress(phase=Stage.TRAINING, held_s=600), ""),
+        ((100.0,), TurnNow(phase=Stage.TRAINING, held_s=600), ""),
         ((9.0,), replace(STANDS, held_s=9000), "a hands over: it has stood still for 23 s"),
         (
             (9.0,),
-            Progress(phase=Stage.TRAINING, silent_s=31, still_s=31, held_s=9000),
+            TurnNow(phase=Stage.TRAINING, silent_s=31, still_s=31, held_s=9000),
             "a was last heard of 31 s ago",
         ),
     ],
 )
 def test_a_turn_that_takes_far_longer_than_the_last_ones_is_told_with_both(
-    seconds: tuple[float, ...], progress: Progress, told: str
+    seconds: tuple[float, ...], turn: TurnNow, told: str
 ) -> None:
-    assert told == trouble(after_a_round(*seconds).state, progress)
+    assert told == trouble(after_a_round(*seconds).state, turn)
 
 
 def test_a_run_is_listed_with_its_turn_that_takes_too_long() -> None:
-    row = run_row(after_a_round(9.0).state, Progress(phase=Stage.TRAINING, held_s=700))
+    row = run_row(after_a_round(9.0).state, TurnNow(phase=Stage.TRAINING, held_s=700))
     assert "a trains: it has had the turn for 12 min, where its last took 9 s" == row.reason
 
 

@@ -17,7 +17,7 @@ _DOES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class TurnNow:
     """What is known of the turn that is out.
 
     Attributes:
@@ -35,7 +35,7 @@ class Progress:
     held_up: str = ""
 
 
-UNKNOWN = Progress()
+UNKNOWN = TurnNow()
 
 
 def doing(holder: str, phase: str) -> str:
@@ -45,22 +45,22 @@ def doing(holder: str, phase: str) -> str:
     return f"{holder} {_DOES[Stage(phase)]}" if phase in _DOES else ""
 
 
-def trouble(state: RunState, progress: Progress) -> str:
+def trouble(state: RunState, turn: TurnNow) -> str:
     """What an operator has to know of the turn before its lease is over; empty if all is well.
 
     A quarter of a lease is as long as a site may take from one word to the next.
     """
     lease_s, holder = state.plan.failure.lease_s, state.holder
-    if progress.held_up or holder is None:
-        return progress.held_up
-    if progress.silent_s >= lease_s / 2:
-        return f"{holder} was last heard of {progress.silent_s:.0f} s ago"
-    does = doing(holder, progress.phase) or f"the turn of {holder}"
-    if progress.still_s - progress.silent_s >= lease_s / 4:
-        return f"{does}: it has stood still for {progress.still_s:.0f} s"
-    if is_overdue(state, held_s=progress.held_s):
+    if turn.held_up or holder is None:
+        return turn.held_up
+    if turn.silent_s >= lease_s / 2:
+        return f"{holder} was last heard of {turn.silent_s:.0f} s ago"
+    does = doing(holder, turn.phase) or f"the turn of {holder}"
+    if turn.still_s - turn.silent_s >= lease_s / 4:
+        return f"{does}: it has stood still for {turn.still_s:.0f} s"
+    if is_overdue(state, held_s=turn.held_s):
         usual = _compared(state.took.get(holder, ()))
-        return f"{does}: it has had the turn for {_span(progress.held_s)}, {usual}"
+        return f"{does}: it has had the turn for {_span(turn.held_s)}, {usual}"
     return ""
 
 
