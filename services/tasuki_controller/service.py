@@ -218,7 +218,7 @@ class ControllerService:
         if outcome and not (is_worth_recording(event, outcome) and self._may_record_refusal(run)):
             return outcome
         lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
-        row, pending = self._c.ledger.append(
+        _, pending = self._c.ledger.append(
             run, encode(event), at=self._c.clock.now(), outcome=outcome, effects=lasting
         )
         self._runs[run] = state
@@ -226,8 +226,6 @@ class ControllerService:
         self._reach(Moment.LEDGER_APPENDED, run)
         for effect in effects:
             self._leases.apply(run, effect)
-            if isinstance(effect, machine.SaveCheckpoint):
-                self._shelf.anchor(run, effect, row)
         for each in pending:
             self._outbox.put(each)
         if state.turns > before.turns and not self._c.transport.is_durable:
