@@ -68,9 +68,16 @@ log = structlog.get_logger()
 class ControllerService:
     """Runs every run until it is stopped. Nothing here decides: `core.run` does."""
 
-    def __init__(self, controller: Controller, *, watcher: Watcher = lambda _: None) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        *,
+        watcher: Watcher = lambda _: None,
+        on_step: Callable[[history.Step], None] = lambda _: None,
+    ) -> None:
         self._c = controller
         self._watch = watcher
+        self._on_step = on_step
         self._runs = {
             run: state
             for run, state in history.runs(controller.ledger).items()
@@ -218,7 +225,7 @@ class ControllerService:
         if outcome and not (is_worth_recording(event, outcome) and self._may_record_refusal(run)):
             return outcome
         lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
-        _, pending = self._c.ledger.append(
+        row, pending = self._c.ledger.append(
             run, encode(event), at=self._c.clock.now(), outcome=outcome, effects=lasting
         )
         self._runs[run] = state
@@ -232,7 +239,9 @@ class ControllerService:
             # Sites keep what they sent until here, since the queues would not.
             self._c.spool.discard(transfer_id(before.expected, before.weights), before.weights)
         log.info("run changed", run=run, what=type(event).__name__, status=state.status.value)
-        self._watch(Update(run=state, what=event, outcome=outcome))
+        self._on_step(
+            history.Step(row=row, event=event, before=before, after=state, effects=effects)
+        )
         return outcome
 
     async def wait(self, run: str) -> RunState:
@@ -338,9 +347,10 @@ class ControllerService:
         run, reason, state = report.id.run, report.reason, self._runs.get(report.id.run)
         is_news = state is not None and reason not in {"duplicate", "stale_position"}
         if is_news and self._may_record_refusal(run):
-            self._c.ledger.append(
+            row, _ = self._c.ledger.append(
                 run, encode(report), at=self._c.clock.now(), outcome=f"refused: {reason}"
             )
+            self._on_step(history.Step(row=row, event=report, before=state, after=state))
         self._watch(Update(run=state, what=report, outcome=reason))
         failed = why_never_taken(state, report)
         return "" if failed is None else self.apply(run, failed)

@@ -21,6 +21,8 @@ from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
 from tasuki_controller.controller import Controller, Update
+from tasuki_controller.followers.following import Following
+from tasuki_controller.followers.watch import Watch
 from tasuki_controller.service import ControllerService
 from tasuki_site.journal import Journal
 from tasuki_site.model_files import write_initial
@@ -71,7 +73,8 @@ class Relay:
             hears_since=lambda: self.hears_since,
             held_up=lambda: self.held_up,
         )
-        self.controller = ControllerService(parts, watcher=self._watch)
+        following = Following(self.ledger, [Watch(self._watch)])
+        self.controller = ControllerService(parts, watcher=self._watch, on_step=following.take)
         started = asyncio.Event()
         task = asyncio.create_task(self.controller.run(started=started))
         self._running[CONTROLLER] = task

@@ -27,6 +27,10 @@ class ControllerMetrics(Metrics):
         """A site said something."""
         self.board.set("tasuki_site_heard_timestamp_seconds", self._now(), site=site)
 
+    def follower_failed(self, name: str) -> None:
+        """One of those who read the ledger did not take a row."""
+        self.board.add("tasuki_follower_failures_total", follower=name)
+
     def dead_letters(self, count: int) -> None:
         self.board.set("tasuki_dead_letters", count)
 
