@@ -60,6 +60,7 @@ class Following:
         self._newest = ledger.newest()
         self._recent: deque[Step] = deque(maxlen=KEPT)
         self._page: list[Step] = []
+        self._failing: set[Follower] = set()
         self._ends = False
 
     def take(self, step: Step) -> None:
@@ -67,7 +68,7 @@ class Following:
         try:
             steps = self._up_to(step)
         except TasukiError:
-            log.exception("followers cannot be told", row=step.row.position)
+            log.warning("followers cannot be told", row=step.row.position, exc_info=True)
             return
         for each in steps:
             self._recent.append(each)
@@ -102,6 +103,8 @@ class Following:
             follower.follow(step)
         except Exception:  # noqa: BLE001 - supervision: whatever it raises, the run goes on
             self._note_failure(follower, step.row.position)
+        else:
+            self._failing.discard(follower)
 
     async def _lead(self, follower: Follower) -> None:
         position, pause_s = -1, FIRST_PAUSE_S
@@ -111,6 +114,7 @@ class Following:
                     position = follower.begin(self._ledger.position(follower.name))
                 position = await self._lead_on(follower, position)
                 pause_s = FIRST_PAUSE_S
+                self._failing.discard(follower)
             except Exception:  # noqa: BLE001 - supervision: whatever it raises, the run goes on
                 self._note_failure(follower, position + 1)
                 await asyncio.sleep(pause_s)
@@ -145,7 +149,9 @@ class Following:
 
     def _note_failure(self, follower: Follower, position: int) -> None:
         name = follower.name or type(follower).__name__
-        log.exception("follower failed", follower=name, row=position)
+        if follower not in self._failing:  # or a tracker that is away would fill the log
+            log.warning("follower failed", follower=name, row=position, exc_info=True)
+        self._failing.add(follower)
         self._failed(name)
 
 
