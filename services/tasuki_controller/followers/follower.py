@@ -32,4 +32,4 @@ class Follower(ABC):
 
     @abstractmethod
     def follow(self, step: Step) -> None:
-        """Make something of a row. Whatever this raises is counted, and logged once in a row."""
+        """Make something of a row. What this raises is counted, and logged when it begins to."""
