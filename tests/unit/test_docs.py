@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 import re
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from support.relay import relay
 from support.waiting import until
@@ -104,24 +104,22 @@ def shown_by_contributing(what: str) -> dict[str, Any]:  # Any: what a module ho
 
 def test_the_follower_that_contributing_shows_is_one(tmp_path: Path) -> None:
     """Added by one file and one line, and started again in the middle of a run."""
-    make, file = shown_by_contributing("class Tally(")["Tally"], tmp_path / "tally.json"
-
-    def told() -> dict[str, Any]:  # Any: JSON
-        return json.loads(file.read_text()) if file.exists() else {}
+    make = shown_by_contributing("class Rounds(")["Rounds"]
 
     async def run() -> None:
-        async with relay(tmp_path, {"rounds": 2}, followers=[make(file)]) as it:
+        async with relay(tmp_path, {"rounds": 3}, followers=[make()]) as it:
             it.submit()
-            await it.until(lambda state: state.turns >= 2)
+            await it.until(lambda state: state.round == 1)
             await it.stop(CONTROLLER)
-            it.followers = [make(file)]
+            it.followers = [make()]
             await it.start_controller()
             await it.until_over()
             newest = it.ledger.newest()
-            await until(lambda: told().get("position") == newest, what="it has followed")
+            await until(lambda: it.ledger.position("rounds") == newest, what="it has followed")
 
-    asyncio.run(run())
-    assert {"site-1": 2, "site-2": 2, "site-3": 2} == told()["turns"]
+    with capture_logs() as said:
+        asyncio.run(run())
+    assert [1, 2, 3] == [line["round"] for line in said if line["event"] == "round over"]
 
 
 def test_the_order_policy_that_contributing_shows_is_one() -> None:

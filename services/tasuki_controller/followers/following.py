@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from itertools import islice
 from threading import Thread
+from typing import TypeVar
 
 import structlog
 
@@ -19,6 +20,7 @@ from tasuki_controller.followers.follower import Follower
 from tasuki_controller.history import Replay, Step
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 KEPT = 256
 """Steps that stay in memory for followers that are a little behind."""
@@ -58,7 +60,7 @@ class Following:
                 self._at_once.append(follower)
         self._replay = Replay(ledger)
         self._newest = ledger.newest()
-        self._recent: deque[Step] = deque(maxlen=KEPT)
+        self._recent: deque[Step] = deque(maxlen=KEPT if self._more else 0)
         self._page: list[Step] = []
         self._failing: set[Follower] = set()
         self._ends = False
@@ -111,7 +113,8 @@ class Following:
         while not self._ends:
             try:
                 if position < 0:
-                    position = follower.begin(self._ledger.position(follower.name))
+                    kept = self._ledger.position(follower.name)
+                    position = await _beside(partial(follower.begin, kept))
                 position = await self._lead_on(follower, position)
                 pause_s = FIRST_PAUSE_S
                 self._failing.discard(follower)
@@ -155,18 +158,18 @@ class Following:
         self._failed(name)
 
 
-async def _beside(work: Callable[[], None]) -> None:
+async def _beside(work: Callable[[], T]) -> T:
     """In a thread that nobody waits for who ends: it may never come back."""
-    done: Future[None] = Future()
+    done: Future[T] = Future()
     done.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            work()
-        except BaseException as exc:  # noqa: BLE001 - whoever waits for it gets it
-            done.set_exception(exc)
-        else:
-            done.set_result(None)
+            done.set_result(work())
+        except BaseException as exc:  # noqa: BLE001 - it may raise what would end us, as SystemExit
+            failed = RuntimeError(f"{type(exc).__name__}: {exc}")
+            failed.__cause__ = exc
+            done.set_exception(failed)
 
     Thread(target=run, daemon=True).start()
-    await asyncio.wrap_future(done)
+    return await asyncio.wrap_future(done)

@@ -36,7 +36,7 @@ class ControllerMetrics(Metrics):
 
     def stream_replicas(self, nodes: Mapping[str, int]) -> None:
         """At how many nodes each stream can be read; none of those that nobody could count."""
-        self.board.drop("tasuki_stream_replicas")
+        self.board.forget("tasuki_stream_replicas")
         for stream, count in nodes.items():
             self.board.set("tasuki_stream_replicas", count, queue=stream)
 

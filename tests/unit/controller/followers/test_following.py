@@ -51,14 +51,14 @@ class Failing(Counting):
 
     name = "failing"
 
-    def __init__(self, times: int) -> None:
+    def __init__(self, times: int, error: BaseException | None = None) -> None:
         super().__init__()
-        self.times = times
+        self.times, self.error = times, error or RuntimeError("the tracker is on fire")
 
     def follow(self, step: Step) -> None:
         if self.times > 0:
             self.times -= 1
-            raise RuntimeError("the tracker is on fire")
+            raise self.error
         super().follow(step)
 
 
@@ -166,9 +166,12 @@ def test_a_follower_that_fails_or_never_comes_back_holds_up_nothing(tmp_path: Pa
     over.set()
 
 
-def test_a_row_that_a_follower_failed_at_is_told_again_and_counted(ledger: SqliteLedger) -> None:
+@pytest.mark.parametrize("error", [RuntimeError(), SystemExit(3), StopIteration(), KeyError("x")])
+def test_a_row_that_a_follower_failed_at_is_told_again_and_counted(
+    ledger: SqliteLedger, error: BaseException
+) -> None:
     failed: list[str] = []
-    failing = Failing(3)
+    failing = Failing(3, error)
 
     async def run() -> None:
         following = Following(ledger, [failing], failed=failed.append)
