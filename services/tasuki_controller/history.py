@@ -38,6 +38,7 @@ class Step:
     Attributes:
         event: what the row records; of its first two: its plan and its first weights.
         before, after: the run's state; None as long as it has no weights.
+        effects: what was to be done; nothing for a row that changed nothing.
     """
 
     row: Row

@@ -239,9 +239,8 @@ class ControllerService:
             # Sites keep what they sent until here, since the queues would not.
             self._c.spool.discard(transfer_id(before.expected, before.weights), before.weights)
         log.info("run changed", run=run, what=type(event).__name__, status=state.status.value)
-        self._on_step(
-            history.Step(row=row, event=event, before=before, after=state, effects=effects)
-        )
+        done = () if outcome else effects
+        self._on_step(history.Step(row=row, event=event, before=before, after=state, effects=done))
         return outcome
 
     async def wait(self, run: str) -> RunState:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from support.relay import relay
-from support.runs import FIRST, Relay
+from support.runs import FIRST, Relay, moved
 from support.waiting import until
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER
@@ -118,7 +118,9 @@ def test_a_follower_sees_each_row_of_a_run_once_though_the_controller_starts_ane
     async def run() -> None:
         async with relay(tmp_path, {"order": ORDER}, followers=[before, at_once]) as it:
             it.submit()
-            await it.until(lambda state: state.turns == 4)
+            await it.until(lambda state: state.turns >= 4)
+            late = machine.TurnFailed(id=moved(it.state.expected, term=0), site="site-1", error="x")
+            assert "stale_term" == it.controller.apply(it.run, late), "and it is on record"
             await until(lambda: len(before.steps) > 5, what="it follows")
             await it.stop(CONTROLLER)
             it.followers = [after, at_once]
