@@ -25,6 +25,8 @@ from tasuki.weights.spool import Spool
 from tasuki_controller import history
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.followers.following import Following
+from tasuki_controller.followers.watch import Watch
 from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
 from tasuki_site.first_weights import first_weights
@@ -205,7 +207,8 @@ class _Federation:
             patience_s=0.2,  # nothing is on the way that is not in memory
             only=self._plan.run,
         )
-        return ControllerService(parts, watcher=self._watch)
+        following = Following(self._ledger, [Watch(self._watch)])
+        return ControllerService(parts, watcher=self._watch, on_step=following.take)
 
     def _site(self, name: str) -> SiteService:
         journal = Journal(self._journals, name)

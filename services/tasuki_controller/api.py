@@ -26,8 +26,8 @@ from tasuki.settings.toml import parse
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.desk import Desk
 from tasuki_controller.live_updates import LiveUpdate
+from tasuki_controller.operations import Operations
 from tasuki_controller.refusals import (
     OPENAPI,
     Answers,
@@ -47,7 +47,7 @@ STEERING: Mapping[str, Callable[[], machine.Event]] = {
 
 
 def make_app(
-    desk: Desk,
+    desk: Operations,
     folder: DataFolder,
     *,
     token: str,
@@ -94,7 +94,7 @@ def _guard(token: bytes, *, is_ready: Callable[[], bool]) -> Callable[..., None]
 # Starting a run.
 
 
-def _submitting(desk: Desk) -> APIRouter:
+def _submitting(desk: Operations) -> APIRouter:
     router = APIRouter(tags=["submit"])
 
     @router.post(
@@ -129,7 +129,7 @@ def _submitting(desk: Desk) -> APIRouter:
 # Reading.
 
 
-def _reading(desk: Desk, folder: DataFolder) -> APIRouter:
+def _reading(desk: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["read"], responses=refusals(404, 422))
 
     @router.get("/runs", summary="List the runs")
@@ -194,7 +194,7 @@ def _chosen(folder: DataFolder, run: str, *, which: str | None, round: int | Non
     return folder.checkpoint_of(run, round)
 
 
-async def _told(desk: Desk, run: str) -> AsyncIterator[str]:
+async def _told(desk: Operations, run: str) -> AsyncIterator[str]:
     async for update in desk.follow(run, beat_s=BEAT_S):
         said = ": still here" if update is None else f"data: {LiveUpdate.of(update).line()}"
         yield f"{said}\n\n"
@@ -203,7 +203,7 @@ async def _told(desk: Desk, run: str) -> AsyncIterator[str]:
 # Steering.
 
 
-def _steering(desk: Desk) -> APIRouter:
+def _steering(desk: Operations) -> APIRouter:
     router = APIRouter(tags=["steer"], responses=refusals(404, 422))
 
     @router.post(
@@ -226,7 +226,7 @@ def _steering(desk: Desk) -> APIRouter:
 # For machines: no token, nothing that a run's members would not show.
 
 
-def _pages(desk: Desk, *, lacks: Callable[[], str]) -> APIRouter:
+def _pages(desk: Operations, *, lacks: Callable[[], str]) -> APIRouter:
     router = APIRouter(tags=["machines"])
 
     @router.get("/healthz", summary="Whether the process answers", response_class=PlainTextResponse)

@@ -6,6 +6,8 @@ A run's first two rows are its plan and its first weights; every other row is an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from typing import get_args
 
 from tasuki.core import run as machine
@@ -18,6 +20,7 @@ from tasuki.wire.messages import decode
 from tasuki_controller.checkpoints import Anchor, Document, document
 
 EVENTS: tuple[type, ...] = get_args(machine.Event)
+_FIRST_ROWS = (Plan, WeightsRef)
 
 
 def replay(rows: Iterable[Row]) -> RunState | None:
@@ -28,26 +31,86 @@ def replay(rows: Iterable[Row]) -> RunState | None:
     return None if state is None or state.status is machine.Status.SUBMITTED else state
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A row with what it led to.
+
+    Attributes:
+        event: what the row records; of its first two: its plan and its first weights.
+        before, after: the run's state; None as long as it has no weights.
+        effects: what was to be done; nothing for a row that changed nothing.
+    """
+
+    row: Row
+    event: object
+    before: RunState | None
+    after: RunState | None
+    effects: tuple[machine.Effect, ...] = ()
+
+    @property
+    def outcome(self) -> str:
+        """Why it changed nothing, or ""."""
+        return self.row.outcome
+
+
+class Replay:
+    """Decides again what rows of a ledger led to, run by run."""
+
+    def __init__(self, ledger: SqliteLedger) -> None:
+        self._ledger = ledger
+        self._newest: dict[str, Step] = {}
+
+    def know(self, step: Step) -> None:
+        """What somebody else has decided need not be decided again."""
+        self._newest[step.row.run] = step
+
+    def step(self, row: Row) -> Step:
+        """What this row led to; what came before it is read if it was not seen.
+
+        Raises:
+            LedgerBroken: it, or a row before it, is no event of this version.
+        """
+        before = self._newest.get(row.run)
+        if row.seq != (before.row.seq + 1 if before else 1):
+            before = None
+            for earlier in islice(self._ledger.rows(row.run), row.seq - 1):
+                before = _step(earlier, before)
+        self.know(_step(row, before))
+        return self._newest[row.run]
+
+
+def _step(row: Row, before: Step | None) -> Step:
+    state = after = before.after if before else None
+    effects: tuple[machine.Effect, ...] = ()
+    try:
+        event: object = decode(row.event, _kinds(row))
+        if isinstance(event, WeightsRef) and before and isinstance(before.event, Plan):
+            after = machine.submitted(before.event, event)
+        elif isinstance(event, machine.Event) and state and not row.outcome:
+            after, effects = machine.step(state, event)
+    except (MessageError, machine.IllegalEvent) as exc:
+        raise LedgerBroken(f"row {row.seq} of {row.run} cannot be replayed: {exc}") from exc
+    return Step(row=row, event=event, before=state, after=after, effects=effects)
+
+
+def _kinds(row: Row) -> tuple[type, ...]:
+    """What a row may record."""
+    if row.seq <= len(_FIRST_ROWS):
+        return (_FIRST_ROWS[row.seq - 1],)
+    return (*EVENTS, TurnRefused) if row.outcome else EVENTS
+
+
 def steps(rows: Iterable[Row]) -> Iterator[tuple[RunState, tuple[machine.Effect, ...], Row]]:
     """Every state that the run went through, with what was to be done and the row that led there.
 
     Raises:
         LedgerBroken: a row is no event of this version.
     """
-    plan: Plan | None = None
-    state: RunState | None = None
+    step: Step | None = None
     for row in rows:
-        try:
-            if row.seq == 1:
-                plan = decode(row.event, Plan)
-            elif row.seq == 2 and plan is not None:
-                state = machine.submitted(plan, decode(row.event, WeightsRef))
-            elif state is not None and not row.outcome:
-                event: machine.Event = decode(row.event, EVENTS)
-                state, effects = machine.step(state, event)
-                yield state, effects, row
-        except (MessageError, machine.IllegalEvent) as exc:
-            raise LedgerBroken(f"row {row.seq} of {row.run} cannot be replayed: {exc}") from exc
+        step = _step(row, step)
+        if step.before is not None and step.after is not None and not row.outcome:
+            yield step.after, step.effects, row
 
 
 def documents(rows: list[Row]) -> dict[int, Document]:

@@ -15,7 +15,7 @@ from tasuki.errors import SettingsError
 from tasuki.installed import command_for
 from tasuki.settings.controller import ControllerHttpTable
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.desk import Desk
+from tasuki_controller.operations import Operations
 
 if TYPE_CHECKING:
     import uvicorn
@@ -32,7 +32,7 @@ _HERE = ("127.", "::1", "localhost")
 class Door:
     """What is behind it."""
 
-    desk: Desk
+    desk: Operations
     folder: DataFolder
     token: str = field(repr=False)
     is_ready: Callable[[], bool]

@@ -113,7 +113,8 @@ class Outbox:
             case machine.CollectWeights(weights=weights, at=at):
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
-                await self._shelf.save(self._runs[pending.run].plan, effect)
+                plan = self._runs[pending.run].plan
+                await self._shelf.save(plan, effect, decided_in=pending.seq)
                 self._reach(Moment.CHECKPOINT_SAVED, pending.run)
             case machine.Conclude():
                 await self.tell(RunEnded(run=pending.run))

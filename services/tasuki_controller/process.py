@@ -31,8 +31,10 @@ from tasuki.weights.unclaimed import Limits
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.dead_letters import counted
-from tasuki_controller.desk import Desk
+from tasuki_controller.followers import followers
+from tasuki_controller.followers.following import Following
 from tasuki_controller.http_server import Door, opened
+from tasuki_controller.operations import Operations
 from tasuki_controller.service import ControllerService
 from tasuki_controller.stream_replicas import tried
 from tasuki_controller.uploads import Uploads
@@ -86,12 +88,17 @@ async def _run(
             lines_lost=lambda: outlet.lost,
         )
     )
-    desk = Desk(
+    desk = Operations(
         ledger=ledger,
         uploads=Uploads(folder.path / "uploads"),
         metrics=metrics,
         stream_bytes=settings.stream_bytes,
         sites=None if settings.sites is None else tuple(settings.sites),
+    )
+    following = Following(
+        ledger,
+        followers(metrics=metrics, tell=desk.onlookers.tell),
+        failed=metrics.follower_failed,
     )
     service = ControllerService(
         Controller(
@@ -108,6 +115,7 @@ async def _run(
             moments=moments,
         ),
         watcher=desk.watch,
+        on_step=following.take,
     )
     desk.serve(service)
     connection.on_held_up = service.note_held_up
@@ -120,7 +128,7 @@ async def _run(
     )
 
     def drain() -> bool:
-        desk.close()
+        desk.onlookers.close()
         service.stop()
         return started.is_set()
 
@@ -131,6 +139,7 @@ async def _run(
             watched(settings.broker.cert),
             counted(connection.transport, metrics.dead_letters, started),
             tried(settings.broker, desk.streams, metrics.stream_replicas),
+            following.led(),
         ):
             return await live(service.run(started=started), drain=drain)
     finally:

@@ -61,9 +61,16 @@ MOST_REFUSALS = 256
 class ControllerService:
     """Runs every run until it is stopped. Nothing here decides: `core.run` does."""
 
-    def __init__(self, controller: Controller, *, watcher: Watcher = lambda _: None) -> None:
+    def __init__(
+        self,
+        controller: Controller,
+        *,
+        watcher: Watcher = lambda _: None,
+        on_step: Callable[[history.Step], None] = lambda _: None,
+    ) -> None:
         self._c = controller
         self._watch = watcher
+        self._on_step = on_step
         self._runs = {
             run: state
             for run, state in history.runs(controller.ledger).items()
@@ -219,15 +226,14 @@ class ControllerService:
         self._reach(Moment.LEDGER_APPENDED, run)
         for effect in effects:
             self._leases.apply(run, effect)
-            if isinstance(effect, machine.SaveCheckpoint):
-                self._shelf.anchor(run, effect, row)
         for each in pending:
             self._outbox.put(each)
         if state.turns > before.turns and not self._c.transport.is_durable:
             # Sites keep what they sent until here, since the queues would not.
             self._c.spool.discard(transfer_id(before.expected, before.weights), before.weights)
         log.info("run changed", run=run, what=type(event).__name__, status=state.status.value)
-        self._watch(Update(run=state, what=event, outcome=outcome))
+        done = () if outcome else effects
+        self._on_step(history.Step(row=row, event=event, before=before, after=state, effects=done))
         return outcome
 
     async def wait(self, run: str) -> RunState:
@@ -285,9 +291,11 @@ class ControllerService:
 
     def _record_refusal(self, run: str, note: TurnRefused) -> None:
         if self._may_record_refusal(run):
-            self._c.ledger.append(
+            row, _ = self._c.ledger.append(
                 run, encode(note), at=self._c.clock.now(), outcome=f"refused: {note.reason}"
             )
+            state = self._runs[run]
+            self._on_step(history.Step(row=row, event=note, before=state, after=state))
 
     def _may_record_refusal(self, run: str) -> bool:
         self._refusals[run] += 1

@@ -7,7 +7,6 @@ from pathlib import Path
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, Plan, WeightsRef
 from tasuki.errors import StorageError
-from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
 from tasuki_controller.checkpoints import Anchor, Checkpoints, document
 from tasuki_controller.controller import Controller
@@ -20,29 +19,30 @@ class Shelf:
     def __init__(self, controller: Controller, intake: Intake) -> None:
         self._c = controller
         self._intake = intake
-        self._anchors: dict[tuple[str, int], Anchor] = {}
-
-    def anchor(self, run: str, effect: machine.SaveCheckpoint, row: Row) -> None:
-        """A checkpoint names the row of the ledger that it was decided in."""
-        self._anchors[run, effect.round] = Anchor(seq=row.seq, hash=row.hash)
 
     async def obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
         """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
         kept = self._of(run).find(weights) or self._c.spool.find(weights)
         return kept or await self._intake.obtain(weights, at)
 
-    async def save(self, plan: Plan, effect: machine.SaveCheckpoint) -> None:
+    async def save(
+        self, plan: Plan, effect: machine.SaveCheckpoint, *, decided_in: int | None
+    ) -> None:
         """Keep a round's weights with what led to them.
+
+        Args:
+            decided_in: the number of that row; None: an older version recorded it.
 
         Raises:
             StorageError, DiskFull: they are not kept.
         """
         run, number = plan.run, effect.round + 1
-        if anchor := self._anchors.pop((run, effect.round), None):
-            content = document(plan, number, effect.weights, effect.records, anchor)
-        else:
-            # Decided before a restart: the ledger knows by which row.
+        if decided_in is None:
             content = history.documents(list(self._c.ledger.rows(run)))[number]
+        else:
+            row = self._c.ledger.row(run, decided_in)
+            anchor = Anchor(seq=row.seq, hash=row.hash)
+            content = document(plan, number, effect.weights, effect.records, anchor)
         source = self._of(run).find(effect.weights) or self._c.spool.find(effect.weights)
         if source is None:
             # It was there when this was decided, and did not survive a power cut since.

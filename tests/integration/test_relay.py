@@ -27,8 +27,8 @@ from tasuki.transport.amqp import Counters
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller import history
-from tasuki_controller.desk import Desk
 from tasuki_controller.news import HeldUp, TurnOut
+from tasuki_controller.operations import Operations
 from tasuki_controller.uploads import Uploads
 from tasuki_site.journal import Journal
 
@@ -331,9 +331,9 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
     asyncio.run(run())
 
 
-def desk_of(ledger: SqliteLedger, folder: Path) -> Desk:
+def desk_of(ledger: SqliteLedger, folder: Path) -> Operations:
     subject = Subject(service="controller", counters=Counters(), is_up=lambda: True, folder=folder)
-    return Desk(
+    return Operations(
         ledger=ledger,
         uploads=Uploads(folder / "uploads"),
         metrics=ControllerMetrics(subject),

@@ -21,6 +21,9 @@ from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
 from tasuki_controller.controller import Controller
+from tasuki_controller.followers import Follower
+from tasuki_controller.followers.following import Following
+from tasuki_controller.followers.watch import Watch
 from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
 from tasuki_site.journal import Journal
@@ -47,6 +50,7 @@ class Relay:
     hears_since: float | None = 0.0
     held_up: str = ""
     stuck: Stuck = field(default_factory=lambda: Stuck(set()))
+    followers: Sequence[Follower] = ()
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _close: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -72,15 +76,20 @@ class Relay:
             hears_since=lambda: self.hears_since,
             held_up=lambda: self.held_up,
         )
-        self.controller = ControllerService(parts, watcher=self._watch)
+        following = Following(self.ledger, [Watch(self._watch), *self.followers])
+        self.controller = ControllerService(parts, watcher=self._watch, on_step=following.take)
         started = asyncio.Event()
-        task = asyncio.create_task(self.controller.run(started=started))
+        task = asyncio.create_task(self._run_controller(following, started))
         self._running[CONTROLLER] = task
         waiting = asyncio.create_task(started.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             waiting.cancel()
             task.result()
+
+    async def _run_controller(self, following: Following, started: asyncio.Event) -> None:
+        async with following.led():
+            await self.controller.run(started=started)
 
     def start_site(self, name: str) -> None:
         database = migrations.connect(self.folder / f"{name}.sqlite", migrations.JOURNAL)
@@ -157,13 +166,17 @@ class Relay:
 
 @asynccontextmanager
 async def relay(
-    folder: Path, changes: Mapping[str, object], *, running: Sequence[str] | None = None
+    folder: Path,
+    changes: Mapping[str, object],
+    *,
+    running: Sequence[str] | None = None,
+    followers: Sequence[Follower] = (),
 ) -> AsyncIterator[Relay]:
     """A relay of three sites with its run submitted; `running` names those that are up."""
     run_file = read(write_run(folder, **changes), RunFile)
     sites = run_file.simulated_sites()
     queues = MemoryFederation(sites, is_durable=True)
-    it = Relay(folder=folder, queues=queues, run_file=run_file, sites=sites)
+    it = Relay(folder=folder, queues=queues, run_file=run_file, sites=sites, followers=followers)
     await it.start_controller()
     try:
         for name in sites if running is None else running:

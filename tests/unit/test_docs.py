@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 import subprocess
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from support.relay import relay
+from support.waiting import until
 from tasuki import errors
+from tasuki.core.model import CONTROLLER
 from tasuki.core.order import Situation
 from tasuki.errors import TasukiError
 from tasuki.wire.messages import MESSAGES
@@ -88,10 +93,37 @@ def test_a_message_has_a_row_in_the_protocol(name: str) -> None:
     assert f"| `{name}` |" in PROTOCOL
 
 
-def test_the_order_policy_that_contributing_shows_is_one() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
-    shown: dict[str, Any] = {}  # Any: what a module holds
+def shown_by_contributing(what: str) -> dict[str, Any]:  # Any: what a module holds
+    """The one module on that page that has this."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (code,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if what in code]
+    shown: dict[str, Any] = {"__name__": "shown"}  # Any: what a module holds
     exec(code, shown)  # noqa: S102 - our own page's
+    return shown
+
+
+def test_the_follower_that_contributing_shows_is_one(tmp_path: Path) -> None:
+    """Added by one file and one line, and started again in the middle of a run."""
+    make = shown_by_contributing("class Rounds(")["Rounds"]
+
+    async def run() -> None:
+        async with relay(tmp_path, {"rounds": 3}, followers=[make()]) as it:
+            it.submit()
+            await it.until(lambda state: state.round == 1)
+            await it.stop(CONTROLLER)
+            it.followers = [make()]
+            await it.start_controller()
+            await it.until_over()
+            newest = it.ledger.newest()
+            await until(lambda: it.ledger.position("rounds") == newest, what="it has followed")
+
+    with capture_logs() as said:
+        asyncio.run(run())
+    assert [1, 2, 3] == [line["round"] for line in said if line["event"] == "round over"]
+
+
+def test_the_order_policy_that_contributing_shows_is_one() -> None:
+    shown = shown_by_contributing("def order(")
     rounds = [
         shown["order"](Situation(seed=1, round=round, sites=("a", "b", "c"), last=None))
         for round in range(3)

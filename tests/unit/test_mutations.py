@@ -80,6 +80,12 @@ MUTATIONS = {
         becomes="if False:",
         tests="unit/ledger/test_ledger.py",
     ),
+    "a follower forgets its position": Mutation(
+        file="ledger/sqlite.py",
+        text="REPLACE INTO followers VALUES (?, ?)",
+        becomes="SELECT ?, ?",
+        tests="unit/controller/followers/test_following.py",
+    ),
 }
 
 

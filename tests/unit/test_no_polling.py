@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ON_THE_PATH = (
     *sorted((ROOT / "services/tasuki_site").glob("*.py")),
+    *sorted((ROOT / "services/tasuki_controller/followers").glob("*.py")),
     *sorted((ROOT / "shared/tasuki/transport").rglob("*.py")),
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
     *(
@@ -37,6 +38,9 @@ KNOWN = {
     "tasuki_controller/turns_out.py _ask_broker": "only after silence",
     "tasuki_controller/intake.py _begin": "how long a stream may take to accept a reader",
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
+    "followers/following.py led": "how long a follower may take when its controller ends",
+    "followers/following.py _lead": "only before a follower is told again what it failed at",
+    "followers/watch.py follow": "tells an onlooker that nothing is new",
     "transport/broker.py refuses": "only of a site that is asked to end",
     "transport/handover.py take_back": "after a hand-over that nobody awaits any more",
     "amqp/transport.py open": "how long to try to connect",

@@ -17,6 +17,21 @@ LEDGER = (
     ) WITHOUT ROWID;
     CREATE TABLE outbox (id INTEGER PRIMARY KEY, run TEXT NOT NULL, effect BLOB NOT NULL);
     """,
+    # Rows get a place among those of all runs, for followers; those that are there, by their time.
+    # No row may come before its predecessor, be it that the clock was set back between them.
+    """
+    CREATE TABLE placed (
+        position INTEGER PRIMARY KEY, run TEXT NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL,
+        event BLOB NOT NULL, outcome TEXT NOT NULL, hash TEXT NOT NULL, UNIQUE (run, seq)
+    );
+    INSERT INTO placed (run, seq, at, event, outcome, hash)
+        SELECT run, seq, at, event, outcome, hash FROM rows
+        ORDER BY max(at) OVER (PARTITION BY run ORDER BY seq), run, seq;
+    DROP TABLE rows;
+    ALTER TABLE placed RENAME TO rows;
+    ALTER TABLE outbox ADD COLUMN seq INTEGER;
+    CREATE TABLE followers (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
 
 JOURNAL = (

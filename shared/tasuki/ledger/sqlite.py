@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import blake3
@@ -19,6 +19,7 @@ from tasuki.errors import DiskFull, LedgerBroken, StorageError
 from tasuki.ledger import migrations
 
 GENESIS = "blake3:" + "0" * 64
+_ROWS = "SELECT run, seq, at, event, outcome, hash, position FROM rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Row:
         event: encoded, see `wire.messages`.
         outcome: why the event changed nothing, or "".
         hash: of this row's content and of the hash before it.
+        position: its place among the rows of all runs, from 1; 0 if it is in no ledger.
     """
 
     run: str
@@ -38,14 +40,20 @@ class Row:
     event: bytes
     outcome: str
     hash: str
+    position: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """An effect that has been decided and not yet done."""
+    """An effect that has been decided and not yet done.
+
+    Attributes:
+        seq: the number of the row that decided it; None: a version before this one wrote it.
+    """
 
     id: int
     run: str
+    seq: int | None
     effect: bytes
 
 
@@ -78,7 +86,7 @@ class SqliteLedger:
         hash = row_hash(previous, run, seq + 1, at, event, outcome)
         row = Row(run=run, seq=seq + 1, at=at, event=event, outcome=outcome, hash=hash)
         with self._disk_errors():
-            return row, self._write(row, list(effects))
+            return self._write(row, list(effects))
 
     def head(self, run: str) -> tuple[int, str]:
         """The number and the hash of a run's newest row."""
@@ -92,19 +100,33 @@ class SqliteLedger:
         query = "SELECT run FROM rows WHERE seq = 1 ORDER BY at, run"
         return [run for (run,) in self._db.execute(query)]
 
-    def rows(self, run: str) -> Iterator[Row]:
-        """A run's rows, oldest first.
+    def rows(self, run: str | None = None, *, after: int = 0) -> Iterator[Row]:
+        """A run's rows, oldest first; or those of all runs after a position, as they came.
 
         Raises:
             LedgerBroken: the file cannot be read beyond some row.
         """
-        query = "SELECT run, seq, at, event, outcome, hash FROM rows WHERE run = ? ORDER BY seq"
+        chosen = "position > ? ORDER BY position" if run is None else "run = ? ORDER BY seq"
         seq = 0
         try:
-            for name, seq, at, event, outcome, hash in self._db.execute(query, (run,)):
-                yield Row(run=name, seq=seq, at=at, event=event, outcome=outcome, hash=hash)
+            for values in self._db.execute(
+                f"{_ROWS} WHERE {chosen}", (after if run is None else run,)
+            ):
+                row = _row(values)
+                seq = row.seq
+                yield row
         except sqlite3.Error as exc:
             raise LedgerBroken(f"{self._path} cannot be read after row {seq}: {exc}") from exc
+
+    def row(self, run: str, seq: int) -> Row:
+        """One row, which is there."""
+        found = self._db.execute(f"{_ROWS} WHERE run = ? AND seq = ?", (run, seq))
+        return _row(found.fetchone())
+
+    def newest(self) -> int:
+        """The position of the newest row of all runs; 0 if there is none."""
+        (position,) = self._db.execute("SELECT max(position) FROM rows").fetchone()
+        return position or 0
 
     def verify(self, run: str) -> list[Row]:
         """Every row of a run, its chain checked.
@@ -125,10 +147,8 @@ class SqliteLedger:
 
     def pending(self) -> list[Pending]:
         """Effects that were decided and not done, in their order."""
-        query = "SELECT id, run, effect FROM outbox ORDER BY id"
-        return [
-            Pending(id=id, run=run, effect=effect) for id, run, effect in self._db.execute(query)
-        ]
+        found = self._db.execute("SELECT id, run, seq, effect FROM outbox ORDER BY id")
+        return [Pending(id=id, run=run, seq=seq, effect=it) for id, run, seq, it in found]
 
     def strike(self, pending: Pending) -> None:
         """This effect is done.
@@ -138,6 +158,32 @@ class SqliteLedger:
         """
         with self._disk_errors():
             self._db.execute("DELETE FROM outbox WHERE id = ?", (pending.id,))
+
+    def position(self, follower: str) -> int:
+        """Up to which row someone has followed the ledger; 0 if not at all, or not this ledger."""
+        query = "SELECT position FROM followers WHERE name = ?"
+        found = self._db.execute(query, (follower,)).fetchone()
+        # One that was put back from a copy has fewer rows than its followers may know.
+        return found[0] if found and found[0] <= self.newest() else 0
+
+    def save_position(self, follower: str, position: int) -> None:
+        """Outlives the process, but is not forced to the disk: no run waits for a follower.
+
+        A position that a power cut takes back costs no more than telling some rows twice.
+
+        Raises:
+            DiskFull, StorageError: it is as it was.
+        """
+        with self._disk_errors(), self._unforced():
+            self._db.execute("REPLACE INTO followers VALUES (?, ?)", (follower, position))
+
+    @contextmanager
+    def _unforced(self) -> Iterator[None]:
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
     def _disk_errors(self) -> Iterator[None]:
@@ -150,17 +196,18 @@ class SqliteLedger:
                 raise DiskFull(f"the disk is full at {self._path}; free space and resume") from exc
             raise StorageError(f"{self._path}: {exc}") from exc
 
-    def _write(self, row: Row, effects: list[bytes]) -> list[Pending]:
+    def _write(self, row: Row, effects: list[bytes]) -> tuple[Row, list[Pending]]:
         self._db.execute("BEGIN IMMEDIATE")
         values = (row.run, row.seq, row.at, row.event, row.outcome, row.hash)
-        self._db.execute("INSERT INTO rows VALUES (?, ?, ?, ?, ?, ?)", values)
+        insert = "INSERT INTO rows VALUES (NULL, ?, ?, ?, ?, ?, ?) RETURNING position"
+        (position,) = self._db.execute(insert, values).fetchone()
         pending = []
         for effect in effects:
-            insert = "INSERT INTO outbox (run, effect) VALUES (?, ?) RETURNING id"
-            (id,) = self._db.execute(insert, (row.run, effect)).fetchone()
-            pending.append(Pending(id=id, run=row.run, effect=effect))
+            insert = "INSERT INTO outbox (run, seq, effect) VALUES (?, ?, ?) RETURNING id"
+            (id,) = self._db.execute(insert, (row.run, row.seq, effect)).fetchone()
+            pending.append(Pending(id=id, run=row.run, seq=row.seq, effect=effect))
         self._db.execute("COMMIT")
-        return pending
+        return replace(row, position=position), pending
 
     def _check_file(self) -> None:
         try:
@@ -169,6 +216,11 @@ class SqliteLedger:
             found = str(exc)
         if found != "ok":
             raise LedgerBroken(f"{self._path} is damaged: {found}")
+
+
+def _row(values: tuple[str, int, float, bytes, str, str, int]) -> Row:
+    run, seq, at, event, outcome, hash, position = values
+    return Row(run=run, seq=seq, at=at, event=event, outcome=outcome, hash=hash, position=position)
 
 
 def _hash_of(row: Row, previous: str) -> str:

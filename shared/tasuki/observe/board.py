@@ -1,7 +1,7 @@
 """Where a service's numbers stand, by series and labels, and how they come and go.
 
-Prometheus' own counters keep a series for ever. Runs end and sites leave, so the values are kept
-here and shown through the library's families.
+The library's own counters cannot be set, as those of the broker's connection are, and show when
+they were made. So the values are kept here, and shown through the library's families.
 """
 
 from __future__ import annotations
@@ -59,12 +59,8 @@ class Board(Collector):
             times[key] = _Times(self._series[name].buckets)
         times[key].add(value)
 
-    def drop(self, name: str) -> None:
-        """Forget every value of this series."""
-        self._values.pop(name, None)
-
     def forget(self, *names: str, **labels: str) -> None:
-        """Forget what has all of these labels, of these series or of all."""
+        """Forget what has all of these labels, if any, of these series or of all."""
         for name in names or list(self._values):
             values, order = self._values.get(name, {}), self._series[name].labels
             for key in list(values):

@@ -258,6 +258,13 @@ _RUNS = (
         unit="runs",
         labels="status",
     ),
+    _run(
+        "tasuki_follower_failures_total",
+        "Rows of the ledger that a follower did not take; no run waits for it.",
+        kind="counter",
+        unit="rows",
+        labels="follower",
+    ),
     _run("tasuki_dead_letters", "Messages in the dead-letter queue.", unit="messages", labels=""),
     _run(
         "tasuki_stream_replicas",

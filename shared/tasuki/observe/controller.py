@@ -27,12 +27,16 @@ class ControllerMetrics(Metrics):
         """A site said something."""
         self.board.set("tasuki_site_heard_timestamp_seconds", self._now(), site=site)
 
+    def follower_failed(self, name: str) -> None:
+        """One of those who read the ledger did not take a row."""
+        self.board.add("tasuki_follower_failures_total", follower=name)
+
     def dead_letters(self, count: int) -> None:
         self.board.set("tasuki_dead_letters", count)
 
     def stream_replicas(self, nodes: Mapping[str, int]) -> None:
         """At how many nodes each stream can be read; none of those that nobody could count."""
-        self.board.drop("tasuki_stream_replicas")
+        self.board.forget("tasuki_stream_replicas")
         for stream, count in nodes.items():
             self.board.set("tasuki_stream_replicas", count, queue=stream)
 

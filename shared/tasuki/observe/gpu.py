@@ -36,7 +36,7 @@ class Gpus:
 
     def read(self) -> None:
         for name in ("memory_used_bytes", "memory_total_bytes", "utilisation_ratio"):
-            self._board.drop(f"tasuki_gpu_{name}")
+            self._board.forget(f"tasuki_gpu_{name}")
         try:
             for index in range(self._nvml.nvmlDeviceGetCount()):
                 self._read_one(index)

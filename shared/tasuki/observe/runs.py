@@ -195,7 +195,7 @@ class Runs:
                 self._names.pop(run, None)
                 board.forget(run=run)
         before, self._sent_before = self._sent_before, self._sent()
-        board.drop("tasuki_lease_left_seconds")
+        board.forget("tasuki_lease_left_seconds")
         statuses = dict.fromkeys(Status, 0)
         for run, state in self._states.items():
             statuses[state.status] += 1

@@ -19,7 +19,7 @@ from tasuki.transport.amqp import Counters
 from tasuki_controller import documents
 from tasuki_controller.api import make_app
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.desk import Desk
+from tasuki_controller.operations import Operations
 from tasuki_controller.refusals import OPENAPI, STATUS
 from tasuki_controller.uploads import Uploads
 
@@ -30,13 +30,13 @@ FOR_MACHINES = {"/healthz", "/readyz", "/metrics"}
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
+def desk(tmp_path: Path) -> Iterator[Operations]:
     """Of a controller whose service is never asked."""
     folder = DataFolder(tmp_path)
     subject = Subject(
         service="controller", counters=Counters(), is_up=lambda: True, folder=tmp_path
     )
-    desk = Desk(
+    desk = Operations(
         ledger=SqliteLedger(folder.ledger_path),
         uploads=Uploads(tmp_path / "uploads"),
         metrics=ControllerMetrics(subject),
@@ -47,7 +47,7 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def app(desk: Desk, tmp_path: Path) -> FastAPI:
+def app(desk: Operations, tmp_path: Path) -> FastAPI:
     return make_app(desk, DataFolder(tmp_path), token=TOKEN, is_ready=lambda: True)
 
 
@@ -167,16 +167,16 @@ def test_what_there_is_not_is_refused_in_the_same_form(
 def test_a_bug_of_the_controller_s_is_told_in_the_same_form(
     app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Desk) -> None:
+    def fail(_: Operations) -> None:
         raise RuntimeError("hunter2")
 
-    monkeypatch.setattr(Desk, "runs", fail)
+    monkeypatch.setattr(Operations, "runs", fail)
     answer = ask(app, "GET", "/runs")
     assert (500, "TasukiError") == (answer.status_code, answer.json()["error"])
     assert "hunter2" not in answer.text
 
 
-def test_a_controller_without_its_broker_is_not_ready_and_says_so(desk: Desk) -> None:
+def test_a_controller_without_its_broker_is_not_ready_and_says_so(desk: Operations) -> None:
     """Bug: it was ready for ever once it had started."""
     lacks = [""]
     app = make_app(

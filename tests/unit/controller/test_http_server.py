@@ -18,8 +18,8 @@ from tasuki.observe.metrics import Subject
 from tasuki.settings.controller import ControllerHttpTable
 from tasuki.transport.amqp import Counters
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.desk import Desk
 from tasuki_controller.http_server import MOST_CONNECTIONS, Door, opened
+from tasuki_controller.operations import Operations
 from tasuki_controller.uploads import Uploads
 
 HERE = "127.0.0.1"
@@ -29,7 +29,7 @@ HERE = "127.0.0.1"
 def door(tmp_path: Path) -> Iterator[Door]:
     folder = DataFolder(tmp_path)
     subject = Subject(service="controller", counters=Counters(), is_up=lambda: True)
-    desk = Desk(
+    desk = Operations(
         ledger=SqliteLedger(folder.ledger_path),
         uploads=Uploads(tmp_path / "uploads"),
         metrics=ControllerMetrics(subject),

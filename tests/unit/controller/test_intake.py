@@ -200,8 +200,7 @@ def test_weights_that_a_power_cut_took_before_their_checkpoint_are_read_again(
         row, _ = ledger.append("r", encode(plan), at=0)
         shelf = Shelf(parts, reading)
         effect = SaveCheckpoint(round=0, weights=weights, records=())
-        shelf.anchor("r", effect, row)
-        await shelf.save(plan, effect)
+        await shelf.save(plan, effect, decided_in=row.seq)
         assert CONTENT == (tmp_path / "runs" / "r" / "round-0001.safetensors").read_bytes()
         ledger.close()
 

@@ -119,6 +119,53 @@ def test_whatever_is_recorded_verifies(rows: list[tuple[float, bytes, str]]) -> 
     assert rows == found
 
 
+def test_rows_of_all_runs_come_in_the_order_in_which_they_were_recorded(
+    ledger: SqliteLedger,
+) -> None:
+    recorded = [
+        ledger.append(run, b"x", at=at)[0]
+        for run, at in [("s", 5.0), ("r", 6.0), ("s", 2.0), ("r", 2.0)]  # be the clock set back
+    ]
+    assert [1, 2, 3, 4] == [row.position for row in recorded]
+    assert 4 == ledger.newest()
+    assert [recorded, recorded[2:], []] == [list(ledger.rows(after=after)) for after in (0, 2, 4)]
+    assert recorded[3] == ledger.row("r", 2)
+
+
+# Who follows.
+
+
+def test_a_follower_s_position_is_kept(ledger: SqliteLedger, path: Path) -> None:
+    fill(ledger)
+    assert 0 == ledger.position("page")
+    ledger.save_position("page", 3)
+    ledger.save_position("page", 4)
+    with closing(SqliteLedger(path)) as again:
+        assert (4, 0) == (again.position("page"), again.position("other"))
+
+
+def test_a_position_that_the_ledger_does_not_have_is_none(ledger: SqliteLedger) -> None:
+    """One that was put back from a copy has fewer rows."""
+    fill(ledger)
+    ledger.save_position("page", COUNT + 1)
+    assert 0 == ledger.position("page")
+
+
+def test_a_position_is_not_forced_to_the_disk_and_whatever_is_recorded_is(
+    ledger: SqliteLedger, path: Path
+) -> None:
+    fill(ledger, count=1)
+    forced = "PRAGMA synchronous"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(
+            "CREATE TRIGGER bad BEFORE INSERT ON followers "
+            "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+    with pytest.raises(DiskFull):
+        ledger.save_position("page", 1)
+    assert (2,) == ledger._db.execute(forced).fetchone()  # noqa: SLF001 - it is this connection's
+
+
 # Changes behind our back.
 
 
@@ -127,7 +174,7 @@ def test_a_row_that_was_slipped_in_is_named() -> None:
         for later in range(COUNT, 2, -1):
             update = "UPDATE rows SET seq = ? WHERE run = 'r' AND seq = ?"
             database.execute(update, (later + 1, later))
-        database.execute("INSERT INTO rows SELECT run,3,at,event,outcome,hash FROM rows"
+        database.execute("INSERT INTO rows SELECT NULL,run,3,at,event,outcome,hash FROM rows"
                          " WHERE run = 'r' AND seq = 2")  # fmt: skip
 
     assert "row 3 of r is not what was recorded" == tampered(change)
@@ -192,7 +239,7 @@ def test_rows_in_another_order_are_named(order: list[int]) -> None:
 def test_a_row_of_another_run_is_not_taken_for_ones_own() -> None:
     def change(database: sqlite3.Connection) -> None:
         database.execute("DELETE FROM rows WHERE run = 'r' AND seq = 2")
-        database.execute("INSERT INTO rows SELECT 'r',seq,at,event,outcome,hash FROM rows"
+        database.execute("INSERT INTO rows SELECT NULL,'r',seq,at,event,outcome,hash FROM rows"
                          " WHERE run = 'other' AND seq = 2")  # fmt: skip
 
     assert "row 2 of r is not what was recorded" == tampered(change)
@@ -249,6 +296,7 @@ def test_effects_wait_in_their_order_until_they_are_struck_out(
     _, first = ledger.append("r", b"x", at=1.0, effects=[b"a", b"b"])
     _, second = ledger.append("s", b"y", at=2.0, effects=[b"c"])
     assert [*first, *second] == ledger.pending()
+    assert [1, 1, 1] == [pending.seq for pending in ledger.pending()], "of the row that decided it"
 
     ledger.strike(first[0])
     ledger.strike(first[0])

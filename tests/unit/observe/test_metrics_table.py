@@ -56,6 +56,7 @@ def controller(folder: Path) -> ControllerMetrics:
     metrics.board.set("tasuki_certificate_expiry_timestamp_seconds", 1)
     metrics.heard("site-1")
     metrics.dead_letters(1)
+    metrics.follower_failed("report")
     metrics.stream_replicas({"tasuki.weights.site-1": 3})
     run = Relay(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=2))
     metrics.runs.found(run.state)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
-from tasuki.core.run import OVER, RunState
+from tasuki.core.run import RunState
 from tasuki.core.run.reports import stage_said
 from tasuki.errors import SettingsError, TooFewSites, UnknownRun, UnknownSite
 from tasuki.ledger.sqlite import SqliteLedger
@@ -17,6 +17,7 @@ from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents
+from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
 from tasuki_controller.service import ControllerService
@@ -28,12 +29,9 @@ HEARD_S = 60.0
 TRANSFERS = 3
 """As many transfers of a run as a stream has to keep for a reader that was away."""
 
-BEHIND = 256
-"""Updates that an onlooker may be behind before it misses some; each has the whole state."""
-
 
 @dataclass(slots=True, kw_only=True)
-class Desk:
+class Operations:
     """Submits, steers and shows runs."""
 
     ledger: SqliteLedger
@@ -41,9 +39,9 @@ class Desk:
     metrics: ControllerMetrics
     stream_bytes: int
     sites: tuple[str, ...] | None = None
+    onlookers: Onlookers = field(default_factory=Onlookers)
     _service: ControllerService | None = None
     _heard: dict[str, float] = field(default_factory=dict)
-    _onlookers: dict[str, set[asyncio.Queue[Update | None]]] = field(default_factory=dict)
 
     @property
     def service(self) -> ControllerService:
@@ -59,7 +57,7 @@ class Desk:
             self.metrics.runs.found(state)
 
     def watch(self, update: Update) -> None:
-        """The service's watcher."""
+        """The service's watcher: what is told and not recorded."""
         match update.what:
             case SiteStarted(site=site) | SiteBeat(site=site):
                 self._hear(site)
@@ -72,15 +70,9 @@ class Desk:
                     still_s = said.still_s if isinstance(said, TurnProgressed) else 0.0
                     phase = stage_said(said)
                     self.metrics.runs.holder_heard(id.run, phase=phase, still_s=still_s)
-            case HeldUp():
-                pass  # the transport's own counters tell it
             case MessageDiscarded(queue_kind=kind, reason=reason):
                 self.metrics.refused(kind, reason)
-            case _ if update.run is not None:
-                self.metrics.runs.changed(update.run, update.what, update.outcome)
-        if update.run is not None:
-            for queue in self._onlookers.get(update.run.plan.run, set()):
-                _put(queue, update)
+        self.onlookers.tell(update)
 
     def streams(self) -> list[str]:
         """The weights' streams of the controller and of every site that it knows."""
@@ -146,30 +138,19 @@ class Desk:
             )
         return self.steer(run, machine.SiteAdded(site=site))
 
-    async def follow(self, run: str, *, beat_s: float) -> AsyncIterator[Update | None]:
+    def follow(self, run: str, *, beat_s: float) -> AsyncIterator[Update | None]:
         """The run as it is now and whatever happens to it until it is over; None: nothing new."""
-        queue: asyncio.Queue[Update | None] = asyncio.Queue(BEHIND)
+        return self.onlookers.follow(run, self._now(run), beat_s=beat_s)
+
+    def _now(self, run: str) -> Iterator[Update]:
+        """What who looks on from now on has missed."""
         state = self.state(run)
-        self._onlookers.setdefault(run, set()).add(queue)
-        try:
-            yield Update(run=state, what=None)
-            for what in self._news_of(state):
-                yield Update(run=state, what=what)
-            while state.status not in OVER:
-                try:
-                    update = await asyncio.wait_for(queue.get(), beat_s)
-                except TimeoutError:
-                    yield None
-                    continue
-                if update is None:
-                    return
-                state = update.run or state
-                yield update
-        finally:
-            self._onlookers[run].discard(queue)
+        yield Update(run=state, what=None)
+        for what in self._news_of(state):
+            yield Update(run=state, what=what)
 
     def _news_of(self, state: RunState) -> Iterator[HeldUp | TurnOut | TurnProgressed]:
-        """What who looks on from now on has missed."""
+        """Of the turn that is out, which is no part of the state."""
         turn = self.service.turn_now(state.plan.run)
         if turn.held_up:
             yield HeldUp(reason=turn.held_up)
@@ -179,12 +160,6 @@ class Desk:
             yield TurnProgressed(
                 id=state.expected, site=state.holder, phase=turn.phase, still_s=turn.still_s
             )
-
-    def close(self) -> None:
-        """Send the onlookers home."""
-        for queues in self._onlookers.values():
-            for queue in queues:
-                _put(queue, None)
 
     def _sites_of(self, run_file: RunFile) -> tuple[str, ...]:
         if run_file.sites is not None:
@@ -205,9 +180,3 @@ class Desk:
     def _hear(self, site: str) -> None:
         self._heard[site] = asyncio.get_running_loop().time()
         self.metrics.heard(site)
-
-
-def _put(queue: asyncio.Queue[Update | None], update: Update | None) -> None:
-    if queue.full():
-        queue.get_nowait()
-    queue.put_nowait(update)
