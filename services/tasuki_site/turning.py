@@ -10,8 +10,8 @@ from pathlib import Path
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import MessageError, WeightsError
-from tasuki.transport.handover import hand_over, take_back
 from tasuki.weights.chunks import transfer_id
+from tasuki.weights.sender import hand_over, take_back
 from tasuki.wire.messages import decode, encode
 from tasuki.wire.size import check_one_more, check_record
 from tasuki_site import gate

@@ -14,6 +14,7 @@ ON_THE_PATH = (
     *sorted((ROOT / "services/tasuki_site").glob("*.py")),
     *sorted((ROOT / "shared/tasuki/transport").rglob("*.py")),
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
+    *sorted((ROOT / "shared/tasuki/weights").rglob("*.py")),
     *(
         ROOT / f"services/tasuki_controller/{name}.py"
         for name in ("service", "outbox", "vigil", "intake", "leases", "checkpoints")
@@ -38,7 +39,7 @@ KNOWN = {
     "tasuki_controller/intake.py _begin": "how long a stream may take to accept a reader",
     "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
     "transport/broker.py refuses": "only of a site that is asked to end",
-    "transport/handover.py take_back": "after a hand-over that nobody awaits any more",
+    "weights/sender.py take_back": "after a hand-over that nobody awaits any more",
     "amqp/transport.py open": "how long to try to connect",
     "amqp/transport.py close": "how long a service that ends waits for the broker",
     "amqp/transport.py _counts": "how long the broker may take to answer",

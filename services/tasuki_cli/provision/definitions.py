@@ -10,6 +10,7 @@ from typing import Any
 
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import PUBLIC
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
 from tasuki.transport import topology
@@ -68,9 +69,7 @@ def write_definitions(
     if federation.has_own_authority:
         contents[_ADVANCED] = render("advanced.config", {})
     changed = [
-        name
-        for name, content in contents.items()
-        if files.put(out / name, content, mode=files.PUBLIC)
+        name for name, content in contents.items() if files.put(out / name, content, mode=PUBLIC)
     ]
     return made, changed
 
