@@ -97,8 +97,8 @@ async def withdraw(site: Site, turn: Turn, record: TurnRecord) -> None:
 
 def let_go(site: Site, turn: Turn, record: TurnRecord) -> None:
     """The successor has the result: no copy of it is needed here."""
-    if site.transport.is_durable and turn.successor != site.name:
-        # Else it is what the next turn trains on, or where the controller would look for it.
+    if turn.successor != site.name:
+        # Else it is what the next turn trains on.
         site.spool.discard(_transfer(onward(turn, record)), record.sent)
 
 

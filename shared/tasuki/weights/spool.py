@@ -20,7 +20,7 @@ from tasuki.disk.errors import disk_errors
 from tasuki.errors import DigestMismatch, StorageError
 from tasuki.weights.chunks import Chunk
 from tasuki.weights.digest import ALGORITHM, Hasher
-from tasuki.weights.unclaimed import Limits, Name, Unclaimed
+from tasuki.weights.unclaimed import Limits, Name, Unclaimed, drop_oldest
 
 SUFFIX = ".safetensors"
 CLAIMS = 1024
@@ -41,7 +41,11 @@ class _Growing:
 
 
 class Spool:
-    """A folder of transfers. Used by one thread; costs a file handle per unfinished transfer."""
+    """A folder of transfers. Used by one thread; costs a file handle per unfinished transfer.
+
+    Args:
+        is_shared: others find weights here too, and one of them removes what is complete.
+    """
 
     def __init__(
         self,
@@ -49,8 +53,10 @@ class Spool:
         *,
         limits: Limits | None = None,
         refused: Refused = lambda _reason, _count: None,
+        is_shared: bool = False,
     ) -> None:
         self.folder = folder
+        self._is_shared = is_shared
         self.refused = refused
         self._growing: dict[Name, _Growing] = {}
         self._unclaimed = Unclaimed(limits or Limits())
@@ -81,8 +87,7 @@ class Spool:
     def claim(self, transfer: bytes, weights: WeightsRef) -> None:
         """A turn needs these weights: here or still to come, they stay until `discard`."""
         self._claimed[transfer] = weights
-        while len(self._claimed) > CLAIMS:
-            del self._claimed[next(iter(self._claimed))]
+        drop_oldest(self._claimed, CLAIMS)
         self._let_stay(transfer)
 
     def is_open(self, transfer: bytes, *, sender: str) -> bool:
@@ -130,7 +135,8 @@ class Spool:
         for name in [name for name in self._growing if name[1] == transfer]:
             self._abandon(name, "unwanted")
         self._let_stay(transfer)
-        self.path(transfer, weights).unlink(missing_ok=True)
+        if not self._is_shared:
+            self.path(transfer, weights).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Nothing here is needed any more."""
