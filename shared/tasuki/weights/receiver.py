@@ -22,7 +22,7 @@ from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
 from tasuki.weights.chunks import Chunk, check_known, decode_chunk
 from tasuki.weights.position import KeptPosition, Reading
 from tasuki.weights.spool import Spool
-from tasuki.weights.unclaimed import Name, drop_oldest
+from tasuki.weights.unclaimed import Name
 
 log = structlog.get_logger()
 
@@ -155,7 +155,8 @@ class Receiver:
     def discard(self, transfer: bytes, weights: WeightsRef) -> None:
         """Nobody needs these weights any more, nor those pieces of them that still come."""
         self._unwanted[transfer] = None
-        drop_oldest(self._unwanted, UNWANTED)
+        while len(self._unwanted) > UNWANTED:
+            del self._unwanted[next(iter(self._unwanted))]
         self._spool.discard(transfer, weights)
 
     def _take_in_at_once(self, delivery: Delivery) -> None:
@@ -190,7 +191,8 @@ class Receiver:
                 return None
             self._news.clear()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), left_s)
+                async with asyncio.timeout(left_s):
+                    await self._news.wait()
         return path
 
     def _spooled(self, chunk: Chunk, sender: str) -> bool:
@@ -205,7 +207,8 @@ class Receiver:
         except TasukiError as exc:
             log.warning("weights refused", queue=self.stream, reason=str(exc))
             self._broken[sender, chunk.transfer] = exc
-            drop_oldest(self._broken, BROKEN)
+            while len(self._broken) > BROKEN:
+                del self._broken[next(iter(self._broken))]
             return True
 
     def _note_position(self, chunk: Chunk, delivery: Delivery, *, is_over: bool) -> None:

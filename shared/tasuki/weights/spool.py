@@ -20,7 +20,7 @@ from tasuki.disk.errors import disk_errors
 from tasuki.errors import DigestMismatch, StorageError
 from tasuki.weights.chunks import Chunk
 from tasuki.weights.digest import ALGORITHM, Hasher
-from tasuki.weights.unclaimed import Limits, Name, Unclaimed, drop_oldest
+from tasuki.weights.unclaimed import Limits, Name, Unclaimed
 
 SUFFIX = ".safetensors"
 CLAIMS = 1024
@@ -87,7 +87,8 @@ class Spool:
     def claim(self, transfer: bytes, weights: WeightsRef) -> None:
         """A turn needs these weights: here or still to come, they stay until `discard`."""
         self._claimed[transfer] = weights
-        drop_oldest(self._claimed, CLAIMS)
+        while len(self._claimed) > CLAIMS:
+            del self._claimed[next(iter(self._claimed))]
         self._let_stay(transfer)
 
     def is_open(self, transfer: bytes, *, sender: str) -> bool:

@@ -8,10 +8,6 @@ a hostile one pushes out nobody else's.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 Name = tuple[str, bytes]
 """A transfer and who sends it. Two senders' are two, or one could spoil the other's."""
@@ -75,9 +71,3 @@ class Unclaimed:
             return next(iter(mine))
         still_open = [transfer for transfer, each in mine.items() if each.is_open]
         return still_open[0] if len(still_open) > most.open else None
-
-
-def drop_oldest(kept: dict[K, V], most: int) -> None:
-    """Forget what was kept first until it is no more than that."""
-    while len(kept) > most:
-        del kept[next(iter(kept))]
