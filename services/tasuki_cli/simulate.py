@@ -220,7 +220,7 @@ class _Federation:
                 name=name,
                 transport=self._queues.connect(name),
                 journal=journal,
-                spool=Spool(self._spool.folder),
+                spool=Spool(self._spool.folder, is_shared=True),  # the controller finds it there
                 trainers=self._pools[-1],
                 clock=SystemClock(),
                 data=None if data is None else str(data),

@@ -8,8 +8,6 @@ changed byte shows.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
 from tasuki.core.scores import best_round, mean_metrics
 from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import copy_whole, point, sync, write_whole
 from tasuki.errors import LedgerBroken
 from tasuki.weights.container import verify_digest
 from tasuki.wire.strict_json import json_text
@@ -87,12 +86,12 @@ class Checkpoints:
             self.folder.mkdir(parents=True, exist_ok=True)
             # One that is there may be of a run whose ledger is gone, or of half a submission.
             if not path.exists() or verify_digest(path) != content["digest"]:
-                _copy(source, path)
-            _write(path.with_suffix(".json"), _encoded(content))
-            self._point(LATEST, path)
+                copy_whole(source, path)
+            write_whole(path.with_suffix(".json"), _encoded(content))
+            point(self.folder / LATEST, path.name)
             self._choose_best(policy)
             self._prune(policy)
-            _sync(self.folder)
+            sync(self.folder)
         return path
 
     def verify(self, expected: Mapping[int, Document]) -> int:
@@ -151,7 +150,7 @@ class Checkpoints:
         kept = map(_read, self.folder.glob("round-*.json"))
         number = best_round(policy, ((found["round"], found["metrics"]) for found in kept))
         if number is not None:
-            self._point(BEST, self.weights_path(number))
+            point(self.folder / BEST, self.weights_path(number).name)
 
     def _prune(self, policy: CheckpointPolicy) -> None:
         """Keep the newest few, the best, and those of every n-th round."""
@@ -170,12 +169,6 @@ class Checkpoints:
                 path.unlink(missing_ok=True)
                 path.with_suffix(".json").unlink()
 
-    def _point(self, name: str, path: Path) -> None:
-        link = self.folder / f".{name}.new"
-        link.unlink(missing_ok=True)
-        link.symlink_to(path.name)
-        link.replace(self.folder / name)
-
 
 def _told(record: TurnRecord) -> Document:
     """Without its bytes, which the ledger has."""
@@ -192,30 +185,3 @@ def _encoded(content: Document) -> bytes:
 
 def _read(path: Path) -> dict[str, Any]:  # Any: JSON
     return json.loads(path.read_text())  # type: ignore[no-any-return]
-
-
-def _copy(source: Path, path: Path) -> None:
-    """A link where the file system allows it, since weights never change; else the bytes."""
-    temporary = path.with_suffix(".part")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    _sync(temporary)
-    temporary.replace(path)
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_suffix(".part")
-    temporary.write_bytes(content)
-    _sync(temporary)
-    temporary.replace(path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,7 +16,7 @@ from tasuki.core.run import RunState
 from tasuki.errors import Unroutable
 from tasuki.ledger.sqlite import Pending
 from tasuki.moments import Moment
-from tasuki.transport.handover import hand_over, take_back
+from tasuki.weights.sender import hand_over, take_back
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller.controller import Controller

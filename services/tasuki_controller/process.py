@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import structlog
 
 from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER
-from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import PRIVATE, write_whole
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import live
 from tasuki.moments import Moments
@@ -25,7 +24,7 @@ from tasuki.settings.broker import read_secret
 from tasuki.settings.controller import ControllerSettings
 from tasuki.testing.faults import listening
 from tasuki.transport.broker import BrokerConnection
-from tasuki.transport.handover import noting_turns
+from tasuki.weights.sender import noting_turns
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Limits
 from tasuki_controller.controller import Controller
@@ -61,10 +60,7 @@ def _token(settings: ControllerSettings) -> str:
         return read_secret(settings.http.token_file, what="[http] token_file")
     path = settings.folder / "token"
     if not path.exists():
-        with disk_errors(path):
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - made private
-                file.write(secrets.token_urlsafe(32) + "\n")
+        write_whole(path, f"{secrets.token_urlsafe(32)}\n".encode(), mode=PRIVATE)
     return read_secret(path, what="the operators' token")
 
 

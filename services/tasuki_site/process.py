@@ -24,7 +24,7 @@ from tasuki.observe.site import SiteMetrics
 from tasuki.settings.site import SiteSettings
 from tasuki.testing.faults import listening
 from tasuki.transport.broker import BrokerConnection
-from tasuki.transport.handover import noting_turns
+from tasuki.weights.sender import noting_turns
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Limits
 from tasuki_site import measuring

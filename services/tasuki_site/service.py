@@ -27,7 +27,6 @@ from tasuki_site.arrivals import Arrivals
 from tasuki_site.pulse import Pulses
 from tasuki_site.reports import Reports, named
 from tasuki_site.site import Site
-from tasuki_site.stream import WeightsStream
 
 log = structlog.get_logger()
 
@@ -39,11 +38,8 @@ class SiteService:
         self._site = site
         self._state = site.journal.state(capacity=site.capacity)
         restored = {held.turn.id for held in (*self._state.active, *self._state.waiting)}
-        self._arrivals = Arrivals(site, restored=restored)
+        self._arrivals = Arrivals(site, self._later(self._on_chunk), restored=restored)
         self._reports = Reports(site)
-        self._stream = WeightsStream(
-            site, self._arrivals, self._later(self._on_chunk), self._awaiting_weights
-        )
         self._tasks: asyncio.TaskGroup
         self._parting: asyncio.Task[None]
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
@@ -72,7 +68,6 @@ class SiteService:
                 if site.idle_beat_s is not None:
                     serving.append(self._spawn(self._beat_idly(site.idle_beat_s)))
                 await self._start()
-                serving.append(self._spawn(self._stream.mind()))
                 if site.idle_beat_s is not None:
                     serving.append(self._spawn(self._measure(site.idle_beat_s)))
                 self.is_ready = True
@@ -123,7 +118,7 @@ class SiteService:
         for progress in done:  # a crash may have come between the journal and this
             self._let_go(progress.turn, progress.record)
         await consume(names.control_queue(site.name), self._later(self._on_control), prefetch=16)
-        await self._stream.open()
+        await self._arrivals.open()
         await consume(names.turns_queue(site.name), self._later(self._on_turn), prefetch=1)
 
     def _later(self, handler: Handler) -> Handler:
@@ -177,10 +172,6 @@ class SiteService:
             if transfer == transfer_id(turn.id, turn.weights):
                 self._check_weights(turn)
 
-    def _awaiting_weights(self) -> frozenset[TurnId]:
-        taken = machine.Phase.TAKEN
-        return frozenset(held.turn.id for held in self._state.active if held.phase is taken)
-
     # Decide, then act.
 
     def _step(self, event: machine.Event, delivery: Delivery | None = None) -> None:
@@ -202,7 +193,7 @@ class SiteService:
                     self._site.transport.settle(delivery, Settlement.DONE)
             case machine.AwaitWeights(turn=turn):
                 # Not at once: the machine is still in the middle of a step.
-                self._soon(self._check_weights, turn)
+                self._soon(self._await_weights, turn)
             case machine.StartTrainer(turn=turn):
                 self._start_trainer(turn)
             case machine.AbortTrainer(id=id):
@@ -219,7 +210,7 @@ class SiteService:
                 self._pulses.abort(id)
                 self._reports.failed(id, error=error, detail=detail)
             case machine.GiveBack(id=id):
-                self._give_back(id)
+                self._reports.returned(id)
             case machine.Drop(id=id, reason=reason):
                 self._reports.dropped(id, reason=reason)
             case machine.Idle():
@@ -242,6 +233,13 @@ class SiteService:
             self._pulses.abort(turn.id)
 
     # A turn, in order.
+
+    def _await_weights(self, turn: Turn) -> None:
+        """Weights come before their turn; those of one that has none are looked for beside."""
+        self._check_weights(turn)
+        pulse = self._pulses.find(turn.id)
+        if pulse is not None and pulse.work is None:
+            pulse.work = self._spawn(self._arrivals.obtain(turn))
 
     def _check_weights(self, turn: Turn) -> None:
         """Go on with a turn if its weights are here, or broken; else wait for more chunks."""
@@ -321,11 +319,6 @@ class SiteService:
             raise error
         name, detail = type(error).__name__, str(error)
         self._step(machine.TrainingFailed(id=id, error=name, detail=detail))
-
-    def _give_back(self, id: TurnId) -> None:
-        if (pulse := self._pulses.end(id)) is not None:
-            self._arrivals.discard(pulse.turn)
-        self._reports.returned(id)
 
     def _void_turns_of(self, run: str) -> None:
         """What is left here of a run that is over, be it a result that never was confirmed."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import MessageError, WeightsError
-from tasuki.transport.handover import hand_over, take_back
 from tasuki.weights.chunks import transfer_id
+from tasuki.weights.sender import hand_over, take_back
 from tasuki.wire.messages import decode, encode, written
 from tasuki.wire.size import check_one_more, check_record
 from tasuki_site import gate
@@ -98,8 +98,8 @@ async def withdraw(site: Site, turn: Turn, record: TurnRecord) -> None:
 
 def let_go(site: Site, turn: Turn, record: TurnRecord) -> None:
     """The successor has the result: no copy of it is needed here."""
-    if site.transport.is_durable and turn.successor != site.name:
-        # Else it is what the next turn trains on, or where the controller would look for it.
+    if turn.successor != site.name:
+        # Else it is what the next turn trains on.
         site.spool.discard(_transfer(onward(turn, record)), record.sent)
 
 

@@ -546,7 +546,7 @@ def test_a_submission_that_found_the_disk_full_can_be_repeated_and_not_replaced(
     async def run() -> None:
         async with relay(tmp_path, {"order": ORDER, "rounds": 1}) as it:
             with monkeypatch.context() as patched:
-                patched.setattr("tasuki_controller.checkpoints._copy", fail)
+                patched.setattr("tasuki_controller.checkpoints.copy_whole", fail)
                 with pytest.raises(DiskFull):
                     it.submit()
             assert not it.controller.runs

@@ -15,6 +15,7 @@ ON_THE_PATH = (
     *sorted((ROOT / "services/tasuki_controller/followers").glob("*.py")),
     *sorted((ROOT / "shared/tasuki/transport").rglob("*.py")),
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
+    *sorted((ROOT / "shared/tasuki/weights").rglob("*.py")),
     *(
         ROOT / f"services/tasuki_controller/{name}.py"
         for name in ("service", "outbox", "turns_out", "intake", "leases", "checkpoints")
@@ -26,7 +27,6 @@ KNOWN = {
     "tasuki_site/service.py _measure": "tells the site's numbers for metrics",
     "tasuki_site/service.py _part": "how long a service that ends waits for what stands still",
     "tasuki_site/reports.py all_confirmed": "how long a service that ends waits for the broker",
-    "tasuki_site/stream.py mind": "only after weights did not come",
     "tasuki_controller/outbox.py _fence": "only as long as a queue takes no fence",
     "tasuki_site/launcher.py _fail_unless": "only after a rank of a command died",
     "tasuki_site/patience.py hear": "only as long as the run lets a turn take",
@@ -36,13 +36,13 @@ KNOWN = {
     "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
     "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",
     "tasuki_controller/turns_out.py _ask_broker": "only after silence",
-    "tasuki_controller/intake.py _begin": "how long a stream may take to accept a reader",
-    "tasuki_controller/intake.py _wait": "waits for chunks; the limit is for weights that stop",
     "followers/following.py led": "how long a follower may take when its controller ends",
     "followers/following.py _lead": "only before a follower is told again what it failed at",
     "followers/watch.py follow": "tells an onlooker that nothing is new",
+    "tasuki_controller/intake.py _open": "how long a stream may take to accept a reader",
+    "weights/receiver.py _wait": "waits for weights; the limit is for those that stop coming",
     "transport/broker.py refuses": "only of a site that is asked to end",
-    "transport/handover.py take_back": "after a hand-over that nobody awaits any more",
+    "weights/sender.py take_back": "after a hand-over that nobody awaits any more",
     "amqp/transport.py open": "how long to try to connect",
     "amqp/transport.py close": "how long a service that ends waits for the broker",
     "amqp/transport.py _counts": "how long the broker may take to answer",

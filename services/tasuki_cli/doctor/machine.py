@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.lock import locked
+from tasuki.disk.writing import write_whole
 from tasuki.errors import DataInUse, DiskFull, SettingsError, StorageError
 from tasuki.weights.spool import SUFFIX
 from tasuki_cli.doctor.report import Diagnosis, Finding, Status, Step
@@ -114,11 +115,7 @@ def _write_probe(folder: Path, probe: Path) -> None:
     with disk_errors(probe):
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with probe.open("wb") as file:
-                file.write(b"probe")
-                file.flush()
-                os.fsync(file.fileno())
-            probe = probe.replace(probe.with_suffix(".moved"))
+            write_whole(probe, b"probe")
         finally:
             probe.unlink(missing_ok=True)
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.federation import BROKER, FederationFile
 from tasuki_cli.provision import certificates, files
 from tasuki_cli.provision.certificates import Authority, Pair
@@ -83,14 +84,14 @@ class Registry:
         known = certificates.revoked_in(ours) if ours.exists() else set()
         if not ours.exists() or not known.issuperset(serials):
             revoked = sorted(known.union(serials))
-            files.put(ours, self._authority.revocations(revoked), mode=files.PUBLIC)
+            files.put(ours, self._authority.revocations(revoked), mode=PUBLIC)
             self.created.append(f"{AUTHORITY}/{CRL}")
         name = certificates.list_name(certificates.load(self._path_of_ca))
         theirs = f"{BROKER}/{BROKER_LISTS}/{name}"
         files.make_folder((self._out / theirs).parent, mode=0o755)
         with disk_errors(ours):
             content = ours.read_bytes()
-        if files.put(self._out / theirs, content, mode=files.PUBLIC):
+        if files.put(self._out / theirs, content, mode=PUBLIC):
             self.created.append(theirs)
 
     @cached_property
@@ -117,8 +118,8 @@ class Registry:
     def _write(self, pair: Pair, folder: str, names: PairNames) -> None:
         files.make_folder(self._out / folder)
         # The key first: whether there is a certificate decides whether there is all of it.
-        files.put(self._out / folder / names.key, pair.key, mode=files.PRIVATE)
-        files.put(self._out / folder / names.certificate, pair.certificate, mode=files.PUBLIC)
+        files.put(self._out / folder / names.key, pair.key, mode=PRIVATE)
+        files.put(self._out / folder / names.certificate, pair.certificate, mode=PUBLIC)
         self.created += [f"{folder}/{names.key}", f"{folder}/{names.certificate}"]
 
     def _check(self, user: str) -> None:

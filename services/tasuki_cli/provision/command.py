@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasuki.core.model import CONTROLLER
+from tasuki.disk.writing import PUBLIC
 from tasuki.errors import NotReplicated, SettingsError
 from tasuki.installed import command_for
 from tasuki.settings.broker import read_secret
@@ -119,7 +120,7 @@ def provision(
     changes.check(listed, out)
     password = None if admin is None else _check_admin(listed, admin)
     files.make_folder(out, mode=0o755)
-    files.add(out / ".gitignore", "*\n", mode=files.PUBLIC)  # passwords belong in no repository
+    files.add(out / ".gitignore", "*\n", mode=PUBLIC)  # passwords belong in no repository
     registry = _registry(listed, out)
     revocations = Revocations(out)
     if changes.revoke is not None:

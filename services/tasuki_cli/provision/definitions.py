@@ -12,6 +12,7 @@ from tasuki.broker import topology
 from tasuki.broker.topology import Permissions
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import PUBLIC
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
 from tasuki.wire import names
@@ -68,9 +69,7 @@ def write_definitions(
     if federation.has_own_authority:
         contents[_ADVANCED] = render("advanced.config", {})
     changed = [
-        name
-        for name, content in contents.items()
-        if files.put(out / name, content, mode=files.PUBLIC)
+        name for name, content in contents.items() if files.put(out / name, content, mode=PUBLIC)
     ]
     return made, changed
 

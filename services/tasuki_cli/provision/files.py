@@ -1,18 +1,15 @@
-"""Files of a kit: written whole or not at all, and never over one that is there."""
+"""Files of a kit: whose they are, and never written over one that is there."""
 
 from __future__ import annotations
 
 import errno
 import os
-import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki.disk.errors import disk_errors
-
-PRIVATE = 0o600
-PUBLIC = 0o644
+from tasuki.disk.writing import sync, write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +60,9 @@ def put(path: Path, content: str | bytes, *, mode: int) -> bool:
     with disk_errors(path):
         if path.exists() and path.read_bytes() == data:
             return False
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:
-            _write(part, data, mode)
-            part.replace(path)
-            # A broker that has a password which we forget locks its owner out.
-            _sync_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+    write_whole(path, data, mode=mode)
+    # A broker that has a password which we forget locks its owner out.
+    sync(path.parent)
     return True
 
 
@@ -90,19 +82,3 @@ def move_folder(path: Path, target: Path) -> None:
             target.mkdir(mode=0o700)
             for entry in list(path.iterdir()):
                 shutil.move(entry, target / entry.name)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - made with its mode, never wider
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())

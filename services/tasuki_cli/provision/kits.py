@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.broker import BrokerTable, read_secret
 from tasuki.settings.controller import read_controller
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
@@ -102,7 +103,7 @@ class _Writer:
 
     def write_controller(self) -> None:
         self._write_secrets(CONTROLLER)
-        self._add(CONTROLLER, TOKEN, new_password() + "\n", mode=files.PRIVATE)
+        self._add(CONTROLLER, TOKEN, new_password() + "\n", mode=PRIVATE)
         # No list of sites: it would be out of date with the next one, and the reports tell.
         self._add_text(CONTROLLER, CONTROLLER_SETTINGS, CONTROLLER_SETTINGS)
         self._add_service(CONTROLLER, "controller", folders=("state",))
@@ -113,7 +114,7 @@ class _Writer:
         """Their user of the broker, and what the controller asks of them."""
         self._write_password(OPERATOR)
         token = read_secret(self._out / CONTROLLER / TOKEN, what="the operators' token")
-        self._add(OPERATOR, TOKEN, token + "\n", mode=files.PRIVATE)
+        self._add(OPERATOR, TOKEN, token + "\n", mode=PRIVATE)
         self._add_text(OPERATOR, "README.md", "operator.md")
         theirs = read_secret(self._out / OPERATOR / TOKEN, what="the operators' token")
         if theirs != token:
@@ -123,13 +124,13 @@ class _Writer:
         """One folder for every machine that it runs on."""
         files.make_folder(self._out / BROKER, mode=0o755)
         if self._registry is not None:
-            self._add(BROKER, CA, self._registry.ca, mode=files.PUBLIC)
+            self._add(BROKER, CA, self._registry.ca, mode=PUBLIC)
             self._registry.certify(BROKER)
         self._add_text(BROKER, "enabled_plugins", "enabled_plugins")
         self._make_folders(BROKER, ("state",))
         has_nodes = bool(nodes.node_names(self._federation.broker))
         if has_nodes:
-            self._add(BROKER, COOKIE, new_password() + "\n", mode=files.PRIVATE)
+            self._add(BROKER, COOKIE, new_password() + "\n", mode=PRIVATE)
         self._add_text(BROKER, ".env", "node.dotenv" if has_nodes else "dotenv")
         self._add_text(BROKER, COMPOSE, f"{'node' if has_nodes else 'broker'}.compose.yaml")
         self._add_text(BROKER, "README.md", "broker.md")
@@ -139,13 +140,13 @@ class _Writer:
         # First: settings that name a password that is not there help nobody.
         self._write_password(user)
         if self._ca is not None:
-            self._add(user, CA, self._ca, mode=files.PUBLIC)
+            self._add(user, CA, self._ca, mode=PUBLIC)
         if self._registry is not None:
             self._registry.certify(user)
 
     def _write_password(self, user: str) -> None:
         files.make_folder(self._out / user)
-        self._add(user, PASSWORD, new_password() + "\n", mode=files.PRIVATE)
+        self._add(user, PASSWORD, new_password() + "\n", mode=PRIVATE)
         path = self._out / user / PASSWORD
         self._kits.passwords[user] = read_secret(path, what=f"the password of {user}")
 
@@ -162,7 +163,7 @@ class _Writer:
 
     def _add_text(self, user: str, name: str, template: str) -> None:
         if not (self._out / user / name).exists():
-            self._add(user, name, render(template, self._gaps(user)), mode=files.PUBLIC)
+            self._add(user, name, render(template, self._gaps(user)), mode=PUBLIC)
 
     def _add(self, user: str, name: str, content: str | bytes, *, mode: int) -> None:
         if files.add(self._out / user / name, content, mode=mode):

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import PUBLIC
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, FederationFile
 from tasuki_cli.provision import files
@@ -92,7 +93,7 @@ class Revocations:
         self._all.append(entry)
         files.make_folder(self._path.parent)
         entries = [asdict(one) for one in self._all]
-        files.put(self._path, json.dumps(entries, indent=2) + "\n", mode=files.PUBLIC)
+        files.put(self._path, json.dumps(entries, indent=2) + "\n", mode=PUBLIC)
         return entry
 
     def _read(self) -> list[Revoked]:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tasuki.disk.writing import write_whole
+from tasuki.weights.container import verify_digest
+from tasuki.weights.spool import SUFFIX
 
 FORGOTTEN = 4096
 """A transfer of which that many messages brought nothing was given up by its sender."""
@@ -34,3 +41,42 @@ class Reading:
         while self._open and offset - next(iter(self._open.values())).last > FORGOTTEN:
             del self._open[next(iter(self._open))]
         return min((span.first for span in self._open.values()), default=offset + 1)
+
+
+class KeptPosition(Protocol):
+    """Where a position is kept. It outlives the process, and a power cut may take it back.
+
+    That costs no more than reading some chunks twice; to force it to the disk, the turn that
+    follows the weights would wait.
+    """
+
+    def next_offset(self) -> int | None:
+        """Where to go on; None: from the start of the stream."""
+
+    def write_offset(self, next_offset: int) -> None:
+        """Raises StorageError: it is as it was."""
+
+
+class PositionFile:
+    """A position kept beside the spool that was filled up to there."""
+
+    def __init__(self, spool: Path) -> None:
+        self._spool = spool
+        self._path = spool / "position"
+
+    def next_offset(self) -> int | None:
+        """Where to go on; from the start if what had been spooled did not survive a power cut."""
+        damaged = [path for path in self._spool.glob(f"*{SUFFIX}") if not _is_whole(path)]
+        for path in damaged:
+            path.unlink()
+        with suppress(OSError, ValueError):
+            return None if damaged else int(self._path.read_text())
+        return None
+
+    def write_offset(self, next_offset: int) -> None:
+        write_whole(self._path, f"{next_offset}\n".encode(), lasting=False)
+
+
+def _is_whole(path: Path) -> bool:
+    """Spooled files are called `<digest>-<transfer>`, and are not forced to the disk."""
+    return verify_digest(path).partition(":")[2] == path.name.partition("-")[0]

@@ -41,7 +41,11 @@ class _Growing:
 
 
 class Spool:
-    """A folder of transfers. Used by one thread; costs a file handle per unfinished transfer."""
+    """A folder of transfers. Used by one thread; costs a file handle per unfinished transfer.
+
+    Args:
+        is_shared: others find weights here too, and one of them removes what is complete.
+    """
 
     def __init__(
         self,
@@ -49,8 +53,10 @@ class Spool:
         *,
         limits: Limits | None = None,
         refused: Refused = lambda _reason, _count: None,
+        is_shared: bool = False,
     ) -> None:
         self.folder = folder
+        self._is_shared = is_shared
         self.refused = refused
         self._growing: dict[Name, _Growing] = {}
         self._unclaimed = Unclaimed(limits or Limits())
@@ -130,7 +136,8 @@ class Spool:
         for name in [name for name in self._growing if name[1] == transfer]:
             self._abandon(name, "unwanted")
         self._let_stay(transfer)
-        self.path(transfer, weights).unlink(missing_ok=True)
+        if not self._is_shared:
+            self.path(transfer, weights).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Nothing here is needed any more."""

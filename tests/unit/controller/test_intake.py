@@ -10,11 +10,9 @@ from typing import cast
 import pytest
 
 from support.deaf import deaf_to
-from support.waiting import until
 from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER, Plan, Task, TurnId, WeightsRef
 from tasuki.core.run import SaveCheckpoint
-from tasuki.errors import DiskFull
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.ports import Transport
 from tasuki.transport.memory import MemoryFederation
@@ -24,7 +22,7 @@ from tasuki.weights.spool import Spool
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
-from tasuki_controller.intake import STREAM, Intake
+from tasuki_controller.intake import Intake
 from tasuki_controller.shelf import Shelf
 
 ID = TurnId(run="r", term=1, round=0, hop=1)
@@ -79,12 +77,6 @@ def content_of(path: Path | None) -> bytes:
     return path.read_bytes()
 
 
-def test_a_stream_of_its_own_that_gives_nothing_is_read_anew(tmp_path: Path) -> None:
-    queues = MemoryFederation(["b"], is_durable=True)
-    found = asyncio.run(obtained(tmp_path, queues, deaf_to(STREAM)))
-    assert CONTENT == content_of(found)
-
-
 def test_a_site_whose_stream_gives_nothing_at_first_is_rescued_all_the_same(tmp_path: Path) -> None:
     queues = MemoryFederation(["b"], is_durable=True)
     deaf = deaf_to(names.weights_stream("b"))
@@ -107,32 +99,6 @@ def test_weights_come_from_an_empty_broker_that_took_the_place_of_a_full_one(
     assert CONTENT == content_of(asyncio.run(run()))
 
 
-def test_two_runs_that_miss_their_weights_read_the_stream_anew_once(tmp_path: Path) -> None:
-    async def run() -> list[Path | None]:
-        queues = MemoryFederation(["b"], is_durable=True)
-        reading = intake(tmp_path, queues, deaf_to(STREAM))
-        await reading.open()
-        first = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT)
-        second = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT[1:])
-        both = await asyncio.gather(
-            reading.obtain(first, CONTROLLER), reading.obtain(second, CONTROLLER)
-        )
-        assert 1 == len(queues.queue(STREAM).readers)
-        return list(both)
-
-    assert [CONTENT, CONTENT[1:]] == [content_of(path) for path in asyncio.run(run())]
-
-
-def test_weights_that_are_nowhere_are_lost(tmp_path: Path) -> None:
-    async def run() -> Path | None:
-        queues = MemoryFederation(["b"], is_durable=True)
-        reading = intake(tmp_path, queues)
-        await reading.open()
-        return await reading.obtain(WeightsRef(digest="blake3:" + "0" * 64, size=5), CONTROLLER)
-
-    assert asyncio.run(run()) is None
-
-
 def test_weights_at_a_site_whose_stream_was_deleted_are_lost_and_nothing_else(
     tmp_path: Path,
 ) -> None:
@@ -143,34 +109,6 @@ def test_weights_at_a_site_whose_stream_was_deleted_are_lost_and_nothing_else(
         return await reading.obtain(WeightsRef(digest="blake3:" + "0" * 64, size=5), "gone")
 
     assert asyncio.run(run()) is None
-
-
-def test_weights_that_found_the_disk_full_are_not_called_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They came before anybody waited for them."""
-
-    async def run() -> None:
-        queues = MemoryFederation(["b"], is_durable=True)
-        reading = intake(tmp_path, queues)
-        await reading.open()
-        with monkeypatch.context() as patched:
-            patched.setattr("tasuki.weights.spool._write_all", fail)
-            weights = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT)
-            await until(lambda: len(failed) > 0, what="the disk is full")
-        with pytest.raises(DiskFull):
-            await reading.obtain(weights, CONTROLLER)
-        again = intake(tmp_path, queues)  # after the restart that follows
-        await again.open()
-        assert CONTENT == content_of(await again.obtain(weights, CONTROLLER))
-
-    failed: list[object] = []
-
-    def fail(*write: object) -> None:
-        failed.append(write)
-        raise DiskFull
-
-    asyncio.run(run())
 
 
 def test_weights_that_a_power_cut_took_before_their_checkpoint_are_read_again(

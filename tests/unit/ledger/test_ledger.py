@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasuki.disk.lock import locked
 from tasuki.errors import DiskFull, LedgerBroken, NewerData, StorageError
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import GENESIS, Row, SqliteLedger, row_hash
@@ -353,15 +350,3 @@ def test_a_struck_effect_that_cannot_be_written_is_a_storage_error(
     with pytest.raises(DiskFull):
         ledger.strike(pending)
     assert [pending] == ledger.pending()
-
-
-@pytest.mark.parametrize("mask", [0, 0o077])
-def test_a_data_folder_is_made_for_its_user_alone(tmp_path: Path, mask: int) -> None:
-    """Weights and errors lie in it, with whatever rights the files themselves have."""
-    before = os.umask(mask)
-    try:
-        with locked(tmp_path / "data"):
-            mode = stat.S_IMODE((tmp_path / "data").stat().st_mode)
-    finally:
-        os.umask(before)
-    assert mode == 0o700

@@ -154,6 +154,7 @@ def with_site(
     watcher: Watcher = lambda _: None,
     journal: Journal | None = None,
     through: Callable[[Transport], Transport] = lambda transport: transport,
+    stall_s: float = 0.2,
     **changes: Any,  # any of Site
 ) -> Spool:
     """Talk to site `a`, the only one that is provisioned, then drain it; its spool."""
@@ -169,7 +170,7 @@ def with_site(
             Site(
                 name="a",
                 transport=through(queues.connect("a")),
-                stall_s=0.2,
+                stall_s=stall_s,
                 journal=kept,
                 spool=spool,
                 trainers=TrainerPool(lambda _: as_trainer(InProcessTrainer(source))),
@@ -512,6 +513,22 @@ def test_a_stream_that_gives_nothing_is_read_anew(tmp_path: Path) -> None:
         assert (turn.id, "Unroutable") == (abandoned.id, abandoned.error)  # it was trained
 
     with_site(tmp_path, talk, through=deaf_to(names.weights_stream("a")))
+
+
+def test_a_site_that_ends_gives_back_a_turn_that_has_no_weights(tmp_path: Path) -> None:
+    """It does not wait first until their stream would be read anew."""
+
+    async def talk(peer: Peer) -> None:
+        turn = Turn(
+            id=TurnId(run="r", term=1, round=0, hop=0),
+            itinerary=("a",),
+            weights=WeightsRef(digest="blake3:" + "0" * 64, size=1),
+            task=TASK,
+        )
+        await peer.send_turn(turn)
+        await peer.hear(TurnTaken)
+
+    with_site(tmp_path, talk, stall_s=10 * DEADLINE_S)
 
 
 def crafted(**changes: object) -> bytes:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tasuki.weights.position import FORGOTTEN, Reading
+from pathlib import Path
+
+from support.transfers import chunks
+from tasuki.weights.position import FORGOTTEN, PositionFile, Reading
+from tasuki.weights.spool import Spool
 
 
 def test_what_is_complete_is_not_read_again() -> None:
@@ -25,3 +29,23 @@ def test_a_transfer_that_was_given_up_is_forgotten() -> None:
     reading.note(b"a", 1, is_open=True)
     assert reading.note(b"b", FORGOTTEN + 1, is_open=False) == 1
     assert reading.note(b"b", FORGOTTEN + 2, is_open=False) == FORGOTTEN + 3
+
+
+def test_a_position_is_kept_beside_what_was_spooled(tmp_path: Path) -> None:
+    assert PositionFile(tmp_path).next_offset() is None
+    PositionFile(tmp_path).write_offset(7)
+    assert PositionFile(tmp_path).next_offset() == 7
+    (tmp_path / "position").write_text("no number")
+    assert PositionFile(tmp_path).next_offset() is None
+
+
+def test_a_position_is_void_once_a_power_cut_damaged_what_was_spooled(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for chunk in chunks(b"weights" * 10, 7):
+        spool.add(chunk)
+    PositionFile(tmp_path).write_offset(7)
+    assert PositionFile(tmp_path).next_offset() == 7
+    (file,) = tmp_path.glob("*.safetensors")
+    file.write_bytes(b"")
+    assert PositionFile(tmp_path).next_offset() is None
+    assert not file.exists()

@@ -302,3 +302,17 @@ def test_a_result_that_is_gone_is_a_storage_error(spool: Spool) -> None:
     first = chunks(DATA, 30)[0]
     with pytest.raises(StorageError):
         spool.adopt(spool.part("result"), first.transfer, first.weights)
+
+
+def test_what_is_complete_in_a_shared_folder_is_for_another_to_remove(tmp_path: Path) -> None:
+    shared, owner = Spool(tmp_path, is_shared=True), Spool(tmp_path)
+    assert fill(shared)[-1]
+    half = chunks(DATA[1:], 30)[0]
+    shared.add(half)
+    for chunk in (half, chunks(DATA, 30)[0]):
+        shared.discard(chunk.transfer, chunk.weights)
+    found = owner.find(digested(DATA))
+    assert found is not None
+    assert [found] == list(tmp_path.iterdir())
+    owner.discard(chunk.transfer, chunk.weights)
+    assert [] == list(tmp_path.iterdir())

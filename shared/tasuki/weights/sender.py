@@ -1,4 +1,4 @@
-"""A hand-over: the one way in which weights and a turn get to the next queue."""
+"""The one way out: weights and their turn go to the next queue, in this order."""
 
 from __future__ import annotations
 
