@@ -25,7 +25,7 @@ from tasuki.weights.container import (
     read_manifest,
     widened,
 )
-from tasuki_site.spell import Outcome
+from tasuki_site.trainer.result import Outcome
 
 # Measured: what fits into a core's own cache with what is computed from it.
 _STEP_BYTES = 2**18

@@ -22,9 +22,9 @@ from tasuki.ports import Delivery, Handler, Settlement
 from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
-from tasuki_site import turning
+from tasuki_site import sending, training
 from tasuki_site.arrivals import Arrivals
-from tasuki_site.pulse import Pulses
+from tasuki_site.held_turns import HeldTurns
 from tasuki_site.reports import Reports, named
 from tasuki_site.site import Site
 from tasuki_site.stream import WeightsStream
@@ -47,7 +47,7 @@ class SiteService:
         self._tasks: asyncio.TaskGroup
         self._parting: asyncio.Task[None]
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
-        self._pulses = Pulses(site, self._reports, self._arrivals, lambda: self._state)
+        self._pulses = HeldTurns(site, self._reports, self._arrivals, lambda: self._state)
         self._drained = asyncio.Event()
         self._stopped = asyncio.Event()
         self.is_ready = False
@@ -147,7 +147,7 @@ class SiteService:
         try:
             turn = decode(delivery.body, Turn)
             encode(turn)  # what cannot be written down cannot be taken
-            turning.check_handed_on(self._site, turn, delivery.sender)
+            sending.check_sender(self._site, turn, delivery.sender)
         except MessageError as exc:
             self._site.bury(delivery, exc)
             return
@@ -168,7 +168,8 @@ class SiteService:
                 self._step(machine.TermRaised(run=run, lane=lane, term=term), delivery)
             case RunEnded(run=run):
                 self._void_turns_of(run)
-                self._spawn(self._end_run(run))
+                self._site.trainers.end(run)
+                self._site.journal.forget(run)
                 self._site.transport.settle(delivery, Settlement.DONE)
 
     def _on_chunk(self, delivery: Delivery) -> None:
@@ -209,7 +210,7 @@ class SiteService:
                 self._pulses.abort(id)
             case machine.AbortHandOver(turn=turn, record=record):
                 self._pulses.abort(turn.id)
-                self._spawn(turning.withdraw(self._site, turn, record))
+                self._spawn(sending.withdraw(self._site, turn, record))
             case machine.HandOver(turn=turn, record=record):
                 self._start_hand_over(turn, record)
             case machine.ReportFinished(turn=turn, record=record):
@@ -265,7 +266,7 @@ class SiteService:
             self._pulses.log(turn.id, values)
 
         try:
-            record = await turning.train(self._site, turn, take)
+            record = await training.train(self._site, turn, take)
         except TasukiError as exc:
             self._fail(turn.id, exc)
             return
@@ -292,13 +293,13 @@ class SiteService:
 
         come_on = partial(self._pulses.come_on, turn.id)
         try:
-            await turning.send_on(
+            await sending.send(
                 self._site, turn, record, check=check, came_on=come_on, ready_at=ready_at
             )
         except (DigestMismatch, Unroutable) as exc:
             # Whether to try again is for the run; a missing queue is the operator's to mend.
             self._fail(turn.id, exc)
-            turning.let_go(self._site, turn, record)
+            sending.let_go(self._site, turn, record)
             return
         self._reach(Moment.CONFIRMED, turn.id)
         if (
@@ -314,7 +315,7 @@ class SiteService:
         """Nothing of this turn is needed here any more, neither what came nor what went."""
         self._arrivals.discard(turn)
         if record is not None:
-            turning.let_go(self._site, turn, record)
+            sending.let_go(self._site, turn, record)
 
     def _fail(self, id: TurnId, error: TasukiError) -> None:
         if isinstance(error, self._site.ends_by):
@@ -332,10 +333,6 @@ class SiteService:
         held = [held.turn.id for held in (*self._state.active, *self._state.waiting)]
         for id in [id for id in held if id.run == run]:
             self._step(machine.TermRaised(run=run, lane=id.lane, term=min(id.term + 1, MOST)))
-
-    async def _end_run(self, run: str) -> None:
-        await self._site.trainers.end(run)
-        self._site.journal.forget(run)
 
     async def _beat_idly(self, beat_s: float) -> None:
         while True:

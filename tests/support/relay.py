@@ -23,11 +23,11 @@ from tasuki.weights.spool import Spool
 from tasuki_controller.controller import Controller, Update
 from tasuki_controller.service import ControllerService
 from tasuki_site.journal import Journal
-from tasuki_site.model_files import write_initial
+from tasuki_site.model_files.initial import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
-from tasuki_site.source import Source
-from tasuki_site.trainers import TrainerPool
+from tasuki_site.trainer.pool import TrainerPool
+from tasuki_site.trainer.source import Source
 
 DEADLINE_S = 60.0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ON_THE_PATH = (
-    *sorted((ROOT / "services/tasuki_site").glob("*.py")),
+    *sorted((ROOT / "services/tasuki_site").rglob("*.py")),
     *sorted((ROOT / "shared/tasuki/transport").rglob("*.py")),
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
     *(
@@ -27,12 +27,12 @@ KNOWN = {
     "tasuki_site/reports.py all_confirmed": "how long a service that ends waits for the broker",
     "tasuki_site/stream.py mind": "only after weights did not come",
     "tasuki_controller/outbox.py _fence": "only as long as a queue takes no fence",
-    "tasuki_site/launcher.py _fail_unless": "only after a rank of a command died",
-    "tasuki_site/patience.py hear": "only as long as the run lets a turn take",
-    "tasuki_site/trainers.py close": "how long trainers may take when their service ends",
-    "tasuki_site/childprocess.py ended_within": "how long a trainer may take to end by itself",
-    "tasuki_site/printing.py heard_out": "only after a trainer died or was ended",
-    "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
+    "trainer/launcher.py _fail_unless": "only after a rank of a command died",
+    "trainer/time_limits.py hear": "only as long as the run lets a turn take",
+    "trainer/pool.py close": "how long trainers may take when their service ends",
+    "trainer/childprocess.py ended_within": "how long a trainer may take to end by itself",
+    "trainer/printing.py heard_out": "only after a trainer died or was ended",
+    "trainer/connection.py next_request": "only if the trainer's script itself sets a limit",
     "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",
     "tasuki_controller/vigil.py _ask_broker": "only after silence",
     "tasuki_controller/intake.py _begin": "how long a stream may take to accept a reader",

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from support.requests import a_request
 from tasuki.core.model import Task
 from tasuki.errors import GateRejected, NonFiniteWeights
 from tasuki.trainer import Result, State
 from tasuki.weights.container import DTYPES
 from tasuki_site import gate
-from tasuki_site.spell import Outcome, Spell, write_result
 from tasuki_site.tensors import load_state, save_state
+from tasuki_site.trainer.result import Outcome, write_result
 
 TASK = Task(trainer="t")
 FLOATS = [
@@ -27,30 +28,13 @@ FLOATS = [
 ]
 
 
-def spell(folder: Path, *, task: Task = TASK) -> Spell:
-    return Spell(
-        run="r",
-        lane=0,
-        term=1,
-        round=0,
-        hop=0,
-        rounds=1,
-        site="a",
-        seed=0,
-        kind="train",
-        received=str(folder / "received"),
-        result=str(folder / "result"),
-        non_finite=task.non_finite,
-    )
-
-
 def turn(
     folder: Path, before: State, after: State, task: Task = TASK, *, is_difference: bool = False
 ) -> Outcome:
     """A turn's way through the gate, and the weights that came out of it."""
     save_state(folder / "received", before)
     result = Result(state=after, is_difference=is_difference)
-    outcome = write_result(spell(folder, task=task), result)
+    outcome = write_result(a_request(folder, non_finite=task.non_finite), result)
     received, sent = folder / "received", folder / "result"
     gate.check(task, received=received, result=sent, outcome=outcome)
     return outcome
@@ -116,7 +100,7 @@ def test_weights_of_another_tool_are_compared_by_name(tmp_path: Path) -> None:
     (tmp_path / "received").write_bytes(len(header).to_bytes(8, "little") + header + data)
     task = replace(TASK, max_norm=0.5)
     state = load_state(tmp_path / "received", framework="numpy")
-    outcome = write_result(spell(tmp_path), Result(state=state))
+    outcome = write_result(a_request(tmp_path), Result(state=state))
 
     gate.check(task, received=tmp_path / "received", result=tmp_path / "result", outcome=outcome)
 

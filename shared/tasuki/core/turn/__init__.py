@@ -27,6 +27,7 @@ from tasuki.core.turn.events import (
     TurnArrived,
     WeightsReady,
 )
+from tasuki.core.turn.handing_on import is_proved, needs_proof, onward
 from tasuki.core.turn.machine import IllegalEvent, Step, is_past, step
 from tasuki.core.turn.standing import came_on_at, stage_of
 from tasuki.core.turn.state import Lane, Phase, Progress, SiteState
@@ -63,6 +64,9 @@ __all__ = [
     "WeightsReady",
     "came_on_at",
     "is_past",
+    "is_proved",
+    "needs_proof",
+    "onward",
     "stage_of",
     "step",
 ]

@@ -1,4 +1,4 @@
-"""The turns that a site has: their heartbeat, what their trainers say meanwhile, and their work."""
+"""The turns that a site holds: their heartbeat, what their trainers say, and their work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRESS_S = 0.2  # a trainer that logs more often is shown its newest values th
 
 
 @dataclass(slots=True, eq=False)
-class Pulse:
+class HeldTurn:
     """One turn that the site has.
 
     Attributes:
@@ -41,7 +41,7 @@ class Pulse:
     shown_at: float = 0.0
 
 
-class Pulses:
+class HeldTurns:
     """All turns that the site has, those that wait for room included.
 
     Args:
@@ -55,71 +55,71 @@ class Pulses:
         self._reports = reports
         self._arrivals = arrivals
         self._state = state
-        self._pulses: dict[TurnId, Pulse] = {}
+        self._turns: dict[TurnId, HeldTurn] = {}
 
     def begin(self, turn: Turn) -> None:
-        self._pulses[turn.id] = pulse = Pulse(turn, moved_at=self._site.elapsed())
-        self._schedule(pulse)
+        self._turns[turn.id] = held = HeldTurn(turn, moved_at=self._site.elapsed())
+        self._schedule(held)
 
     def come_on(self, id: TurnId) -> None:
         """It entered another phase, or more of its result was confirmed."""
-        if (pulse := self._pulses.get(id)) is not None:
-            pulse.moved_at = self._site.elapsed()
+        if (held := self._turns.get(id)) is not None:
+            held.moved_at = self._site.elapsed()
 
-    def find(self, id: TurnId) -> Pulse | None:
-        return self._pulses.get(id)
+    def find(self, id: TurnId) -> HeldTurn | None:
+        return self._turns.get(id)
 
-    def end(self, id: TurnId) -> Pulse | None:
+    def end(self, id: TurnId) -> HeldTurn | None:
         """The turn is not under way any more; its work is for the caller to end."""
-        pulse = self._pulses.pop(id, None)
-        if pulse is not None and pulse.timer is not None:
-            pulse.timer.cancel()
-        return pulse
+        held = self._turns.pop(id, None)
+        if held is not None and held.timer is not None:
+            held.timer.cancel()
+        return held
 
-    def leave(self, id: TurnId) -> Pulse | None:
+    def leave(self, id: TurnId) -> HeldTurn | None:
         """End what works on it; what there is of it stays."""
-        pulse = self.end(id)
-        work = None if pulse is None else pulse.work
+        held = self.end(id)
+        work = None if held is None else held.work
         if work is not None and work is not asyncio.current_task():
             work.cancel()
-        return pulse
+        return held
 
     def abort(self, id: TurnId) -> None:
         """Nobody wants its result: end what works on it, and let its weights go."""
-        if (pulse := self.leave(id)) is not None:
-            self._arrivals.discard(pulse.turn)
+        if (held := self.leave(id)) is not None:
+            self._arrivals.discard(held.turn)
 
     def log(self, id: TurnId, values: Mapping[str, float]) -> None:
         """What its trainer says; not all of it is shown if it says much."""
-        pulse = self._pulses.get(id)
-        if pulse is None:
+        held = self._turns.get(id)
+        if held is None:
             return
-        pulse.values = _newest({**pulse.values, **values})
+        held.values = _newest({**held.values, **values})
         now = asyncio.get_running_loop().time()
-        if now - pulse.shown_at >= PROGRESS_S:
-            pulse.shown_at = now
-            self._show(pulse)
+        if now - held.shown_at >= PROGRESS_S:
+            held.shown_at = now
+            self._show(held)
 
-    def _schedule(self, pulse: Pulse) -> None:
+    def _schedule(self, held: HeldTurn) -> None:
         later = asyncio.get_running_loop().call_later
-        pulse.timer = later(max(LEAST_BEAT_S, pulse.turn.task.beat_s), self._beat, pulse)
+        held.timer = later(max(LEAST_BEAT_S, held.turn.task.beat_s), self._beat, held)
 
-    def _beat(self, pulse: Pulse) -> None:
+    def _beat(self, held: HeldTurn) -> None:
         """Say what the turn is at, and for how long it has not come on."""
-        self._schedule(pulse)
-        self._show(pulse)
+        self._schedule(held)
+        self._show(held)
 
     def still_s(self, id: TurnId) -> float:
         """For how long a turn has not come on."""
         now = self._site.elapsed()
-        moved_at = {each: pulse.moved_at for each, pulse in self._pulses.items()}
+        moved_at = {each: held.moved_at for each, held in self._turns.items()}
         at = came_on_at(self._state(), id, moved_at, weights_at=self._arrivals.came_at, now=now)
         return max(0.0, now - at)
 
-    def _show(self, pulse: Pulse) -> None:
-        id = pulse.turn.id
+    def _show(self, held: HeldTurn) -> None:
+        id = held.turn.id
         if (stage := stage_of(self._state(), id)) is not None:
-            self._reports.progressed(id, phase=stage, values=pulse.values, still_s=self.still_s(id))
+            self._reports.progressed(id, phase=stage, values=held.values, still_s=self.still_s(id))
 
 
 def _newest(values: dict[str, float]) -> dict[str, float]:
