@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tasuki.core.model import Turn, TurnId
-from tasuki.core.turn import SiteState, came_on_at, stage_of
+from tasuki.core.turn import SiteState, came_on_at, stage_of, stands_since
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.reports import Reports
 from tasuki_site.site import Site
@@ -66,11 +66,24 @@ class HeldTurns:
         if (held := self._turns.get(id)) is not None:
             held.moved_at = self._site.elapsed()
 
-    def find(self, id: TurnId) -> HeldTurn | None:
-        return self._turns.get(id)
+    def work_on(self, id: TurnId, work: asyncio.Task[None]) -> None:
+        """It entered a phase in which this works on it."""
+        self.come_on(id)
+        if (held := self._turns.get(id)) is not None:
+            held.work = work
+
+    def note_result(self, id: TurnId) -> None:
+        """Its result is there from now on."""
+        if (held := self._turns.get(id)) is not None:
+            held.ready_at = asyncio.get_running_loop().time()
+
+    def ready_at(self, id: TurnId) -> float | None:
+        """The event loop's time when its result was there, if that was in this process."""
+        held = self._turns.get(id)
+        return None if held is None else held.ready_at
 
     def end(self, id: TurnId) -> HeldTurn | None:
-        """The turn is not under way any more; its work is for the caller to end."""
+        """The site has the turn no more; its work is for the caller to end."""
         held = self._turns.pop(id, None)
         if held is not None and held.timer is not None:
             held.timer.cancel()
@@ -109,17 +122,25 @@ class HeldTurns:
         self._schedule(held)
         self._show(held)
 
-    def still_s(self, id: TurnId) -> float:
-        """For how long a turn has not come on."""
+    def stands_s(self) -> float:
+        """For how long nothing that is under way has come on; a trainer is waited for."""
         now = self._site.elapsed()
-        moved_at = {each: held.moved_at for each, held in self._turns.items()}
-        at = came_on_at(self._state(), id, moved_at, weights_at=self._arrivals.came_at, now=now)
+        return max(0.0, now - stands_since(self._state(), self._moved_at, now=now))
+
+    def _still_s(self, id: TurnId) -> float:
+        """For how long a turn has not come on."""
+        now, weights_at = self._site.elapsed(), self._arrivals.came_at
+        at = came_on_at(self._state(), id, self._moved_at, weights_at=weights_at, now=now)
         return max(0.0, now - at)
+
+    @property
+    def _moved_at(self) -> Mapping[TurnId, float]:
+        return {id: held.moved_at for id, held in self._turns.items()}
 
     def _show(self, held: HeldTurn) -> None:
         id = held.turn.id
         if (stage := stage_of(self._state(), id)) is not None:
-            self._reports.progressed(id, phase=stage, values=held.values, still_s=self.still_s(id))
+            self._reports.progressed(id, phase=stage, values=held.values, still_s=self._still_s(id))
 
 
 def _newest(values: dict[str, float]) -> dict[str, float]:

@@ -21,9 +21,9 @@ from tasuki.weights.container import (
     read_manifest,
     verify_digest,
 )
-from tasuki_site import tensors
 from tasuki_site.model_files import torch_files
 from tasuki_site.model_files.factory import made_state
+from tasuki_site.tensors import save_state
 from tasuki_site.trainer.seeding import seed_everything
 
 _CONTAINER = ".safetensors"
@@ -67,7 +67,7 @@ def write_initial(
             seed_everything(turn_seed(seed=seed, round=0, hop=0, site="initial"))
             state = made_state(initial, folder)
         with disk_errors(path):
-            written = tensors.save_state(path, state, look=first.look, exempt=non_finite)
+            written = save_state(path, state, look=first.look, exempt=non_finite)
     if not written.manifest.tensors:
         raise SettingsError(
             f"[weights] initial = {initial!r} holds no tensor, so that there is nothing to train:"

@@ -10,7 +10,7 @@ from typing import Any
 from tasuki.core.model import Budget, Kind, Turn, TurnId
 from tasuki.trainer import Framework, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
-from tasuki_site import tensors
+from tasuki_site.tensors import best_device, load_state
 
 Log = Callable[[Mapping[str, float]], None]
 
@@ -87,7 +87,7 @@ class TurnRequest:
         """The trainer's view of it; `loaded` is called when that has its weights."""
 
         def load(framework: Framework) -> dict[str, Any]:
-            state = tensors.load_state(Path(self.received), framework=framework)
+            state = load_state(Path(self.received), framework=framework)
             loaded()
             return state
 
@@ -100,7 +100,7 @@ class TurnRequest:
             rounds=self.rounds,
             site=self.site,
             seed=self.seed,
-            find_device=lambda: self.device or tensors.best_device(),
+            find_device=lambda: self.device or best_device(),
             kind=Kind(self.kind),
             params=self.params,
             budget=Budget(**self.budget),

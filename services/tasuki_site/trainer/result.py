@@ -11,7 +11,7 @@ from tasuki.disk.errors import disk_errors
 from tasuki.errors import TrainerError
 from tasuki.trainer import Result, plain_numbers
 from tasuki.weights.container import ResultOf, open_excerpts
-from tasuki_site import tensors
+from tasuki_site.tensors import apply_difference, save_state
 from tasuki_site.trainer.request import TurnRequest
 
 
@@ -42,10 +42,10 @@ def write_result(request: TurnRequest, result: object) -> Outcome:
     received = Path(request.received)
     state = result.state
     if result.is_difference:
-        state = tensors.apply_difference(received, state)
+        state = apply_difference(received, state)
     path = Path(request.result)
     with disk_errors(path), open_excerpts(received) as before:
-        written = tensors.save_state(
+        written = save_state(
             path,
             state,
             like=before.manifest,

@@ -6,6 +6,7 @@ from tasuki.core.turn.effects import (
     AwaitWeights,
     Drop,
     Effect,
+    ForgetRun,
     GiveBack,
     HandOver,
     Idle,
@@ -21,6 +22,7 @@ from tasuki.core.turn.events import (
     Event,
     HandedOver,
     Restarted,
+    RunOver,
     TermRaised,
     TrainingFailed,
     TrainingFinished,
@@ -29,7 +31,7 @@ from tasuki.core.turn.events import (
 )
 from tasuki.core.turn.handing_on import is_proved, needs_proof, onward
 from tasuki.core.turn.machine import IllegalEvent, Step, is_past, step
-from tasuki.core.turn.standing import came_on_at, stage_of
+from tasuki.core.turn.standing import came_on_at, stage_of, stands_since
 from tasuki.core.turn.state import Lane, Phase, Progress, SiteState
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "Drop",
     "Effect",
     "Event",
+    "ForgetRun",
     "GiveBack",
     "HandOver",
     "HandedOver",
@@ -53,6 +56,7 @@ __all__ = [
     "ReportFailed",
     "ReportFinished",
     "Restarted",
+    "RunOver",
     "Settle",
     "SiteState",
     "StartTrainer",
@@ -68,5 +72,6 @@ __all__ = [
     "needs_proof",
     "onward",
     "stage_of",
+    "stands_since",
     "step",
 ]
