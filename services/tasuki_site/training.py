@@ -8,6 +8,7 @@ from tasuki.errors import WeightsError
 from tasuki.wire.size import check_one_more, check_record
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, Trained
+from tasuki_site.gate import Candidate
 from tasuki_site.sending import passed_on, transfer_of
 from tasuki_site.site import Site
 from tasuki_site.trainer.request import Log, TurnRequest
@@ -33,8 +34,9 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
         )
         outcome = await site.trainers.train(turn.task.trainer, request, log)
         with disk_errors(result):  # whatever the site's code started may have removed it
-            gate.check(turn.task, received=received, result=result, outcome=outcome)
-            outcome = gate.as_received(turn, received=received, result=result, outcome=outcome)
+            candidate = Candidate(task=turn.task, received=received, result=result, outcome=outcome)
+            gate.check(candidate)
+            outcome = gate.as_received(turn, candidate)
         record = _record(turn, outcome, seconds=site.clock.now() - started)
         check_record(turn, record)
         site.spool.adopt(result, transfer_of(passed_on(turn, record)), record.sent)

@@ -30,7 +30,7 @@ KNOWN = {
     "trainer/launcher.py _fail_unless": "only after a rank of a command died",
     "trainer/time_limits.py hear": "only as long as the run lets a turn take",
     "trainer/pool.py close": "how long trainers may take when their service ends",
-    "trainer/childprocess.py ended_within": "how long a trainer may take to end by itself",
+    "trainer/child_process.py ended_within": "how long a trainer may take to end by itself",
     "trainer/printing.py heard_out": "only after a trainer died or was ended",
     "trainer/connection.py next_request": "only if the trainer's script itself sets a limit",
     "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",

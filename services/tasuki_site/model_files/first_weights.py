@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasuki.core.model import WeightsRef
 from tasuki.errors import SettingsError
-from tasuki_site.trainer.childprocess import ChildProcess
+from tasuki_site.trainer.child_process import ChildProcess
 
 
 async def first_weights(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tasuki.errors import TasukiError, TrainerDied
 from tasuki_site.trainer.channel import Map
-from tasuki_site.trainer.childprocess import ChildProcess
+from tasuki_site.trainer.child_process import ChildProcess
 from tasuki_site.trainer.pool import PARTING_S
 from tasuki_site.trainer.request import Log, TurnRequest
 from tasuki_site.trainer.result import Outcome

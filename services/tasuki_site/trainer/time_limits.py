@@ -7,7 +7,7 @@ import math
 
 from tasuki.errors import TrainerOverdue
 from tasuki_site.trainer.channel import Map
-from tasuki_site.trainer.childprocess import ChildProcess
+from tasuki_site.trainer.child_process import ChildProcess
 from tasuki_site.trainer.request import TurnRequest
 
 MOST_LINES = 400

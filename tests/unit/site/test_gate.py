@@ -17,6 +17,7 @@ from tasuki.errors import GateRejected, NonFiniteWeights
 from tasuki.trainer import Result, State
 from tasuki.weights.container import DTYPES
 from tasuki_site import gate
+from tasuki_site.gate import Candidate
 from tasuki_site.tensors import load_state, save_state
 from tasuki_site.trainer.result import Outcome, write_result
 
@@ -35,9 +36,13 @@ def turn(
     save_state(folder / "received", before)
     result = Result(state=after, is_difference=is_difference)
     outcome = write_result(a_request(folder, non_finite=task.non_finite), result)
-    received, sent = folder / "received", folder / "result"
-    gate.check(task, received=received, result=sent, outcome=outcome)
+    gate.check(candidate(folder, outcome, task))
     return outcome
+
+
+def candidate(folder: Path, outcome: Outcome, task: Task) -> Candidate:
+    received, result = folder / "received", folder / "result"
+    return Candidate(task=task, received=received, result=result, outcome=outcome)
 
 
 # --- how far
@@ -56,11 +61,11 @@ def test_every_type_of_float_counts_towards_the_limit(tmp_path: Path, dtype: tor
 def test_a_metric_that_is_missed_among_many_is_named_with_a_few(tmp_path: Path) -> None:
     save_state(tmp_path / "same", {"w": torch.ones(2)})
     outcome = Outcome(digest="", size=0, metrics={f"m{n}": 0.0 for n in range(1000)}, samples=0)
-    same = tmp_path / "same"
+    same, task = tmp_path / "same", replace(TASK, requires=("loss",))
     with pytest.raises(
         GateRejected, match=r"no metric 'loss'.*it has m0, .*, \.\.\.: pass"
     ) as told:
-        gate.check(replace(TASK, requires=("loss",)), received=same, result=same, outcome=outcome)
+        gate.check(Candidate(task=task, received=same, result=same, outcome=outcome))
     assert 300 > len(str(told.value))
 
 
@@ -102,7 +107,7 @@ def test_weights_of_another_tool_are_compared_by_name(tmp_path: Path) -> None:
     state = load_state(tmp_path / "received", framework="numpy")
     outcome = write_result(a_request(tmp_path), Result(state=state))
 
-    gate.check(task, received=tmp_path / "received", result=tmp_path / "result", outcome=outcome)
+    gate.check(candidate(tmp_path, outcome, task))
 
 
 def test_infinities_are_no_distance(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from support.requests import a_request
 from support.simulation import TRAINERS
 from support.waiting import until
 from tasuki.errors import TrainerDied, TrainerOverdue
+from tasuki.trainer import turn_seed
 from tasuki_site.model_files.initial import write_initial
 from tasuki_site.tensors import save_state
 from tasuki_site.trainer.child_trainer import ChildTrainer
@@ -224,9 +225,61 @@ def test_sites_that_share_a_room_end_whoever_of_them_all_was_longest_unused() ->
     asyncio.run(train())
 
 
+def test_each_lane_of_a_run_has_a_trainer_of_its_own_until_the_run_is_over() -> None:
+    made: list[Gated] = []
+
+    def make(_: str) -> Gated:
+        made.append(Gated())
+        made[-1].go_on.set()
+        return made[-1]
+
+    async def train() -> None:
+        pool = TrainerPool(make, limit=ProcessLimit(4))
+        for run, lane in (("r", 0), ("r", 1), ("other", 0), ("r", 1)):
+            await pool.train("t", a_request(run=run, lane=lane), lambda _: None)
+        pool.end("r")
+        await pool.all_gone()
+
+    asyncio.run(train())
+    assert [True, True, False] == [trainer.ended for trainer in made]
+
+
+def test_each_lane_draws_from_a_seed_of_its_own_and_lane_0_from_the_one_of_before() -> None:
+    turn = {"seed": 7, "round": 1, "hop": 2}
+    alone = turn_seed(**turn, site="a")
+    assert 1094788354 == alone == turn_seed(**turn, site="a", lane=0)
+    assert 3 == len({alone, *(turn_seed(**turn, site="a", lane=lane) for lane in (1, 2))})
+
+
 @pytest.mark.parametrize(("gib", "processes"), [(1, 2), (8, 4), (1024, 16)])
 def test_how_many_processes_stay_depends_on_memory(gib: int, processes: int) -> None:
     assert processes == as_many_as_fit(gib * 2**30)
+
+
+COUNTS = """
+turns = 0
+
+def train(turn):
+    global turns
+    turns += 1
+    return turn.result(turn.weights("numpy"), metrics={"turns": turns})
+"""
+
+
+def test_what_a_module_keeps_is_kept_for_each_lane_of_each_site(tmp_path: Path) -> None:
+    """In one process, as in a simulation: each finds what it would find in its own."""
+    (tmp_path / "counts.py").write_text(COUNTS)
+    save_state(tmp_path / "received", {"w": np.zeros(2, np.float32)})
+
+    async def train() -> list[float]:
+        trainer = ChildTrainer(Source(run="counts:train", folder=tmp_path), lambda *_: None)
+        turns = [("a", 0), ("a", 1), ("b", 1), ("a", 1), ("a", 0), ("a", 0)]
+        requests = [a_request(tmp_path, site=site, lane=lane) for site, lane in turns]
+        outcomes = [await trainer.train(request, lambda _: None) for request in requests]
+        await trainer.close()
+        return [outcome.metrics["turns"] for outcome in outcomes]
+
+    assert [1, 1, 1, 2, 2, 3] == asyncio.run(train())
 
 
 LOOPLESS = """
