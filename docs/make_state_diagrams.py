@@ -228,6 +228,7 @@ def _turn_events(state: turn.SiteState) -> Iterator[turn.Event]:
         term = max(lanes.get((name, 0), 0), state.fenced.get((name, 0), 0)) + 1
         yield turn.TurnArrived(turn=_turn(name, term), sender=CONTROLLER)
         yield turn.TermRaised(run=name, lane=0, term=term)
+        yield turn.RunOver(run=name)
     yield turn.Restarted()
     yield turn.DrainRequested()
     if state.current is not None:

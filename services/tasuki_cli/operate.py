@@ -30,7 +30,7 @@ _NOT_ADDED = {
 
 def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
     """Make the first weights here and start the run there; returns the exit code."""
-    from tasuki_site.first_weights import first_weights
+    from tasuki_site.model_files.first_weights import first_weights
 
     run_file = read(run_toml, RunFile)
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:

@@ -116,7 +116,7 @@ def export(
     run: str, output: Path, archive: Archive, *, round: int | None = None, as_json: bool
 ) -> None:
     """Copy the best checkpoint, or that of a round."""
-    from tasuki_site.model_files import export as write
+    from tasuki_site.model_files.export import export as write
 
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
         kept = archive.copy_weights(run, Path(folder), round=round)

@@ -29,15 +29,17 @@ from tasuki_controller.followers.following import Following
 from tasuki_controller.followers.watch import Watch
 from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
-from tasuki_site.first_weights import first_weights
 from tasuki_site.journal import Journal
-from tasuki_site.room import Room, fitting
+from tasuki_site.model_files.first_weights import first_weights
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
-from tasuki_site.source import Source
-from tasuki_site.spell import Log, Outcome, Spell
-from tasuki_site.trainers import ChildTrainer, Output, Trainer, TrainerPool
-from tasuki_site.workplace import Workplaces
+from tasuki_site.trainer.child_trainer import ChildTrainer, Output
+from tasuki_site.trainer.pool import Trainer, TrainerPool
+from tasuki_site.trainer.process_limit import ProcessLimit, fitting
+from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.result import Outcome
+from tasuki_site.trainer.source import Source
+from tasuki_site.trainer.workplace import Workplaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ class _Federation:
             folder=self._folder / "sites",
             apart=simulation.data.path,
         )
-        self._room = Room(self._processes())
+        self._limit = ProcessLimit(self._processes())
         self._pools: list[TrainerPool] = []
         self._failed: str | None = None
         self._pause = asyncio.Event()
@@ -214,7 +216,7 @@ class _Federation:
         journal = Journal(self._journals, name)
         journal.introduce()  # new as it is, the controller has given nothing out yet
         data = self._s.run_file.simulate.data
-        self._pools.append(TrainerPool(lambda _: self._trainer(), room=self._room))
+        self._pools.append(TrainerPool(lambda _: self._trainer(), limit=self._limit))
         return SiteService(
             Site(
                 name=name,
@@ -232,7 +234,7 @@ class _Federation:
     async def _say_farewell(self) -> None:
         """A script may work on after its last turn, which was that of the whole run."""
         for pool in self._pools:
-            await pool.end(self._plan.run)
+            pool.end(self._plan.run)
         await asyncio.gather(*(pool.all_gone() for pool in self._pools))
 
     def _processes(self) -> int:
@@ -246,8 +248,8 @@ class _Federation:
     def _child_trainer(self) -> ChildTrainer:
         return ChildTrainer(self._s.source, self._show, self._s.run_file.simulate.farewell_s)
 
-    def _show(self, spell: Spell, line: str) -> None:
-        self._s.output(spell.site, line)
+    def _show(self, request: TurnRequest, line: str) -> None:
+        self._s.output(request.site, line)
 
     def _watch(self, update: Update) -> None:
         if isinstance(update.what, machine.TurnFailed):
@@ -266,16 +268,18 @@ class _Placed:
     workplaces: Workplaces
     output: Output
 
-    async def train(self, spell: Spell, log: Log) -> Outcome:
-        place = self.workplaces.ready(spell.site)
+    async def train(self, request: TurnRequest, log: Log) -> Outcome:
+        place = self.workplaces.ready(request.site)
         if place is None or not place.is_dir():  # its own code may have removed it
-            with disk_errors(Path(spell.result)):
-                place = await asyncio.to_thread(self.workplaces.prepare, spell.site)
+            with disk_errors(Path(request.result)):
+                place = await asyncio.to_thread(self.workplaces.prepare, request.site)
         try:
-            return await self.trainer.train(replace(spell, folder=str(place)), log)
+            return await self.trainer.train(replace(request, folder=str(place)), log)
         finally:
             for name in self.workplaces.written_to():
-                self.output(spell, f"{name} beside the trainer was changed, which all sites share")
+                self.output(
+                    request, f"{name} beside the trainer was changed, which all sites share"
+                )
 
     async def farewell(self) -> None:
         await self.trainer.farewell()

@@ -13,7 +13,7 @@ from tasuki.errors import MessageError, TasukiError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MessageRefused:
+class DeadLettered:
     """A message could not be read, and went to the dead letters."""
 
     queue: str
@@ -53,5 +53,5 @@ class HandedOver:
     size: int
 
 
-Fact = MessageRefused | TurnDropped | Trained | GateClosed | HandedOver
+Fact = DeadLettered | TurnDropped | Trained | GateClosed | HandedOver
 Watcher = Callable[[Fact], None]

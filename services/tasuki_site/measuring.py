@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasuki.observe.site import SiteMetrics
-from tasuki_site.facts import Fact, HandedOver, MessageRefused, Trained, TurnDropped, Watcher
+from tasuki_site.facts import DeadLettered, Fact, HandedOver, Trained, TurnDropped, Watcher
 
 _OWN = {"fenced", "void"}
 """Why a site drops a turn of its own; every other reason is about a message that came."""
@@ -14,7 +14,7 @@ def into(metrics: SiteMetrics) -> Watcher:
 
     def watch(fact: Fact) -> None:
         match fact:
-            case MessageRefused(queue=queue, error=error):
+            case DeadLettered(queue=queue, error=error):
                 metrics.refused(queue.split(".")[1], error.reason)
             case TurnDropped(reason=reason) if reason not in _OWN:
                 metrics.refused("turns", reason)

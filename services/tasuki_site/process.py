@@ -30,12 +30,13 @@ from tasuki.weights.unclaimed import Limits
 from tasuki_site import measuring
 from tasuki_site.journal import Journal, open_journal
 from tasuki_site.reports import named
-from tasuki_site.room import Room, fitting
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
-from tasuki_site.source import Source
-from tasuki_site.spell import Spell
-from tasuki_site.trainers import ChildTrainer, Trainer, TrainerPool
+from tasuki_site.trainer.child_trainer import ChildTrainer
+from tasuki_site.trainer.pool import Trainer, TrainerPool
+from tasuki_site.trainer.process_limit import ProcessLimit, fitting
+from tasuki_site.trainer.request import TurnRequest
+from tasuki_site.trainer.source import Source
 
 log = structlog.get_logger()
 
@@ -87,9 +88,9 @@ class _Trainers:
         return list(self._sources)
 
 
-def said(spell: Spell, line: str) -> None:
+def said(request: TurnRequest, line: str) -> None:
     """Into the log: a line that a trainer printed, and in which turn."""
-    log.info("trainer said", **named(spell.id), line=line)
+    log.info("trainer said", **named(request.id), line=line)
 
 
 async def _run(
@@ -114,7 +115,9 @@ async def _run(
             transport=connection.transport,
             journal=Journal(database, settings.name),
             spool=_spool(settings, metrics),
-            trainers=TrainerPool(trainers.make, room=Room(settings.processes or fitting())),
+            trainers=TrainerPool(
+                trainers.make, limit=ProcessLimit(settings.processes or fitting())
+            ),
             clock=SystemClock(),
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),

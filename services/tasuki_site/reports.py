@@ -104,6 +104,11 @@ class Reports:
         history = (*turn.history, encode(record))
         self._say(RoundDone(id=turn.id, site=self._name, weights=record.sent, history=history))
 
+    def handed_over(self, turn: Turn, record: TurnRecord) -> None:
+        """The site's own proof: results reach the ledger through the hands of others too."""
+        to, digest = turn.successor, record.sent.digest
+        self._log.info("handed over", **named(turn.id), to=to, digest=digest)
+
     def failed(self, id: TurnId, *, error: str, detail: str) -> None:
         self._log.warning("turn failed", **named(id), error=error, detail=detail)
         error, detail = error[:MOST_ERROR], shortened(detail)

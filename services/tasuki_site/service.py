@@ -15,17 +15,17 @@ import structlog
 
 from tasuki.core import turn as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import CONTROLLER, MOST, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
 from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
 from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
-from tasuki_site import turning
+from tasuki_site import sending, training
 from tasuki_site.arrivals import Arrivals
-from tasuki_site.pulse import Pulses
-from tasuki_site.reports import Reports, named
+from tasuki_site.held_turns import HeldTurns
+from tasuki_site.reports import Reports
 from tasuki_site.site import Site
 
 log = structlog.get_logger()
@@ -37,13 +37,13 @@ class SiteService:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._state = site.journal.state(capacity=site.capacity)
-        restored = {held.turn.id for held in (*self._state.active, *self._state.waiting)}
+        restored = {held.turn.id for held in self._state.held}
         self._arrivals = Arrivals(site, self._later(self._on_chunk), restored=restored)
         self._reports = Reports(site)
         self._tasks: asyncio.TaskGroup
         self._parting: asyncio.Task[None]
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
-        self._pulses = Pulses(site, self._reports, self._arrivals, lambda: self._state)
+        self._held = HeldTurns(site, self._reports, self._arrivals, lambda: self._state)
         self._drained = asyncio.Event()
         self._stopped = asyncio.Event()
         self.is_ready = False
@@ -91,27 +91,20 @@ class SiteService:
 
     async def _part(self) -> None:
         """Leave a hand-over that stands still to the next start: the journal has its result."""
-        while (left_s := self._site.farewell_s - self._stands_s()) > 0:
+        while (left_s := self._site.farewell_s - self._held.stands_s()) > 0:
             await asyncio.sleep(left_s)
         for held in self._state.active:
             self._log.warning("ends before its result was handed over", turn=str(held.turn.id))
-            self._pulses.leave(held.turn.id)
+            self._held.leave(held.turn.id)
         self._stopped.set()
-
-    def _stands_s(self) -> float:
-        """For how long nothing that is under way has come on; a trainer is waited for."""
-        active = self._state.active
-        if not active or any(held.phase is not machine.Phase.TRAINED for held in active):
-            return 0.0
-        return min(self._pulses.still_s(held.turn.id) for held in active)
 
     async def _start(self) -> None:
         site, consume = self._site, self._site.transport.consume
         site.moments.reach(Moment.STARTED, None)
         self._reports.started()
-        for held in (*self._state.active, *self._state.waiting):
+        for held in self._state.held:
             self._arrivals.expect(held.turn)
-            self._pulses.begin(held.turn)
+            self._held.begin(held.turn)
             self._reports.taken(held.turn)  # so that it is fenced if nobody wants it any more
         done = site.journal.done()
         self._step(machine.Restarted(done=done))
@@ -142,7 +135,7 @@ class SiteService:
         try:
             turn = decode(delivery.body, Turn)
             encode(turn)  # what cannot be written down cannot be taken
-            turning.check_handed_on(self._site, turn, delivery.sender)
+            sending.check_sender(self._site, turn, delivery.sender)
         except MessageError as exc:
             self._site.bury(delivery, exc)
             return
@@ -162,9 +155,7 @@ class SiteService:
             case FenceRaised(run=run, lane=lane, term=term):
                 self._step(machine.TermRaised(run=run, lane=lane, term=term), delivery)
             case RunEnded(run=run):
-                self._void_turns_of(run)
-                self._spawn(self._end_run(run))
-                self._site.transport.settle(delivery, Settlement.DONE)
+                self._step(machine.RunOver(run=run), delivery)
 
     def _on_chunk(self, delivery: Delivery) -> None:
         transfer = self._arrivals.take_in(delivery)
@@ -188,6 +179,9 @@ class SiteService:
             case machine.JournalFence(run=run, lane=lane, term=term):
                 self._site.journal.write_fence(run, lane, term)
                 self._log.info("fence raised", run=run, lane=lane, term=term)
+            case machine.ForgetRun(run=run):
+                self._site.trainers.end(run)
+                self._site.journal.forget(run)
             case machine.Settle():
                 if delivery is not None:
                     self._site.transport.settle(delivery, Settlement.DONE)
@@ -195,21 +189,23 @@ class SiteService:
                 # Not at once: the machine is still in the middle of a step.
                 self._soon(self._await_weights, turn)
             case machine.StartTrainer(turn=turn):
-                self._start_trainer(turn)
+                self._reach(Moment.TRAINING, turn.id)
+                self._held.work_on(turn.id, self._spawn(self._train(turn)))
             case machine.AbortTrainer(id=id):
-                self._pulses.abort(id)
+                self._held.abort(id)
             case machine.AbortHandOver(turn=turn, record=record):
-                self._pulses.abort(turn.id)
-                self._spawn(turning.withdraw(self._site, turn, record))
+                self._held.abort(turn.id)
+                self._spawn(sending.withdraw(self._site, turn, record))
             case machine.HandOver(turn=turn, record=record):
-                self._start_hand_over(turn, record)
+                self._held.work_on(turn.id, self._spawn(self._hand_over(turn, record)))
             case machine.ReportFinished(turn=turn, record=record):
-                self._pulses.end(turn.id)
+                self._held.end(turn.id)
                 self._reports.finished(turn, record)
             case machine.ReportFailed(id=id, error=error, detail=detail):
-                self._pulses.abort(id)
+                self._held.abort(id)
                 self._reports.failed(id, error=error, detail=detail)
             case machine.GiveBack(id=id):
+                self._held.abort(id)
                 self._reports.returned(id)
             case machine.Drop(id=id, reason=reason):
                 self._reports.dropped(id, reason=reason)
@@ -222,7 +218,7 @@ class SiteService:
         self._site.journal.write(progress)
         if progress.phase is machine.Phase.TAKEN:
             self._arrivals.expect(turn)
-            self._pulses.begin(turn)
+            self._held.begin(turn)
             self._reports.taken(turn)
             self._reach(Moment.TURN_JOURNALED, turn.id)
         elif progress.phase is machine.Phase.TRAINED:
@@ -230,16 +226,14 @@ class SiteService:
         elif progress.record is not None:
             self._reach(Moment.HANDED_OVER, turn.id)
         else:
-            self._pulses.abort(turn.id)
+            self._held.abort(turn.id)
 
     # A turn, in order.
 
     def _await_weights(self, turn: Turn) -> None:
         """Weights come before their turn; those of one that has none are looked for beside."""
         self._check_weights(turn)
-        pulse = self._pulses.find(turn.id)
-        if pulse is not None and pulse.work is None:
-            pulse.work = self._spawn(self._arrivals.obtain(turn))
+        self._held.look_for_weights(turn.id, self._spawn)
 
     def _check_weights(self, turn: Turn) -> None:
         """Go on with a turn if its weights are here, or broken; else wait for more chunks."""
@@ -252,59 +246,45 @@ class SiteService:
             self._reach(Moment.WEIGHTS_COMPLETE, turn.id)
             self._step(machine.WeightsReady(id=turn.id))
 
-    def _start_trainer(self, turn: Turn) -> None:
-        self._reach(Moment.TRAINING, turn.id)
-        if (pulse := self._pulses.find(turn.id)) is not None:
-            pulse.work = self._spawn(self._train(turn))
-
     async def _train(self, turn: Turn) -> None:
         def take(values: Mapping[str, float]) -> None:
             self._reach(Moment.PROGRESSED, turn.id)
-            self._pulses.log(turn.id, values)
+            self._held.log(turn.id, values)
 
         try:
-            record = await turning.train(self._site, turn, take)
+            record = await training.train(self._site, turn, take)
         except TasukiError as exc:
             self._fail(turn.id, exc)
             return
         if record.is_unchanged:
             self._log.warning("handed on exactly what it received", turn=str(turn.id))
         self._reach(Moment.TRAINED, turn.id)
-        if (pulse := self._pulses.find(turn.id)) is not None:
-            pulse.ready_at = asyncio.get_running_loop().time()
+        self._held.note_result(turn.id)
         self._step(machine.TrainingFinished(record=record))
-
-    def _start_hand_over(self, turn: Turn, record: TurnRecord) -> None:
-        self._pulses.come_on(turn.id)
-        work = self._spawn(self._hand_over(turn, record))
-        if (pulse := self._pulses.find(turn.id)) is not None:
-            pulse.work = work
 
     async def _hand_over(self, turn: Turn, record: TurnRecord) -> None:
         """Send the result on, and report that."""
-        pulse = self._pulses.find(turn.id)
-        ready_at = None if pulse is None else pulse.ready_at
 
         def check(path: Path) -> None:
             self._arrivals.check(turn.id, path, record.sent)
 
-        come_on = partial(self._pulses.come_on, turn.id)
         try:
-            await turning.send_on(
-                self._site, turn, record, check=check, came_on=come_on, ready_at=ready_at
+            await sending.send(
+                self._site,
+                turn,
+                record,
+                check=check,
+                came_on=partial(self._held.come_on, turn.id),
+                ready_at=self._held.ready_at(turn.id),
             )
         except (DigestMismatch, Unroutable) as exc:
             # Whether to try again is for the run; a missing queue is the operator's to mend.
             self._fail(turn.id, exc)
-            turning.let_go(self._site, turn, record)
+            sending.let_go(self._site, turn, record)
             return
         self._reach(Moment.CONFIRMED, turn.id)
-        if (
-            machine.stage_of(self._state, turn.id) is not None
-        ):  # else it was fenced meanwhile: dropped as void
-            # The site's own proof: results reach the ledger through the hands of others too.
-            to, digest = turn.successor, record.sent.digest
-            self._log.info("handed over", **named(turn.id), to=to, digest=digest)
+        if machine.stage_of(self._state, turn.id) is not None:  # else it was fenced meanwhile
+            self._reports.handed_over(turn, record)
         self._step(machine.HandedOver(id=turn.id))
         self._let_go(turn, record)
 
@@ -312,23 +292,13 @@ class SiteService:
         """Nothing of this turn is needed here any more, neither what came nor what went."""
         self._arrivals.discard(turn)
         if record is not None:
-            turning.let_go(self._site, turn, record)
+            sending.let_go(self._site, turn, record)
 
     def _fail(self, id: TurnId, error: TasukiError) -> None:
         if isinstance(error, self._site.ends_by):
             raise error
         name, detail = type(error).__name__, str(error)
         self._step(machine.TrainingFailed(id=id, error=name, detail=detail))
-
-    def _void_turns_of(self, run: str) -> None:
-        """What is left here of a run that is over, be it a result that never was confirmed."""
-        held = [held.turn.id for held in (*self._state.active, *self._state.waiting)]
-        for id in [id for id in held if id.run == run]:
-            self._step(machine.TermRaised(run=run, lane=id.lane, term=min(id.term + 1, MOST)))
-
-    async def _end_run(self, run: str) -> None:
-        await self._site.trainers.end(run)
-        self._site.journal.forget(run)
 
     async def _beat_idly(self, beat_s: float) -> None:
         while True:

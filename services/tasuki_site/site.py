@@ -12,9 +12,9 @@ from tasuki.errors import MessageError, TasukiError
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Delivery, Settlement, Transport
 from tasuki.weights.spool import Spool
-from tasuki_site.facts import MessageRefused, Watcher
+from tasuki_site.facts import DeadLettered, Watcher
 from tasuki_site.journal import Journal
-from tasuki_site.trainers import TrainerPool
+from tasuki_site.trainer.pool import TrainerPool
 
 log = structlog.get_logger()
 
@@ -62,5 +62,5 @@ class Site:
     def bury(self, delivery: Delivery, why: MessageError) -> None:
         """Refuse a message for good: it is no message of ours."""
         log.warning("message refused", site=self.name, queue=delivery.queue, reason=str(why))
-        self.watcher(MessageRefused(queue=delivery.queue, error=why))
+        self.watcher(DeadLettered(queue=delivery.queue, error=why))
         self.transport.settle(delivery, Settlement.DEAD)

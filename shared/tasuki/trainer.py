@@ -26,12 +26,13 @@ Framework = Literal["torch", "numpy"]
 State = Mapping[str, Any]  # Any: a tensor or an array, whatever the trainer works with
 
 
-def turn_seed(*, seed: int, round: int, hop: int, site: str) -> int:
+def turn_seed(*, seed: int, round: int, hop: int, site: str, lane: int = 0) -> int:
     """The seed of one turn, below 2**32: the same however often the turn is repeated.
 
-    The first four bytes of SHA-256 over `tasuki-turn/<seed>/<round>/<hop>/<site>`, big-endian.
+    The first four bytes of SHA-256 over `tasuki-turn/<seed>/<round>/<hop>/<site>`, big-endian; in
+    another lane than 0, with `/<lane>` after it.
     """
-    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}"
+    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}" + (f"/{lane}" if lane else "")
     return int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
 
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from support.simulation import command, environment, simulate, tasuki, write_run
-from tasuki_site.room import MOST, fitting
+from tasuki_site.trainer.process_limit import MOST, fitting
 
 OWN = """
 import argparse, json, os, signal, sys, time
@@ -140,7 +140,7 @@ def processes():
             lines.append((place / "cmdline").read_text())
         except OSError:
             pass  # gone meanwhile
-    return sum("tasuki_site.child" in line and FOLDER in line for line in lines)
+    return sum("tasuki_site.trainer.child" in line and FOLDER in line for line in lines)
 
 
 FOLDER = str(Path(__file__).parent)

@@ -20,7 +20,7 @@ from tasuki.weights.chunks import ChunkedFile, transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.news import MessageDiscarded, Update
-from tasuki_site.model_files import write_initial
+from tasuki_site.model_files.initial import write_initial
 
 ORDER = '["site-2", "site-1", "site-3"]'
 

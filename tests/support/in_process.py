@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasuki_site.seeding import seed_everything
-from tasuki_site.source import Source, load_function
-from tasuki_site.spell import Log, Outcome, Spell, failure_of, told_error, write_result
+from tasuki_site.trainer.failure import failure_of, told_error
+from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.result import Outcome, write_result
+from tasuki_site.trainer.seeding import seed_everything
+from tasuki_site.trainer.source import Source, load_function
 
 
 @dataclass(slots=True)
@@ -19,7 +21,7 @@ class InProcessTrainer:
 
     source: Source
 
-    async def train(self, spell: Spell, log: Log) -> Outcome:
+    async def train(self, request: TurnRequest, log: Log) -> Outcome:
         loop = asyncio.get_running_loop()
 
         def report(values: Mapping[str, float]) -> None:
@@ -27,7 +29,7 @@ class InProcessTrainer:
 
         abandoned = threading.Event()
         try:
-            return await asyncio.to_thread(self._train, spell, report, abandoned)
+            return await asyncio.to_thread(self._train, request, report, abandoned)
         except asyncio.CancelledError:
             # A thread cannot be ended; what it still writes is removed by itself.
             abandoned.set()
@@ -39,13 +41,13 @@ class InProcessTrainer:
     async def close(self) -> None:
         """Nothing runs between turns."""
 
-    def _train(self, spell: Spell, log: Log, abandoned: threading.Event) -> Outcome:
+    def _train(self, request: TurnRequest, log: Log, abandoned: threading.Event) -> Outcome:
         try:
             function = load_function(self.source)
-            seed_everything(spell.seed)
-            return write_result(spell, function(spell.open(log)))
+            seed_everything(request.seed)
+            return write_result(request, function(request.open(log)))
         except Exception as exc:
             raise told_error(*failure_of(exc)) from exc
         finally:
             if abandoned.is_set():
-                Path(spell.result).unlink(missing_ok=True)
+                Path(request.result).unlink(missing_ok=True)

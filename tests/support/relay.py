@@ -27,11 +27,11 @@ from tasuki_controller.followers.watch import Watch
 from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
 from tasuki_site.journal import Journal
-from tasuki_site.model_files import write_initial
+from tasuki_site.model_files.initial import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
-from tasuki_site.source import Source
-from tasuki_site.trainers import TrainerPool
+from tasuki_site.trainer.pool import TrainerPool
+from tasuki_site.trainer.source import Source
 
 DEADLINE_S = 60.0
 

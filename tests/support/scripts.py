@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from support.requests import a_request
 from tasuki.core.model import Kind
 from tasuki.flare.session import ScriptTurn, Session
 from tasuki.trainer import Framework, Result, Turn
-from tasuki_site import channel
-from tasuki_site.spell import Spell
 from tasuki_site.tensors import load_state, save_state
+from tasuki_site.trainer import channel
 
 ROUNDS = 3
 
@@ -102,22 +102,17 @@ class ScriptSite:
 
     def train(self, *, round: int = 0) -> Mapping[str, Any]:  # Any: plain values
         """Give a turn, and wait for its answer."""
-        spell = Spell(
+        request = a_request(
+            self.folder,
             run="demo",
-            lane=0,
-            term=1,
             round=round,
-            hop=0,
             rounds=ROUNDS,
             site="site-1",
             seed=100 + round,
             kind=self.kind.value,
             params={"lr": 0.5},
-            device="cpu",
-            received=str(self.folder / "received"),
-            result=str(self.folder / "result"),
         )
-        self.connection.sendall(channel.pack({"spell": spell.to_map()}))
+        self.connection.sendall(channel.pack({"request": request.to_map()}))
         while (message := channel.receive(self.connection)) is not None:
             if "log" not in message:
                 return message
@@ -126,7 +121,7 @@ class ScriptSite:
 
     def no_more_turns(self) -> str:
         """End the run; what the script printed. It must end well."""
-        self.connection.sendall(channel.pack({"spell": None}))
+        self.connection.sendall(channel.pack({"request": None}))
         printed = self.process.communicate(timeout=20)[0]
         assert self.process.returncode == 0, printed
         return printed
@@ -142,7 +137,7 @@ def script_site(
     has_torch: bool = False,
     arguments: str = "",
 ) -> Iterator[ScriptSite]:
-    """Start `python -m tasuki_site.child` with a script, which may use `flare` and `np`.
+    """Start `python -m tasuki_site.trainer.child` with a script, which may use `flare` and `np`.
 
     Args:
         has_torch: torch can be imported there, which takes seconds.
@@ -153,7 +148,13 @@ def script_site(
     ours.settimeout(30)
     with ours, theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tasuki_site.child", f"client_api.py {arguments}", str(folder)],
+            [
+                sys.executable,
+                "-m",
+                "tasuki_site.trainer.child",
+                f"client_api.py {arguments}",
+                str(folder),
+            ],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(["shared", "services"]),

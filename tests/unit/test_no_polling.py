@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 ON_THE_PATH = (
-    *sorted((ROOT / "services/tasuki_site").glob("*.py")),
+    *sorted((ROOT / "services/tasuki_site").rglob("*.py")),
     *sorted((ROOT / "services/tasuki_controller/followers").glob("*.py")),
     *sorted((ROOT / "shared/tasuki/transport").rglob("*.py")),
     *sorted((ROOT / "shared/tasuki/wire").rglob("*.py")),
@@ -28,12 +28,12 @@ KNOWN = {
     "tasuki_site/service.py _part": "how long a service that ends waits for what stands still",
     "tasuki_site/reports.py all_confirmed": "how long a service that ends waits for the broker",
     "tasuki_controller/outbox.py _fence": "only as long as a queue takes no fence",
-    "tasuki_site/launcher.py _fail_unless": "only after a rank of a command died",
-    "tasuki_site/patience.py hear": "only as long as the run lets a turn take",
-    "tasuki_site/trainers.py close": "how long trainers may take when their service ends",
-    "tasuki_site/childprocess.py ended_within": "how long a trainer may take to end by itself",
-    "tasuki_site/printing.py heard_out": "only after a trainer died or was ended",
-    "tasuki_site/child.py next_spell": "only if the trainer's script itself sets a limit",
+    "trainer/launcher.py _fail_unless": "only after a rank of a command died",
+    "trainer/time_limits.py hear": "only as long as the run lets a turn take",
+    "trainer/pool.py close": "how long trainers may take when their service ends",
+    "trainer/child_process.py ended_within": "how long a trainer may take to end by itself",
+    "trainer/printing.py heard_out": "only after a trainer died or was ended",
+    "trainer/connection.py next_request": "only if the trainer's script itself sets a limit",
     "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",
     "tasuki_controller/turns_out.py _ask_broker": "only after silence",
     "followers/following.py led": "how long a follower may take when its controller ends",

@@ -17,8 +17,8 @@ from pathlib import Path
 from tasuki.errors import TrainerNotFound
 from tasuki_cli.doctor.answer import ANSWER_VARIABLE, CODE, INSTALL, SETTINGS
 from tasuki_site import tensors
-from tasuki_site.source import Source, load_function
-from tasuki_site.spell import failure_of
+from tasuki_site.trainer.failure import failure_of
+from tasuki_site.trainer.source import Source, load_function
 
 
 def main() -> None:

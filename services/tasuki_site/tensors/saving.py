@@ -17,7 +17,7 @@ from tasuki.weights.container import (
     write_weights,
 )
 from tasuki_site.tensors.tensor import Tensor, tensors_of
-from tasuki_site.tensors.ties import find_ties
+from tasuki_site.tensors.tied import find_ties
 
 
 def save_state(

@@ -13,7 +13,7 @@ from tasuki.trainer import State
 from tasuki.weights.container import BLOCK_BYTES, CODES, DTYPES, TensorSpec
 from tasuki_site.tensors.lists import flatten
 from tasuki_site.tensors.plain import Array, plain_array
-from tasuki_site.tensors.ties import Footprint
+from tasuki_site.tensors.tied import Footprint
 
 # How much is copied at a time of a tensor that cannot be written from where it lies. PyTorch takes
 # several times as much for itself while it reorders one: 8 MiB at this size, 39 at four times it.

@@ -8,68 +8,36 @@ in NVFlare. With `tasuki.flare` every rank receives.
 
 from __future__ import annotations
 
-from tasuki.flare import (
-    AnalyticsDataType,
-    FLModel,
-    ParamsType,
-    api,
-    clear,
-    evaluate,
-    get_config,
-    get_job_id,
-    get_site_name,
-    get_task_name,
-    init,
-    is_evaluate,
-    is_submit_model,
-    is_train,
-    shutdown,
-    system_info,
-    train,
-)
+from tasuki.flare import *  # noqa: F403 - all the rest is the same at every rank
+from tasuki.flare import __all__ as _client
+from tasuki.flare import api
 from tasuki.flare.absent import absent
+from tasuki.flare.model import FLModel
 
-__all__ = [
-    "AnalyticsDataType",
-    "FLModel",
-    "ParamsType",
-    "clear",
-    "evaluate",
-    "get_config",
-    "get_job_id",
-    "get_site_name",
-    "get_task_name",
-    "init",
-    "is_evaluate",
-    "is_running",
-    "is_submit_model",
-    "is_train",
-    "log",
-    "receive",
-    "send",
-    "shutdown",
-    "system_info",
-    "train",
-]
+__all__ = [*_client]
 
 
-def is_running(ctx: object = None) -> bool:
+def is_running(ctx: object = None) -> bool:  # type: ignore[no-redef]  # in place of the client's
     """At rank 0 blocks until there is a turn (True) or there will be no more; False at others."""
     return not _follows() and api.is_running()
 
 
-def receive(timeout: float | None = None, ctx: object = None) -> FLModel | None:
+def receive(  # type: ignore[no-redef]  # as above
+    timeout: float | None = None, ctx: object = None
+) -> FLModel | None:
     """The model to train; None at other ranks than 0."""
     return None if _follows() else api.receive(timeout)
 
 
-def send(model: FLModel, clear_cache: bool = True, ctx: object = None) -> None:
+def send(  # type: ignore[no-redef]  # as above
+    model: FLModel, clear_cache: bool = True, ctx: object = None
+) -> None:
     """Hand on rank 0's result."""
     if not _follows():
         api.send(model, clear_cache)
 
 
-def log(
+def log(  # type: ignore[no-redef]  # as above
     key: object = None,
     value: object = None,
     data_type: object = None,

@@ -14,7 +14,7 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki_cli.init.catalogue import TEMPLATES
 from tasuki_cli.main import app
-from tasuki_site.source import Source
+from tasuki_site.trainer.source import Source
 
 
 def init(*words: str | Path) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.sites import Site, turn
 from tasuki.core.model import TurnId
 from tasuki.core.report import Stage
-from tasuki.core.turn import Phase, Progress, SiteState, came_on_at, stage_of
+from tasuki.core.turn import Phase, Progress, SiteState, came_on_at, stage_of, stands_since
 
 NOW = 100.0
 TIMES = st.floats(0, NOW)
@@ -68,6 +68,15 @@ def test_a_turn_that_the_site_has_no_more_is_at_nothing() -> None:
     site.keep(mine)
     site.state = replace(site.state, active=())
     assert stage_of(site.state, mine.id) is None
+
+
+def test_a_site_that_ends_waits_for_a_trainer_and_for_the_hand_over_that_came_on_last() -> None:
+    state, (one, other) = at_site(Phase.TRAINED, Phase.TRAINED)
+    training, _ = at_site(Phase.TRAINED, Phase.TRAINING)
+    moved_at = {one: 10.0, other: 30.0}
+    assert 30.0 == stands_since(state, moved_at, now=NOW)
+    assert NOW == stands_since(training, moved_at, now=NOW)
+    assert NOW == stands_since(SiteState(site="b"), {}, now=NOW)
 
 
 @given(

@@ -253,6 +253,19 @@ def test_a_fence_that_comes_twice_or_late_is_only_settled() -> None:
     assert before == site.state
 
 
+def test_a_run_that_is_over_voids_its_turns_in_every_lane_and_nobody_elses() -> None:
+    site, other = Site(capacity=2), turn(run="other")
+    site.train(turn(lane=0))
+    site.train(turn(lane=1, term=2))
+    site.take(other)
+    site(machine.RunOver(run="r"))
+    forget = (machine.ForgetRun(run="r"), machine.Settle())
+    assert forget == site.effects[-2:]
+    assert 1 == site.kinds.count("Settle")
+    assert {("r", 0): 2, ("r", 1): 3} == site.fences
+    assert (other,) == tuple(held.turn for held in site.state.held)
+
+
 def test_a_newer_turn_of_the_lane_aborts_the_older_one_and_is_taken() -> None:
     site, new = Site(), turn(term=2)
     site.train(turn(term=1))

@@ -22,7 +22,7 @@ TURNS = st.builds(
     itinerary=st.sampled_from([("b", "a", "b", "b"), ("a", "b", "b", "c"), ("c", "a", "b", "b")]),
 )
 SENDERS = st.sampled_from([CONTROLLER, CONTROLLER, CONTROLLER, "a", "b", "stranger"])
-MOVES = ["ready", "finish", "confirm", "fail", "fence", "drain", "crash"]
+MOVES = ["ready", "finish", "confirm", "fail", "fence", "over", "drain", "crash"]
 Event = machine.Event | None  # None: a crash
 
 
@@ -50,6 +50,8 @@ def event(data: st.DataObject, site: Site, move: str) -> Event:
             return machine.TermRaised(
                 run=data.draw(RUNS), lane=data.draw(st.integers(0, 1)), term=data.draw(SMALL)
             )
+        case "over":
+            return machine.RunOver(run=data.draw(RUNS))
         case "drain":
             return machine.DrainRequested()
     return None
@@ -68,13 +70,17 @@ class Watch:
     def see(self, what: Event) -> None:
         effects = self.site.effects
         settled = sum(isinstance(effect, machine.Settle) for effect in effects)
-        comes_by_message = isinstance(what, machine.TurnArrived | machine.TermRaised)
+        comes_by_message = isinstance(
+            what, machine.TurnArrived | machine.TermRaised | machine.RunOver
+        )
         assert settled == (1 if comes_by_message else 0)
         if isinstance(what, machine.TurnArrived):
             self._journaled_first(what.turn)
         if isinstance(what, machine.TermRaised):
             lane = (what.run, what.lane)
             self.valid[lane] = max(self.valid.get(lane, 0), what.term)
+        if isinstance(what, machine.RunOver):
+            assert what.run not in {held.turn.id.run for held in self.site.state.held}
         if what is None:
             self.trainers, self.hand_overs, self.valid = set(), set(), {}
         for at, effect in enumerate(effects):

@@ -9,7 +9,7 @@ import pytest
 
 from support.scripts import script_site
 from tasuki.core.model import Kind
-from tasuki_site import channel
+from tasuki_site.trainer import channel
 
 FIVE_CALLS = """
     flare.init()
@@ -224,7 +224,7 @@ def test_a_script_that_exits_with_words_after_its_last_turn_says_them(tmp_path: 
     """
     with script_site(tmp_path, script) as site:
         assert "digest" in site.train()
-        site.connection.sendall(channel.pack({"spell": None}))
+        site.connection.sendall(channel.pack({"request": None}))
         printed, _ = site.process.communicate(timeout=20)
     assert "the upload failed" in printed
 

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from support.processes import naming
+from support.requests import a_request
 from support.waiting import until, wait_until
 from tasuki.errors import NonFiniteWeights, TrainerDied, TrainerError, TrainerOverdue
-from tasuki_site.source import Source
-from tasuki_site.spell import Spell
 from tasuki_site.tensors import load_state, save_state
-from tasuki_site.trainers import ChildTrainer
+from tasuki_site.trainer.child_trainer import ChildTrainer
+from tasuki_site.trainer.request import TurnRequest
+from tasuki_site.trainer.source import Source
 
 # As torchrun does: each rank in a session of its own, all ended when one fails.
 LAUNCH = """
@@ -123,14 +124,9 @@ def code(tmp_path: Path) -> None:
     (tmp_path / "client.py").write_text(CLIENT)
 
 
-def a_spell(folder: Path, **changes: object) -> Spell:
+def a_turn(folder: Path, **changes: object) -> TurnRequest:
     save_state(folder / "received", {"w": np.zeros(2, np.float32)})
-    parts: dict[str, object] = {
-        "run": "r", "lane": 0, "term": 1, "round": 0, "hop": 0, "rounds": 3, "site": "a", "seed": 1,
-        "kind": "train", "device": "cpu", "received": str(folder / "received"),
-        "result": str(folder / "result"),
-    }  # fmt: skip
-    return Spell(**{**parts, **changes})  # type: ignore[arg-type]  # each of its own type
+    return a_request(folder, rounds=3, **changes)
 
 
 def a_trainer(folder: Path, words: str, lines: list[str]) -> ChildTrainer:
@@ -148,7 +144,7 @@ def train(folder: Path, words: str, *, turns: int = 1, **changes: object) -> lis
         try:
             async with asyncio.timeout(60):
                 for round in range(turns):
-                    await trainer.train(a_spell(folder, round=round, **changes), lambda _: None)
+                    await trainer.train(a_turn(folder, round=round, **changes), lambda _: None)
                 await trainer.farewell()
         finally:
             await trainer.close()
@@ -184,7 +180,7 @@ def test_a_copy_of_a_rank_that_ends_does_not_end_the_ranks_turn(tmp_path: Path) 
     async def run() -> None:
         trainer = a_trainer(tmp_path, "python launch.py client.py forks", [])
         try:
-            await trainer.train(a_spell(tmp_path), lambda _: None)
+            await trainer.train(a_turn(tmp_path), lambda _: None)
             assert (tmp_path / "worked").exists()
         finally:
             await trainer.close()
@@ -257,7 +253,7 @@ def test_a_rank_that_hangs_is_ended_and_says_where_it_was(tmp_path: Path) -> Non
 def test_an_aborted_turn_leaves_no_process(tmp_path: Path, what: str) -> None:
     async def run() -> None:
         trainer = a_trainer(tmp_path, f"python launch.py client.py {what}", [])
-        turn = asyncio.create_task(trainer.train(a_spell(tmp_path), lambda _: None))
+        turn = asyncio.create_task(trainer.train(a_turn(tmp_path), lambda _: None))
         await until(lambda: (tmp_path / "hangs-1").exists(), what="a rank hangs")
         assert lives(tmp_path)
         turn.cancel()
@@ -272,11 +268,11 @@ SERVICE = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from test_command import a_spell, a_trainer
+from test_command import a_trainer, a_turn
 
 folder = Path(sys.argv[2])
 trainer = a_trainer(folder, "python launch.py client.py never_connects", [])
-asyncio.run(trainer.train(a_spell(folder), lambda _: None))
+asyncio.run(trainer.train(a_turn(folder), lambda _: None))
 """
 
 

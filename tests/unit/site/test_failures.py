@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from support.in_process import InProcessTrainer
+from support.requests import a_request
 from tasuki.core.report import MOST_DETAIL, shortened
 from tasuki.errors import DiskFull, TrainerRaised
-from tasuki_site.source import Source
-from tasuki_site.spell import Spell, failure_of
+from tasuki_site.trainer.failure import failure_of
+from tasuki_site.trainer.source import Source
 
 
 def raised(work: Callable[[], object]) -> tuple[str, str]:
@@ -39,22 +40,9 @@ def test_frames_of_ours_before_the_site_s_code_are_left_out(tmp_path: Path) -> N
     """Bug: the first frame that an operator saw was one of Tasuki's own."""
     (tmp_path / "burning.py").write_text("def train(turn):\n    raise RuntimeError('on fire')\n")
     trainer = InProcessTrainer(Source(run="burning:train", folder=tmp_path))
-    spell = Spell(
-        run="r",
-        lane=0,
-        term=1,
-        round=0,
-        hop=0,
-        rounds=1,
-        site="a",
-        seed=0,
-        kind="train",
-        received=str(tmp_path / "received"),
-        result=str(tmp_path / "result"),
-    )
 
     async def train() -> None:
-        await trainer.train(spell, lambda _: None)
+        await trainer.train(a_request(tmp_path), lambda _: None)
 
     with pytest.raises(TrainerRaised) as told:
         asyncio.run(train())

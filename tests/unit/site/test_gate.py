@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 import torch
 
+from support.requests import a_request
 from tasuki.core.model import Task
 from tasuki.errors import GateRejected, NonFiniteWeights
 from tasuki.trainer import Result, State
 from tasuki.weights.container import DTYPES
 from tasuki_site import gate
-from tasuki_site.spell import Outcome, Spell, write_result
+from tasuki_site.gate import Candidate
 from tasuki_site.tensors import load_state, save_state
+from tasuki_site.trainer.result import Outcome, write_result
 
 TASK = Task(trainer="t")
 FLOATS = [
@@ -27,33 +29,20 @@ FLOATS = [
 ]
 
 
-def spell(folder: Path, *, task: Task = TASK) -> Spell:
-    return Spell(
-        run="r",
-        lane=0,
-        term=1,
-        round=0,
-        hop=0,
-        rounds=1,
-        site="a",
-        seed=0,
-        kind="train",
-        received=str(folder / "received"),
-        result=str(folder / "result"),
-        non_finite=task.non_finite,
-    )
-
-
 def turn(
     folder: Path, before: State, after: State, task: Task = TASK, *, is_difference: bool = False
 ) -> Outcome:
     """A turn's way through the gate, and the weights that came out of it."""
     save_state(folder / "received", before)
     result = Result(state=after, is_difference=is_difference)
-    outcome = write_result(spell(folder, task=task), result)
-    received, sent = folder / "received", folder / "result"
-    gate.check(task, received=received, result=sent, outcome=outcome)
+    outcome = write_result(a_request(folder, non_finite=task.non_finite), result)
+    gate.check(candidate(folder, outcome, task))
     return outcome
+
+
+def candidate(folder: Path, outcome: Outcome, task: Task) -> Candidate:
+    received, result = folder / "received", folder / "result"
+    return Candidate(task=task, received=received, result=result, outcome=outcome)
 
 
 # --- how far
@@ -72,11 +61,11 @@ def test_every_type_of_float_counts_towards_the_limit(tmp_path: Path, dtype: tor
 def test_a_metric_that_is_missed_among_many_is_named_with_a_few(tmp_path: Path) -> None:
     save_state(tmp_path / "same", {"w": torch.ones(2)})
     outcome = Outcome(digest="", size=0, metrics={f"m{n}": 0.0 for n in range(1000)}, samples=0)
-    same = tmp_path / "same"
+    same, task = tmp_path / "same", replace(TASK, requires=("loss",))
     with pytest.raises(
         GateRejected, match=r"no metric 'loss'.*it has m0, .*, \.\.\.: pass"
     ) as told:
-        gate.check(replace(TASK, requires=("loss",)), received=same, result=same, outcome=outcome)
+        gate.check(Candidate(task=task, received=same, result=same, outcome=outcome))
     assert 300 > len(str(told.value))
 
 
@@ -116,9 +105,9 @@ def test_weights_of_another_tool_are_compared_by_name(tmp_path: Path) -> None:
     (tmp_path / "received").write_bytes(len(header).to_bytes(8, "little") + header + data)
     task = replace(TASK, max_norm=0.5)
     state = load_state(tmp_path / "received", framework="numpy")
-    outcome = write_result(spell(tmp_path), Result(state=state))
+    outcome = write_result(a_request(tmp_path), Result(state=state))
 
-    gate.check(task, received=tmp_path / "received", result=tmp_path / "result", outcome=outcome)
+    gate.check(candidate(tmp_path, outcome, task))
 
 
 def test_infinities_are_no_distance(tmp_path: Path) -> None:

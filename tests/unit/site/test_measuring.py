@@ -9,7 +9,7 @@ from tasuki.observe.metrics import Subject
 from tasuki.observe.site import SiteMetrics
 from tasuki.transport.amqp import Counters
 from tasuki.wire import names
-from tasuki_site.facts import Fact, HandedOver, MessageRefused, Trained, TurnDropped
+from tasuki_site.facts import DeadLettered, Fact, HandedOver, Trained, TurnDropped
 from tasuki_site.measuring import into
 
 ID = turn().id
@@ -31,7 +31,7 @@ def refusals(*facts: Fact) -> list[str]:
 
 def test_a_message_is_counted_by_its_queue_and_its_reason() -> None:
     error = MessageError("no", reason="oversized")
-    (name,) = refusals(MessageRefused(queue=names.control_queue("site-1"), error=error))
+    (name,) = refusals(DeadLettered(queue=names.control_queue("site-1"), error=error))
     assert 'queue_kind="control",reason="oversized"' in name
 
 

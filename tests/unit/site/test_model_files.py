@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from tasuki.errors import BadWeights, NonFiniteWeights, SettingsError
 from tasuki.weights.container import verify_digest
-from tasuki_site.model_files import export, write_initial
+from tasuki_site.model_files.export import export
+from tasuki_site.model_files.initial import write_initial
 from tasuki_site.tensors import load_state
 
 NET = {"weight": torch.ones(2, 2), "bias": torch.zeros(2)}

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.requests import a_request
 from tasuki.errors import SettingsError, TasukiError, TrainerDied, TrainerError, TrainerRaised
-from tasuki_site.first_weights import first_weights
-from tasuki_site.source import Source
-from tasuki_site.spell import Outcome, Spell
+from tasuki_site.model_files.first_weights import first_weights
 from tasuki_site.tensors import load_state, save_state
-from tasuki_site.trainers import ChildTrainer
+from tasuki_site.trainer.child_trainer import ChildTrainer
+from tasuki_site.trainer.request import TurnRequest
+from tasuki_site.trainer.result import Outcome
+from tasuki_site.trainer.source import Source
 
 TORCHLESS = "import sys\nsys.modules['torch'] = None\nimport os\n"
 FUNCTION = """
@@ -51,27 +53,14 @@ class Turns:
         trainer = ChildTrainer(source, lambda _, line: self.lines.append(line))
         async with asyncio.timeout(60):
             for round in range(2):
-                outcome = await trainer.train(self.spell(round), lambda _: None)
+                outcome = await trainer.train(self.request(round), lambda _: None)
                 self._check(outcome, round)
             await trainer.close()
 
-    def spell(self, round: int) -> Spell:
+    def request(self, round: int) -> TurnRequest:
         save_state(self.folder / "received", {"w": np.full(2, round, np.float32)})
-        return Spell(
-            run="r",
-            lane=0,
-            term=1,
-            round=round,
-            hop=0,
-            rounds=2,
-            site="a",
-            seed=1,
-            kind="train",
-            device="cpu",
-            received=str(self.folder / "received"),
-            result=str(self.folder / "result"),
-            folder=None if self.place is None else str(self.place),
-        )
+        folder = None if self.place is None else str(self.place)
+        return a_request(self.folder, round=round, rounds=2, folder=folder)
 
     def _check(self, outcome: Outcome, round: int) -> None:
         assert outcome.digest
@@ -158,7 +147,7 @@ def test_a_folder_that_is_gone_fails_the_turn_and_not_the_site(tmp_path: Path) -
     turns = Turns(tmp_path)
     trainer = ChildTrainer(Source(run="nasty:train", folder=tmp_path / "gone"), lambda *_: None)
     with pytest.raises(TrainerDied, match=r"there is no folder .*gone any more"):
-        asyncio.run(trainer.train(turns.spell(0), lambda _: None))
+        asyncio.run(trainer.train(turns.request(0), lambda _: None))
 
 
 def test_a_folder_that_its_own_code_removed_is_named(turns: Turns) -> None:

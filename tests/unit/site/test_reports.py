@@ -26,7 +26,7 @@ from tasuki.wire.messages import decode
 from tasuki_site.journal import Journal
 from tasuki_site.reports import Reports
 from tasuki_site.site import Site
-from tasuki_site.trainers import Trainer, TrainerPool
+from tasuki_site.trainer.pool import Trainer, TrainerPool
 
 FIRST = TurnId(run="r", term=1, round=0, hop=0)
 SECOND = TurnId(run="s", term=1, round=0, hop=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasuki_site.screen import MOST, Screen
+from tasuki_site.trainer.screen import MOST, Screen
 
 
 def shown(*pieces: bytes) -> list[str]:

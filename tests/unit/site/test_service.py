@@ -42,22 +42,23 @@ from tasuki.weights.spool import Spool
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_site.facts import (
+    DeadLettered,
     Fact,
     GateClosed,
     HandedOver,
-    MessageRefused,
     Trained,
     TurnDropped,
     Watcher,
 )
 from tasuki_site.journal import Journal
-from tasuki_site.model_files import write_initial
+from tasuki_site.model_files.initial import write_initial
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
-from tasuki_site.source import Source
-from tasuki_site.spell import Log, Outcome, Spell, write_result
 from tasuki_site.tensors import load_state
-from tasuki_site.trainers import Trainer, TrainerPool
+from tasuki_site.trainer.pool import Trainer, TrainerPool
+from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.result import Outcome, write_result
+from tasuki_site.trainer.source import Source
 
 DEADLINE_S = 20.0
 TASK = Task(trainer="walk")
@@ -272,7 +273,7 @@ def test_whoever_watches_is_told_what_happened_to_each_turn_and_message(tmp_path
 
     with_site(tmp_path, talk, watcher=facts.append)
     refused, trained, handed_over, dropped = facts
-    assert isinstance(refused, MessageRefused)
+    assert isinstance(refused, DeadLettered)
     assert refused.queue == names.turns_queue("a")
     assert isinstance(trained, Trained)
     assert isinstance(handed_over, HandedOver)
@@ -567,7 +568,7 @@ def test_a_turn_with_values_that_nothing_can_hold_is_refused_and_the_site_goes_o
         await peer.hear(RoundDone)
 
     with_site(tmp_path, talk, watcher=facts.append)
-    assert isinstance(facts[0], MessageRefused)
+    assert isinstance(facts[0], DeadLettered)
 
 
 def test_no_turn_makes_its_site_do_nothing_but_beat(tmp_path: Path) -> None:
@@ -638,9 +639,9 @@ class Thief:
 
     trainer: Trainer
 
-    async def train(self, spell: Spell, log: Log) -> Outcome:
-        outcome = await self.trainer.train(spell, log)
-        Path(spell.result).unlink()
+    async def train(self, request: TurnRequest, log: Log) -> Outcome:
+        outcome = await self.trainer.train(request, log)
+        Path(request.result).unlink()
         return outcome
 
     async def farewell(self) -> None:
@@ -665,7 +666,7 @@ def test_a_result_that_is_gone_fails_its_turn_and_not_the_site(tmp_path: Path) -
 @pytest.mark.parametrize("number", [np.int64(8), np.float32(8.0)])
 def test_samples_of_any_scalar_type_are_a_number(tmp_path: Path, number: object) -> None:
     weights = write_initial("walk:make", tmp_path / "in", folder=TRAINERS, seed=0)
-    spell = Spell.of(
+    request = TurnRequest.of(
         Turn(
             id=TurnId(run="r", term=1, round=0, hop=0), itinerary=("a",), weights=weights, task=TASK
         ),
@@ -675,6 +676,6 @@ def test_samples_of_any_scalar_type_are_a_number(tmp_path: Path, number: object)
         device=None,
     )
     state = load_state(tmp_path / "in", framework="numpy")
-    outcome = write_result(spell, Result(state=state, samples=cast("int", number)))
+    outcome = write_result(request, Result(state=state, samples=cast("int", number)))
     assert 8 == outcome.samples
     assert type(outcome.samples) is int

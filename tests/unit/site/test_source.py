@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasuki.errors import TrainerNotFound
-from tasuki_site.source import Source
+from tasuki_site.trainer.source import Source
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,24 @@ import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from support.in_process import InProcessTrainer
+from support.requests import a_request
 from support.simulation import TRAINERS
 from support.waiting import until
 from tasuki.errors import TrainerDied, TrainerOverdue
-from tasuki_site.model_files import write_initial
-from tasuki_site.room import Room, as_many_as_fit
-from tasuki_site.source import Source
-from tasuki_site.spell import Log, Outcome, Spell
+from tasuki.trainer import turn_seed
+from tasuki_site.model_files.initial import write_initial
 from tasuki_site.tensors import save_state
-from tasuki_site.trainers import ChildTrainer, TrainerPool
+from tasuki_site.trainer.child_trainer import ChildTrainer
+from tasuki_site.trainer.pool import TrainerPool
+from tasuki_site.trainer.process_limit import ProcessLimit, as_many_as_fit
+from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.result import Outcome
+from tasuki_site.trainer.source import Source
 
 HELD = """
 import threading
@@ -83,11 +86,11 @@ def test_what_an_aborted_trainer_still_writes_does_not_stay(
     held = importlib.import_module("held")
     received, result = tmp_path / "received.safetensors", tmp_path / "result.part"
     write_initial("walk:make", received, folder=TRAINERS, seed=0)
-    spell = a_spell(received=str(received), result=str(result))
+    request = a_request(received=str(received), result=str(result))
 
     async def abort() -> None:
         trainer = InProcessTrainer(Source(run="held:train", folder=tmp_path))
-        training = asyncio.create_task(trainer.train(spell, lambda _: None))
+        training = asyncio.create_task(trainer.train(request, lambda _: None))
         assert await asyncio.to_thread(held.started.wait, 30)
         training.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -98,24 +101,16 @@ def test_what_an_aborted_trainer_still_writes_does_not_stay(
     assert not result.exists()
 
 
-def a_spell(**changes: Any) -> Spell:  # Any: of each part's own type
-    parts: dict[str, Any] = {
-        "run": "r", "lane": 0, "term": 1, "round": 0, "hop": 0, "rounds": 1, "site": "a", "seed": 1,
-        "kind": "train", "device": "cpu", "received": "", "result": "",
-    }  # fmt: skip
-    return Spell(**{**parts, **changes})
-
-
 @pytest.mark.parametrize("kind", ["fork", "daemon"])
 def test_a_trainer_that_dies_is_missed_whatever_it_leaves_behind(tmp_path: Path, kind: str) -> None:
     (tmp_path / "orphaned.py").write_text(ORPHANED)
-    spell = a_spell(params={"pid": str(tmp_path / "pid")})
+    request = a_request(params={"pid": str(tmp_path / "pid")})
 
     async def train() -> None:
         trainer = ChildTrainer(Source(run=f"orphaned:{kind}", folder=tmp_path), lambda *_: None)
         async with asyncio.timeout(20):
             with pytest.raises(TrainerDied, match=r"SIGKILL(.|\n)*so long"):
-                await trainer.train(spell, lambda _: None)
+                await trainer.train(request, lambda _: None)
 
     try:
         asyncio.run(train())
@@ -133,16 +128,16 @@ def test_a_turn_that_begins_before_the_one_it_replaces_is_gone_gets_a_trainer_of
     write_initial("walk:make", received, folder=TRAINERS, seed=0)
     lines: list[str] = []
 
-    def spell(round: int) -> Spell:
-        return a_spell(received=str(received), result=str(result), round=round)
+    def request(round: int) -> TurnRequest:
+        return a_request(received=str(received), result=str(result), round=round)
 
     async def replace() -> None:
         trainer = ChildTrainer(
             Source(run="waits:train", folder=tmp_path), lambda _, line: lines.append(line)
         )
-        void = asyncio.create_task(trainer.train(spell(0), lambda _: None))
+        void = asyncio.create_task(trainer.train(request(0), lambda _: None))
         await until(lambda: "waits" in lines, what="the first turn is under way")
-        valid = asyncio.create_task(trainer.train(spell(1), lambda _: None))
+        valid = asyncio.create_task(trainer.train(request(1), lambda _: None))
         await asyncio.sleep(0)  # it begins
         void.cancel()
         assert (await valid).digest
@@ -158,9 +153,9 @@ class Gated:
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
     ended: bool = False
 
-    async def train(self, spell: Spell, log: Log) -> Outcome:
+    async def train(self, request: TurnRequest, log: Log) -> Outcome:
         await self.go_on.wait()
-        return Outcome(digest=f"blake3:{spell.run}", size=0, metrics={}, samples=0)
+        return Outcome(digest=f"blake3:{request.run}", size=0, metrics={}, samples=0)
 
     async def farewell(self) -> None:
         self.ended = True
@@ -176,15 +171,15 @@ def test_only_a_trainer_without_a_turn_makes_room_for_another_run() -> None:
         made.append(Gated())
         return made[-1]
 
-    def spell(run: str) -> Spell:
-        return a_spell(run=run)
+    def request(run: str) -> TurnRequest:
+        return a_request(run=run)
 
     async def train() -> None:
-        pool = TrainerPool(make, room=Room(2))
-        first = asyncio.create_task(pool.train("t", spell("first"), lambda _: None))
+        pool = TrainerPool(make, limit=ProcessLimit(2))
+        first = asyncio.create_task(pool.train("t", request("first"), lambda _: None))
         await asyncio.sleep(0)
         for run in ("second", "third"):
-            other = asyncio.create_task(pool.train("t", spell(run), lambda _: None))
+            other = asyncio.create_task(pool.train("t", request(run), lambda _: None))
             await asyncio.sleep(0)
             made[-1].go_on.set()
             await other
@@ -205,9 +200,9 @@ def test_as_many_processes_stay_as_there_are_active_runs() -> None:
         return made[-1]
 
     async def train() -> None:
-        pool = TrainerPool(make, room=Room(as_many_as_fit(8 * 2**30)))
+        pool = TrainerPool(make, limit=ProcessLimit(as_many_as_fit(8 * 2**30)))
         for run in ("first", "second", "third", "first", "second", "third"):
-            await pool.train("t", a_spell(run=run), lambda _: None)
+            await pool.train("t", a_request(run=run), lambda _: None)
 
     asyncio.run(train())
     assert [False, False, False] == [trainer.ended for trainer in made]
@@ -218,21 +213,73 @@ def test_sites_that_share_a_room_end_whoever_of_them_all_was_longest_unused() ->
     trainers = {site: Gated() for site in ("a", "b", "c")}
 
     async def train() -> None:
-        room = Room(2)
+        limit = ProcessLimit(2)
         makers = {site: {"t": trainer}.__getitem__ for site, trainer in trainers.items()}
-        pools = {site: TrainerPool(make, room=room) for site, make in makers.items()}
+        pools = {site: TrainerPool(make, limit=limit) for site, make in makers.items()}
         for trainer in trainers.values():
             trainer.go_on.set()
         for site, ended in (("a", ""), ("b", ""), ("a", ""), ("c", "b"), ("b", "ba")):
-            assert "blake3:r" == (await pools[site].train("t", a_spell(), lambda _: None)).digest
+            assert "blake3:r" == (await pools[site].train("t", a_request(), lambda _: None)).digest
             assert set(ended) == {site for site in trainers if trainers[site].ended}
 
     asyncio.run(train())
 
 
+def test_each_lane_of_a_run_has_a_trainer_of_its_own_until_the_run_is_over() -> None:
+    made: list[Gated] = []
+
+    def make(_: str) -> Gated:
+        made.append(Gated())
+        made[-1].go_on.set()
+        return made[-1]
+
+    async def train() -> None:
+        pool = TrainerPool(make, limit=ProcessLimit(4))
+        for run, lane in (("r", 0), ("r", 1), ("other", 0), ("r", 1)):
+            await pool.train("t", a_request(run=run, lane=lane), lambda _: None)
+        pool.end("r")
+        await pool.all_gone()
+
+    asyncio.run(train())
+    assert [True, True, False] == [trainer.ended for trainer in made]
+
+
+def test_each_lane_draws_from_a_seed_of_its_own_and_lane_0_from_the_one_of_before() -> None:
+    turn = {"seed": 7, "round": 1, "hop": 2}
+    alone = turn_seed(**turn, site="a")
+    assert 1094788354 == alone == turn_seed(**turn, site="a", lane=0)
+    assert 3 == len({alone, *(turn_seed(**turn, site="a", lane=lane) for lane in (1, 2))})
+
+
 @pytest.mark.parametrize(("gib", "processes"), [(1, 2), (8, 4), (1024, 16)])
 def test_how_many_processes_stay_depends_on_memory(gib: int, processes: int) -> None:
     assert processes == as_many_as_fit(gib * 2**30)
+
+
+COUNTS = """
+turns = 0
+
+def train(turn):
+    global turns
+    turns += 1
+    return turn.result(turn.weights("numpy"), metrics={"turns": turns})
+"""
+
+
+def test_what_a_module_keeps_is_kept_for_each_lane_of_each_site(tmp_path: Path) -> None:
+    """In one process, as in a simulation: each finds what it would find in its own."""
+    (tmp_path / "counts.py").write_text(COUNTS)
+    save_state(tmp_path / "received", {"w": np.zeros(2, np.float32)})
+
+    async def train() -> list[float]:
+        trainer = ChildTrainer(Source(run="counts:train", folder=tmp_path), lambda *_: None)
+        turns = [("a", 0), ("a", 1), ("b", 1), ("a", 1), ("a", 0), ("a", 0)]
+        requests = [a_request(tmp_path, site=site, lane=lane) for site, lane in turns]
+        outcomes = [await trainer.train(request, lambda _: None) for request in requests]
+        await trainer.close()
+        return [outcome.metrics["turns"] for outcome in outcomes]
+
+    assert [1, 1, 1, 2, 2, 3] == asyncio.run(train())
 
 
 LOOPLESS = """
@@ -262,23 +309,23 @@ Path(__file__).with_name("done").touch()
 """
 
 
-def a_script(folder: Path, script: str) -> Spell:
-    """A spell for it, with weights of one tensor."""
+def a_script(folder: Path, script: str) -> TurnRequest:
+    """A request for it, with weights of one tensor."""
     (folder / "client.py").write_text(script)
     save_state(folder / "received", {"w": np.zeros(2, np.float32)})
-    return a_spell(received=str(folder / "received"), result=str(folder / "result"), rounds=3)
+    return a_request(received=str(folder / "received"), result=str(folder / "result"), rounds=3)
 
 
 def test_a_script_without_a_loop_is_started_again_for_each_turn(tmp_path: Path) -> None:
     """Bug: every turn but the first failed once, and was tried again."""
-    spell = a_script(tmp_path, LOOPLESS)
+    request = a_script(tmp_path, LOOPLESS)
     lines: list[str] = []
 
     async def train() -> None:
         source = Source(run="client.py", folder=tmp_path)
         trainer = ChildTrainer(source, lambda _, line: lines.append(line))
         for _ in range(3):
-            assert (await trainer.train(spell, lambda _: None)).digest
+            assert (await trainer.train(request, lambda _: None)).digest
         await trainer.farewell()
 
     asyncio.run(train())
@@ -289,7 +336,7 @@ def test_a_script_without_a_loop_is_started_again_for_each_turn(tmp_path: Path) 
 def test_a_script_may_work_on_after_its_last_turn_for_a_while(
     tmp_path: Path, works_s: str, is_done: bool
 ) -> None:
-    spell = a_script(tmp_path, BUSY_AFTERWARDS)
+    request = a_script(tmp_path, BUSY_AFTERWARDS)
     lines: list[str] = []
 
     async def train() -> None:
@@ -297,8 +344,8 @@ def test_a_script_may_work_on_after_its_last_turn_for_a_while(
         farewell_s = 60 if is_done else 0.2
         trainer = ChildTrainer(source, lambda _, line: lines.append(line), farewell_s)
         pool = TrainerPool(lambda _: trainer)
-        await pool.train("t", spell, lambda _: None)
-        await pool.end("r")
+        await pool.train("t", request, lambda _: None)
+        pool.end("r")
         await pool.all_gone()
 
     asyncio.run(train())
@@ -320,13 +367,13 @@ def test_work_after_the_last_turn_that_fails_is_said(
     tmp_path: Path, form: str, code: int, way: str
 ) -> None:
     """Bug: an upload that ended with an exit code ended like one that had done its work."""
-    spell = a_script(tmp_path, FAILS_AFTERWARDS)
+    request = a_script(tmp_path, FAILS_AFTERWARDS)
     lines: list[str] = []
 
     async def train() -> None:
         source = Source(run=f"{form} 0 {way}", folder=tmp_path)
         trainer = ChildTrainer(source, lambda _, line: lines.append(line), 60)
-        await trainer.train(spell, lambda _: None)
+        await trainer.train(request, lambda _: None)
         await trainer.farewell()
 
     asyncio.run(train())
@@ -361,14 +408,14 @@ def test_a_trainer_that_hangs_is_ended_with_its_last_lines_and_where_it_was(
     tmp_path: Path, limit: dict[str, float], said: str
 ) -> None:
     (tmp_path / "hangs.py").write_text(HANGS)
-    spell = a_spell(**limit)
+    request = a_request(**limit)
 
     async def train() -> None:
         source = Source(run="hangs:stuck_in_this_function", folder=tmp_path)
         trainer = ChildTrainer(source, lambda *_: None)
         async with asyncio.timeout(30):
             with pytest.raises(TrainerOverdue, match=said) as raised:
-                await trainer.train(spell, lambda _: None)
+                await trainer.train(request, lambda _: None)
         assert "batch 7 of 9" in str(raised.value)
         assert "in stuck_in_this_function" in str(raised.value)
 
@@ -378,13 +425,13 @@ def test_a_trainer_that_hangs_is_ended_with_its_last_lines_and_where_it_was(
 def test_a_trainer_that_shows_progress_may_take_its_time(tmp_path: Path) -> None:
     (tmp_path / "hangs.py").write_text(HANGS)
     save_state(tmp_path / "received", {"w": np.zeros(2, np.float32)})
-    spell = a_spell(
+    request = a_request(
         received=str(tmp_path / "received"), result=str(tmp_path / "result"), progress_s=2.5
     )
 
     async def train() -> None:
         trainer = ChildTrainer(Source(run="hangs:talks", folder=tmp_path), lambda *_: None)
-        assert (await trainer.train(spell, lambda _: None)).digest
+        assert (await trainer.train(request, lambda _: None)).digest
         await trainer.close()
 
     asyncio.run(train())
@@ -435,8 +482,8 @@ def drawn_by(folder: Path, function: str, *seeds: int) -> list[float]:
 
     async def train() -> list[float]:
         trainer = ChildTrainer(Source(run=f"seeded:{function}", folder=folder), lambda *_: None)
-        turns = [a_spell(seed=seed, **files) for seed in seeds]
-        outcomes = [await trainer.train(spell, lambda _: None) for spell in turns]
+        turns = [a_request(seed=seed, **files) for seed in seeds]
+        outcomes = [await trainer.train(request, lambda _: None) for request in turns]
         await trainer.close()
         return [outcome.metrics.get("drawn", 0.0) for outcome in outcomes]
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from structlog.testing import capture_logs
 
+from support.requests import a_request
 from tasuki_site.process import said, warn_of_data
-from tasuki_site.source import Source
-from tasuki_site.spell import Spell
 from tasuki_site.tensors import save_state
-from tasuki_site.trainers import ChildTrainer
+from tasuki_site.trainer.child_trainer import ChildTrainer
+from tasuki_site.trainer.source import Source
 
 SPEAKS = """
 import sys
@@ -29,13 +29,12 @@ def train(turn):
 def test_each_line_that_a_trainer_prints_names_its_run_and_its_turn(tmp_path: Path) -> None:
     """Bug: with three runs at a site, nobody could tell whose words these were."""
     (tmp_path / "speaks.py").write_text(SPEAKS)
-    received = tmp_path / "received"
-    save_state(received, {"w": np.zeros(2, np.float32)})
+    save_state(tmp_path / "received", {"w": np.zeros(2, np.float32)})
     trainer = ChildTrainer(Source(run="speaks:train", folder=tmp_path), said)
 
     async def train() -> None:
         for round in (0, 1):
-            await trainer.train(spell(round, received), lambda _: None)
+            await trainer.train(a_request(tmp_path, run="demo", round=round), lambda _: None)
         await trainer.close()
 
     with capture_logs() as lines:
@@ -45,23 +44,6 @@ def test_each_line_that_a_trainer_prints_names_its_run_and_its_turn(tmp_path: Pa
         ("demo", "demo/0 term 1 round 0 hop 0", "round 0"),
         ("demo", "demo/0 term 1 round 1 hop 0", "round 1"),
     ] == found
-
-
-def spell(round: int, received: Path) -> Spell:
-    return Spell(
-        run="demo",
-        lane=0,
-        term=1,
-        round=round,
-        hop=0,
-        rounds=2,
-        site="a",
-        seed=0,
-        kind="train",
-        device="cpu",
-        received=str(received),
-        result=str(received.with_name("result")),
-    )
 
 
 @pytest.mark.parametrize(

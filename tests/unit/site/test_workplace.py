@@ -10,8 +10,8 @@ import pytest
 
 from tasuki.core.model import Task
 from tasuki_controller.data_folder import DataFolder
-from tasuki_site import workplace
-from tasuki_site.workplace import LEDGER, Workplaces
+from tasuki_site.trainer import workplace
+from tasuki_site.trainer.workplace import LEDGER, Workplaces
 
 
 def workplaces(folder: Path) -> Workplaces:

@@ -6,6 +6,7 @@ from tasuki.core.turn.effects import (
     AwaitWeights,
     Drop,
     Effect,
+    ForgetRun,
     GiveBack,
     HandOver,
     Idle,
@@ -21,14 +22,16 @@ from tasuki.core.turn.events import (
     Event,
     HandedOver,
     Restarted,
+    RunOver,
     TermRaised,
     TrainingFailed,
     TrainingFinished,
     TurnArrived,
     WeightsReady,
 )
+from tasuki.core.turn.handing_on import is_proved, needs_proof, onward
 from tasuki.core.turn.machine import IllegalEvent, Step, is_past, step
-from tasuki.core.turn.standing import came_on_at, stage_of
+from tasuki.core.turn.standing import came_on_at, stage_of, stands_since
 from tasuki.core.turn.state import Phase, Progress, SiteState
 
 __all__ = [
@@ -39,6 +42,7 @@ __all__ = [
     "Drop",
     "Effect",
     "Event",
+    "ForgetRun",
     "GiveBack",
     "HandOver",
     "HandedOver",
@@ -51,6 +55,7 @@ __all__ = [
     "ReportFailed",
     "ReportFinished",
     "Restarted",
+    "RunOver",
     "Settle",
     "SiteState",
     "StartTrainer",
@@ -62,6 +67,10 @@ __all__ = [
     "WeightsReady",
     "came_on_at",
     "is_past",
+    "is_proved",
+    "needs_proof",
+    "onward",
     "stage_of",
+    "stands_since",
     "step",
 ]

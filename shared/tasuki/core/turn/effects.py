@@ -25,6 +25,13 @@ class JournalFence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetRun:
+    """It is over: end its trainers, and keep no result of it."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """Acknowledge the message that the event came with."""
 
@@ -106,6 +113,7 @@ class Idle:
 Effect = (
     Journal
     | JournalFence
+    | ForgetRun
     | Settle
     | AwaitWeights
     | StartTrainer

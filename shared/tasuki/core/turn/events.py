@@ -56,6 +56,13 @@ class TermRaised:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunOver:
+    """The controller ended a run: nobody wants anything of it any more."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted:
     """The service started; this state comes from the journal, and so do these finished turns."""
 
@@ -74,6 +81,7 @@ Event = (
     | TrainingFailed
     | HandedOver
     | TermRaised
+    | RunOver
     | Restarted
     | DrainRequested
 )

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasuki.core.model import CONTROLLER, Lane, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, MOST, Lane, Turn, TurnId, TurnRecord
 from tasuki.core.turn.effects import (
     AbortHandOver,
     AbortTrainer,
     AwaitWeights,
     Drop,
     Effect,
+    ForgetRun,
     GiveBack,
     HandOver,
     Idle,
@@ -34,6 +35,7 @@ from tasuki.core.turn.events import (
     Event,
     HandedOver,
     Restarted,
+    RunOver,
     TermRaised,
     TrainingFailed,
     TrainingFinished,
@@ -68,6 +70,8 @@ def step(state: SiteState, event: Event) -> Step:
             return _finish(state, id)
         case TermRaised(run=run, lane=lane, term=term):
             return _fence(state, (run, lane), term)
+        case RunOver(run=run):
+            return _forget_run(state, run)
         case Restarted(done=done):
             return _go_on(state, done)
         case DrainRequested():
@@ -158,13 +162,21 @@ def _fence(state: SiteState, lane: Lane, term: int) -> Step:
         return state, (Settle(),)
     state = replace(state, fenced={**state.fenced, lane: term})
     known = (JournalFence(run=lane[0], lane=lane[1], term=term), Settle())
-    held = (*state.active, *state.waiting)
-    if any(each.turn.id.of_lane == lane and each.turn.id.term >= term for each in held):
+    if any(each.turn.id.of_lane == lane and each.turn.id.term >= term for each in state.held):
         return state, known
     state, aborted = _forget(state, lane)
     state, effects = _next(state)
     # What it voids first: a fence that is known already would not void it after a restart.
     return state, (*aborted, *known, *effects)
+
+
+def _forget_run(state: SiteState, run: str) -> Step:
+    """What is left of it here is void, be it a result that never was confirmed."""
+    effects: list[Effect] = []
+    for id in [held.turn.id for held in state.held if held.turn.id.run == run]:
+        state, fenced = _fence(state, (run, id.lane), min(id.term + 1, MOST))
+        effects += [effect for effect in fenced if not isinstance(effect, Settle)]
+    return state, (*effects, ForgetRun(run=run), Settle())
 
 
 def _forget(state: SiteState, lane: Lane) -> Step:

@@ -54,3 +54,13 @@ def came_on_at(
             )
             return max(own, *moved)
     return own
+
+
+def stands_since(state: SiteState, moved_at: Mapping[TurnId, float], *, now: float) -> float:
+    """Since when a site that is to end waits for nothing but hand-overs that stand still.
+
+    A trainer is waited for, however long it takes.
+    """
+    if not state.active or any(held.phase is not Phase.TRAINED for held in state.active):
+        return now
+    return max(moved_at.get(held.turn.id, NEVER) for held in state.active)

@@ -47,6 +47,11 @@ class SiteState:
     draining: bool = False
 
     @property
+    def held(self) -> tuple[Progress, ...]:
+        """All turns that the site has."""
+        return (*self.active, *self.waiting)
+
+    @property
     def current(self) -> Progress | None:
         """The turn that has been under way for longest."""
         return self.active[0] if self.active else None

@@ -12,10 +12,10 @@ from functools import partial
 from tasuki.errors import TasukiError
 from tasuki.flare.session import ScriptTurn, Session
 from tasuki.trainer import Result
-from tasuki_site import channel
-from tasuki_site.child import Service
-from tasuki_site.seeding import seed_everything
-from tasuki_site.spell import Spell
+from tasuki_site.trainer import channel
+from tasuki_site.trainer.connection import Connection
+from tasuki_site.trainer.request import TurnRequest
+from tasuki_site.trainer.seeding import seed_everything
 
 RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 """Where launchers say which rank a process is; one that is told nothing is the only one."""
@@ -24,45 +24,45 @@ RANKS = ("RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID")
 def attach(place: str) -> Session:
     """A session with the site's launcher, which listens at this place."""
     faulthandler.enable()  # says where it was when it crashes, or is ended because it hangs
-    connection = channel.out_of_reach(socket.socket(socket.AF_UNIX))
-    connection.connect(place)
+    end = channel.out_of_reach(socket.socket(socket.AF_UNIX))
+    end.connect(place)
     follows = next((os.environ[name] for name in RANKS if name in os.environ), "0") != "0"
-    connection.sendall(channel.pack({"pid": os.getpid(), "follows": follows}))
-    service = Service(connection)
+    end.sendall(channel.pack({"pid": os.getpid(), "follows": follows}))
+    site = Connection(end)
     session: Session = Session(
-        lambda *, timeout_s: _next_turn(service, session, timeout_s), is_one_of_many=True
+        lambda *, timeout_s: _next_turn(site, session, timeout_s), is_one_of_many=True
     )
     session.follows = follows
-    atexit.register(_say_gone, service, session, os.getpid())
+    atexit.register(_say_gone, site, session, os.getpid())
     return session
 
 
-def _say_gone(service: Service, session: Session, pid: int) -> None:
+def _say_gone(site: Connection, session: Session, pid: int) -> None:
     """Of those that end by themselves only rank 0 is missed; who ended well, the launcher says."""
     if os.getpid() == pid:  # else one that it forked
         with suppress(OSError):
-            service.say_gone(has_result=not session.follows)
+            site.say_gone(has_result=not session.follows)
 
 
-def _next_turn(service: Service, session: Session, timeout_s: float | None) -> ScriptTurn | None:
-    spell = service.next_spell(timeout_s=timeout_s)
-    if spell is None:
+def _next_turn(site: Connection, session: Session, timeout_s: float | None) -> ScriptTurn | None:
+    request = site.next_request(timeout_s=timeout_s)
+    if request is None:
         return None
-    service.say_begun(spell)
-    log = _unheard if session.follows else service.log
+    site.say_begun(request)
+    log = _unheard if session.follows else site.log
     return ScriptTurn(
-        turn=spell.open(log),
-        seed=partial(seed_everything, spell.seed),
-        finish=partial(_finish, service, spell),
-        leave=service.say_through,
+        turn=request.open(log),
+        seed=partial(seed_everything, request.seed),
+        finish=partial(_finish, site, request),
+        leave=site.say_through,
     )
 
 
-def _finish(service: Service, spell: Spell, result: Result) -> None:
+def _finish(site: Connection, request: TurnRequest, result: Result) -> None:
     try:
-        service.finish(spell, result)
+        site.finish(request, result)
     except TasukiError as exc:
-        service.fail(exc)  # the site hears the reason itself, not only that the process ended
+        site.fail(exc)  # the site hears the reason itself, not only that the process ended
         raise
 
 

@@ -10,7 +10,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-VARIABLE = "TASUKI_TRAINER_MARK"
+MARK_VARIABLE = "TASUKI_TRAINER_MARK"
 
 PASSES = 20
 """A process may have started another while it was killed."""
@@ -19,7 +19,7 @@ PASSES = 20
 def end_marked(mark: str) -> None:
     """Kill every process that carries the mark, but this one; where there is a /proc."""
     for _ in range(PASSES):
-        if not _killed(f"{VARIABLE}={mark}\0".encode()):
+        if not _killed(f"{MARK_VARIABLE}={mark}\0".encode()):
             return
 
 

@@ -17,8 +17,8 @@ log = structlog.get_logger()
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
-class Seat:
-    """One trainer's place in the room.
+class Place:
+    """One trainer's place among them.
 
     Attributes:
         close: ends its process, which its next turn starts anew.
@@ -30,7 +30,7 @@ class Seat:
     turns: int = 0
 
 
-class Room:
+class ProcessLimit:
     """Ends the process that was longest unused when there are too many.
 
     With fewer of them than there are active runs, nearly every turn would wait for a process to
@@ -39,22 +39,22 @@ class Room:
 
     def __init__(self, limit: int = FEWEST) -> None:
         self._limit = limit
-        self._seats: dict[Seat, None] = {}  # the longest unused first
+        self._places: dict[Place, None] = {}  # the longest unused first
 
-    async def take(self, seat: Seat) -> None:
+    async def take(self, place: Place) -> None:
         """Returns when there is room for this one's process. One with a turn is never ended."""
-        self._seats.pop(seat, None)
-        self._seats[seat] = None
-        idle = [each for each in self._seats if not each.turns and each is not seat]
-        for each in idle[: max(0, len(self._seats) - self._limit)]:
+        self._places.pop(place, None)
+        self._places[place] = None
+        idle = [each for each in self._places if not each.turns and each is not place]
+        for each in idle[: max(0, len(self._places) - self._limit)]:
             said = "trainer ended to make room for another run's: its next turn starts it anew"
             log.info(said, run=each.run, processes=self._limit)
             self.leave(each)
             await each.close()
 
-    def leave(self, seat: Seat) -> None:
-        """This one needs no room any more."""
-        self._seats.pop(seat, None)
+    def leave(self, place: Place) -> None:
+        """This one needs no place any more."""
+        self._places.pop(place, None)
 
 
 def fitting() -> int:

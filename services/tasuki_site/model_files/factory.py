@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.errors import SettingsError, TasukiError
-from tasuki_site.shadows import library_module
-from tasuki_site.spell import failure_of
+from tasuki_site.trainer.failure import failure_of
+from tasuki_site.trainer.shadowed_modules import library_module
 
 State = Mapping[str, Any]  # Any: tensors or arrays
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tasuki.errors import TrainerNotFound
-from tasuki_site.shadows import library_module, shadow_hint
-from tasuki_site.source import Source, load_function
+from tasuki_site.trainer.shadowed_modules import library_module, shadow_hint
+from tasuki_site.trainer.source import Source, load_function
 
 HINT = """
 import sys
-from tasuki_site.shadows import shadow_hint
+from tasuki_site.trainer.shadowed_modules import shadow_hint
 sys.path.insert(0, {folder!r})
 try:
     {code}

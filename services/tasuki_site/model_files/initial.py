@@ -1,4 +1,4 @@
-"""Weights from and to files of the operator's own: a run's first weights, and what is exported."""
+"""A run's first weights, from a file of the operator's or from its factory."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from tasuki.weights.container import (
     read_manifest,
     verify_digest,
 )
-from tasuki_site import tensors, torch_files
-from tasuki_site.factories import made_state
-from tasuki_site.seeding import seed_everything
+from tasuki_site.model_files import torch_files
+from tasuki_site.model_files.factory import made_state
+from tasuki_site.tensors import save_state
+from tasuki_site.trainer.seeding import seed_everything
 
 _CONTAINER = ".safetensors"
 _MOST_NAMED = 5
@@ -66,7 +67,7 @@ def write_initial(
             seed_everything(turn_seed(seed=seed, round=0, hop=0, site="initial"))
             state = made_state(initial, folder)
         with disk_errors(path):
-            written = tensors.save_state(path, state, look=first.look, exempt=non_finite)
+            written = save_state(path, state, look=first.look, exempt=non_finite)
     if not written.manifest.tensors:
         raise SettingsError(
             f"[weights] initial = {initial!r} holds no tensor, so that there is nothing to train:"
@@ -74,21 +75,6 @@ def write_initial(
         )
     _warn(warn, first, written.manifest, non_finite)
     return WeightsRef(digest=written.digest, size=written.size)
-
-
-def export(source: Path, target: Path) -> None:
-    """Copy a checkpoint to a .safetensors or .pt file of the operator's.
-
-    Raises:
-        SettingsError: the target has another ending.
-    """
-    if target.suffix == _CONTAINER:
-        with disk_errors(target):
-            shutil.copyfile(source, target)
-    elif target.suffix in {".pt", ".pth"}:
-        torch_files.write_state(source, target)
-    else:
-        raise SettingsError(f"{target.name}: export to a .safetensors or a .pt file")
 
 
 def _split(initial: str, folder: Path) -> list[str]:

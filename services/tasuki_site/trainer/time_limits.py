@@ -6,9 +6,9 @@ import asyncio
 import math
 
 from tasuki.errors import TrainerOverdue
-from tasuki_site.channel import Map
-from tasuki_site.childprocess import ChildProcess
-from tasuki_site.spell import Spell
+from tasuki_site.trainer.channel import Map
+from tasuki_site.trainer.child_process import ChildProcess
+from tasuki_site.trainer.request import TurnRequest
 
 MOST_LINES = 400
 MOST_STACKS = 1300
@@ -20,11 +20,11 @@ MOST_FRAMES = 5
 _OUR_OWN = "in _listen"
 
 
-class Patience:
+class TimeLimits:
     """Listens to a trainer for as long as its turn may take."""
 
-    def __init__(self, spell: Spell, child: ChildProcess) -> None:
-        self._spell = spell
+    def __init__(self, request: TurnRequest, child: ChildProcess) -> None:
+        self._request = request
         self._child = child
         self._loop = asyncio.get_running_loop()
         self._began = self._heard_at = self._loop.time()
@@ -49,19 +49,19 @@ class Patience:
         return hearing.result()
 
     def _until(self) -> float:
-        spell = self._spell
+        request = self._request
         return min(
-            self._began + (spell.turn_s or math.inf),
-            max(self._heard_at, self._child.printing.printed_at) + (spell.progress_s or math.inf),
+            self._began + (request.turn_s or math.inf),
+            max(self._heard_at, self._child.printing.printed_at) + (request.progress_s or math.inf),
         )
 
     async def _overdue(self) -> TrainerOverdue:
-        spell, lines = self._spell, self._child.printing.last_lines
-        turn_s = spell.turn_s or math.inf
+        request, lines = self._request, self._child.printing.last_lines
+        turn_s = request.turn_s or math.inf
         if self._loop.time() >= self._began + turn_s:
             why = f"the turn took longer than [failure] turn_s = {turn_s:g} s"
         else:
-            limit = f"[failure] progress_s = {spell.progress_s:g} s"
+            limit = f"[failure] progress_s = {request.progress_s:g} s"
             why = f"the trainer logged nothing and printed nothing for {limit}"
         stacks = _innermost(await self._child.stacks())
         parts = (f"{why}, so that it was ended", lines[-MOST_LINES:], stacks[:MOST_STACKS])

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tasuki.core.model import WeightsRef
 from tasuki.errors import SettingsError
-from tasuki_site.childprocess import ChildProcess
-from tasuki_site.spell import told_error
+from tasuki_site.trainer.child_process import ChildProcess
 
 
 async def first_weights(
@@ -21,7 +20,7 @@ async def first_weights(
     non_finite: Sequence[str] = (),
     warn: Callable[[str], None] = lambda _: None,
 ) -> WeightsRef:
-    """Write a run's first weights to `path`; as `model_files.write_initial`, elsewhere.
+    """Write a run's first weights to `path`; as `initial.write_initial`, elsewhere.
 
     Args:
         show: gets each line that the factory prints.
@@ -32,17 +31,16 @@ async def first_weights(
             its own failure.
     """
     words = (initial, str(folder), str(seed), str(path.absolute()), *non_finite)
-    child = await ChildProcess.start("tasuki_site.factory", words, folder=folder, show=show)
+    child = await ChildProcess.start(
+        "tasuki_site.model_files.process", words, folder=folder, show=show
+    )
     try:
         answer = await child.hear()
         if answer is None:
             ended = f"[weights] initial = {initial!r}: its process {await child.end()} before"
-            raise SettingsError(child.with_last_lines(f"{ended} there were any weights"))
+            raise SettingsError(await child.with_last_lines(f"{ended} there were any weights"))
         if "error" in answer:
-            detail = answer["detail"]
-            if answer["has_printed"]:
-                detail = await child.with_last_words(detail)
-            raise told_error(answer["error"], detail)
+            raise await child.error_told(answer)
         await child.ended_within(1.0)  # what it prints at its end is shown
         for text in answer["warnings"]:
             warn(text)

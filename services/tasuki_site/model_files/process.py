@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from tasuki_site import channel
-from tasuki_site.model_files import write_initial
-from tasuki_site.source import Source
-from tasuki_site.spell import failure_of
+from tasuki_site.model_files.initial import write_initial
+from tasuki_site.trainer import channel
+from tasuki_site.trainer.failure import failure_told
+from tasuki_site.trainer.source import Source
 
 
 def main() -> None:
@@ -32,9 +32,7 @@ def main() -> None:
             "warnings": warnings,
         }
     except BaseException as exc:  # noqa: BLE001 - the operator's code may raise anything
-        error, detail = failure_of(exc)
-        has_printed = isinstance(exc.__cause__, SystemExit)
-        answer = {"error": error, "detail": detail, "has_printed": has_printed}
+        answer = failure_told(exc)
     channel.flush_output()
     connection.sendall(channel.pack(answer))
 

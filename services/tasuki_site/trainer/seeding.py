@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from tasuki_site import tensors
+from tasuki_site.tensors import seed_torch
 
 _FRAMEWORKS: dict[str, Callable[[Any, int], object]] = {  # Any: the framework
-    "torch": lambda _, seed: tensors.seed_torch(seed),
+    "torch": lambda _, seed: seed_torch(seed),
     "tensorflow": lambda tensorflow, seed: tensorflow.random.set_seed(seed),
 }
 

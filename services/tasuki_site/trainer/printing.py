@@ -7,7 +7,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from tasuki_site.screen import Screen
+from tasuki_site.trainer.screen import Screen
 
 REDRAWN_S = 1.0
 """A line that is still being drawn is shown this often, if it has changed."""

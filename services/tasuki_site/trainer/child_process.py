@@ -16,10 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasuki.errors import TrainerDied
-from tasuki_site import channel
-from tasuki_site.marked import end_marked
-from tasuki_site.printing import Printing, Show
+from tasuki.errors import TasukiError, TrainerDied
+from tasuki_site.trainer import channel
+from tasuki_site.trainer.failure import told_error
+from tasuki_site.trainer.marked_processes import end_marked
+from tasuki_site.trainer.printing import Printing, Show
 
 LAST_WORDS_S = 1.0
 """How long what a dead trainer printed is waited for: what it started may hold on to its output."""
@@ -54,7 +55,7 @@ class ChildProcess:
         """Run one of our modules, which finds its end of the channel in its environment.
 
         Args:
-            mark: see `marked`: whoever carries it ends with this process.
+            mark: see `marked_processes`: whoever carries it ends with this process.
 
         Raises:
             TrainerDied: there is no such folder any more, or no room for a process.
@@ -126,15 +127,18 @@ class ChildProcess:
         await self.kill()
         return "\n".join(self.printing.copy)
 
-    async def with_last_words(self, detail: str) -> str:
-        """The same with what it had printed until it said that; it prints no more."""
+    async def error_told(self, message: channel.Map) -> TasukiError:
+        """The error that it told of, with what it had printed if that says more."""
+        detail: str = message["detail"]
+        if message.get("has_printed"):
+            detail = await self.with_last_lines(detail, lead="\nIt printed last:")
+        return told_error(message["error"], detail)
+
+    async def with_last_lines(self, text: str, *, lead: str = ":") -> str:
+        """The same with what it had printed until now; it prints no more."""
         await self.printing.heard_out(READ_S)
         printed = self.printing.last_lines
-        return detail + (f"\nIt printed last:\n{printed}" if printed else "")
-
-    def with_last_lines(self, sentence: str) -> str:
-        printed = self.printing.last_lines
-        return sentence + (f":\n{printed}" if printed else "")
+        return f"{text}{lead}\n{printed}" if printed else text
 
     async def kill(self) -> None:
         """End it and all that it started, and hear out what they printed."""

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.flare.session import ATTACH_VARIABLE
-from tasuki_site import channel
-from tasuki_site.marked import VARIABLE, end_marked
-from tasuki_site.source import Source
+from tasuki_site.trainer import channel
+from tasuki_site.trainer.marked_processes import MARK_VARIABLE, end_marked
+from tasuki_site.trainer.source import Source
 
-ATTACH = "tasuki_site.rank"
+ATTACH = "tasuki_site.trainer.rank"
 NOTICED_S = 10.0
 """How long a launcher may take to notice that one of its ranks died."""
 
@@ -38,7 +38,7 @@ class Launcher:
         self._mark = mark
         self._said: list[channel.Map] = []  # since the command's start: ranks come when they come
         self._ranks: dict[int, asyncio.StreamWriter] = {}  # by process
-        self._turn: Any = None  # Any: the spell whose answer is awaited
+        self._turn: Any = None  # Any: the request whose answer is awaited
         self._begun: set[int] = set()
         self._is_begun = False
         self._is_rank_0_gone = False
@@ -49,8 +49,8 @@ class Launcher:
     async def follow(self, reader: asyncio.StreamReader) -> None:
         """Pass on what the site says; when it is gone, so is everything here."""
         while (message := await channel.receive_async(reader)) is not None:
-            if message.get("spell") is not None:
-                self._turn, self._result, self._is_begun = message["spell"], None, False
+            if message.get("request") is not None:
+                self._turn, self._result, self._is_begun = message["request"], None, False
                 self._begun.clear()
             self._said.append(message)
             for rank in self._ranks.values():
@@ -171,7 +171,7 @@ def _environment(source: Source, mark: str, place: str) -> dict[str, Any]:  # An
         "PATH": source.programs,
         "PYTHONPATH": path,
         ATTACH_VARIABLE: f"{ATTACH}:{place}",
-        VARIABLE: mark,
+        MARK_VARIABLE: mark,
     }
 
 

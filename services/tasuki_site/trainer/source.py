@@ -16,8 +16,8 @@ from typing import Any
 
 from tasuki.core.model import SITE
 from tasuki.errors import TrainerNotFound
-from tasuki_site.shadows import library_module
-from tasuki_site.spell import failure_of
+from tasuki_site.trainer.failure import failure_of
+from tasuki_site.trainer.shadowed_modules import library_module
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

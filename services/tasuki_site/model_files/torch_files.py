@@ -11,7 +11,7 @@ from typing import Any
 
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import BadWeights, SettingsError
-from tasuki_site import tensors
+from tasuki_site.tensors import load_state
 
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".pth.tar", ".pt.tar")
 State = Mapping[str, Any]  # Any: tensors, and whatever else is in a checkpoint
@@ -48,7 +48,7 @@ def write_state(source: Path, target: Path) -> None:
     import torch
 
     with disk_errors(target):
-        torch.save(tensors.load_state(source, framework="torch"), target)
+        torch.save(load_state(source, framework="torch"), target)
 
 
 def _loaded(source: Path) -> object:

@@ -12,39 +12,42 @@ from pathlib import Path
 from types import ModuleType
 
 from tasuki.errors import TrainerError
-from tasuki_site.source import Source
+from tasuki_site.trainer.request import TurnRequest
+from tasuki_site.trainer.source import Source
 
 Modules = dict[str, ModuleType]
+Owner = tuple[str, int]  # (site, lane)
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-class Stage:
-    """Sets up for one site after the other."""
+class Surroundings:
+    """Sets up for one turn after the other. What is kept is kept for each lane of each site."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._shared = set(sys.modules)
-        self._kept: dict[str, Modules] = {}
-        self._site: str | None = None
+        self._kept: dict[Owner, Modules] = {}
+        self._owner: Owner | None = None
 
-    def enter(self, site: str, *, folder: str | None) -> None:
-        """From here on the code is this site's, and works in this folder."""
-        place = folder or str(self._source.folder)
+    def enter(self, request: TurnRequest) -> None:
+        """From here on the code is this turn's, and works in its folder."""
+        place = request.folder or str(self._source.folder)
         try:
             os.chdir(place)
         except OSError as exc:
             raise TrainerError(f"the trainer cannot work in {place}: {exc.strerror}") from exc
         sys.argv[:] = self._source.argv
-        if site == self._site:
+        owner = (request.site, request.lane)
+        if owner == self._owner:
             return
-        if self._site is not None:
-            self._kept[self._site] = self._taken_off()
-        sys.modules.update(self._kept.pop(site, {}))
-        self._site = site
+        if self._owner is not None:
+            self._kept[self._owner] = self._taken_off()
+        sys.modules.update(self._kept.pop(owner, {}))
+        self._owner = owner
 
     def _taken_off(self) -> Modules:
-        """The modules from the trainer's folder, which are imported anew for another site."""
+        """The modules from the trainer's folder, which are imported anew for another."""
         own: Modules = {}
         for name in sys.modules.keys() - self._shared:
             if self._is_own(sys.modules[name]):
