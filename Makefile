@@ -66,7 +66,7 @@ test: $(DEV) $(FRAMEWORKS)
 	@.ci/provide promtool
 	@.ci/provide systemd-analyze
 	@.ci/provide fashion-mnist
-	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
 
 compose-test: $(DEV) $(FRAMEWORKS)
 	PYTHONPATH=tests $(BIN)/python -m compose.drill

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from support.federation import Federation
+from support.workers import CLUSTER, LONG_FIRST, ByFile
 
 pytest_plugins = ["support.broker_fixtures"]
 
@@ -19,21 +20,24 @@ settings.register_profile("ci", max_examples=500, deadline=None, print_blob=True
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "laptop")
 
 TESTS = Path(__file__).parent
-BROKER_SUITES = {"integration", "faults"}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on a broker run one after the other, in one worker: they mostly wait, and by the clock.
-
-    The other worker does meanwhile what needs a processor, and the tests on a cluster.
-    """
+    """Short tests come last: they keep every worker at work until the end."""
     for item in items:
-        suite = item.path.relative_to(TESTS).parts[0]
-        fixtures = getattr(item, "fixturenames", ())
-        if "cluster" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-        elif suite in BROKER_SUITES or "broker" in fixtures:
-            item.add_marker(pytest.mark.xdist_group("broker"))
+        on_cluster = "cluster" in getattr(item, "fixturenames", ())
+        assert on_cluster == item.path.name.startswith(CLUSTER), f"{item.path}: see workers.py"
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[bool, int]:
+    suite = item.path.relative_to(TESTS).parts[0]
+    return not item.path.name.startswith(CLUSTER), LONG_FIRST.index(suite)
 
 
 @pytest.hookimpl(wrapper=True)

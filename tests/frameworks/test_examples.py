@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ LASTS = {
 # Frameworks are long in coming on a busy machine; a simulation itself has `RUN_S`.
 pytestmark = pytest.mark.timeout(900)
 RUN_S = 400
+Undisturbed = Callable[[str], tuple[Path, Outcome]]
 
 
 def copied(example: str, folder: Path) -> Path:
@@ -49,6 +52,18 @@ def ran(run: Path, *options: str) -> Outcome:
     return ended
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The run of an example as it is, made once: its file and how it ended."""
+
+    @functools.cache
+    def made(example: str) -> tuple[Path, Outcome]:
+        run = copied(example, tmp_path_factory.mktemp("undisturbed"))
+        return run, ran(run)
+
+    return made
+
+
 def moved(run: Path) -> list[bool]:
     """Whether each turn handed on other weights than it received."""
     (name,) = re.findall(r'^name = "(.*)"$', run.read_text(), re.MULTILINE)
@@ -58,9 +73,9 @@ def moved(run: Path) -> list[bool]:
 
 
 @pytest.mark.parametrize("example", FRAMEWORKS)
-def test_every_turn_of_an_example_trains(example: str, tmp_path: Path) -> None:
-    run = copied(example, tmp_path)
-    metrics = ran(run).last["metrics"]
+def test_every_turn_of_an_example_trains(example: str, undisturbed: Undisturbed) -> None:
+    run, ended = undisturbed(example)
+    metrics = ended.last["metrics"]
     rounds = 2 if example == "huggingface_lora" else 3
     assert [True] * 3 * rounds == moved(run)
     if example == "huggingface_lora":
@@ -69,8 +84,11 @@ def test_every_turn_of_an_example_trains(example: str, tmp_path: Path) -> None:
         assert metrics["accuracy"] > 0.85
 
 
-def test_a_turn_of_lightning_that_a_new_process_repeats_repeats_itself(tmp_path: Path) -> None:
-    undisturbed, killed = (copied("lightning", tmp_path / name) for name in ("one", "two"))
+def test_a_turn_of_lightning_that_a_new_process_repeats_repeats_itself(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    _, whole = undisturbed("lightning")
+    killed = copied("lightning", tmp_path)
     script = killed.with_name("client.py")
     dies = (
         '        if trainer.current_epoch == 2 and flare.get_site_name() == "site-1":\n'
@@ -83,7 +101,7 @@ def test_a_turn_of_lightning_that_a_new_process_repeats_repeats_itself(tmp_path:
     loop = "    while flare.is_running():\n"
     assert loop in script.read_text()
     script.write_text(script.read_text().replace(loop, loop + dies))
-    assert ran(undisturbed).last["digest"] == ran(killed).last["digest"]
+    assert whole.last["digest"] == ran(killed).last["digest"]
     assert (tmp_path / "died").exists()
 
 
@@ -115,9 +133,12 @@ def test_a_budget_in_seconds_ends_a_turn_of_an_example_early(example: str, tmp_p
     assert [True, True] == moved(run)
 
 
-def test_tensorflow_is_seeded_so_that_a_run_repeats_itself(tmp_path: Path) -> None:
-    first, again = (ran(copied("tensorflow", tmp_path / name)).last for name in ("one", "two"))
-    assert first["digest"] == again["digest"]
+def test_tensorflow_is_seeded_so_that_a_run_repeats_itself(
+    undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    _, first = undisturbed("tensorflow")
+    again = ran(copied("tensorflow", tmp_path))
+    assert first.last["digest"] == again.last["digest"]
 
 
 def test_of_a_trainer_in_two_processes_only_rank_0_has_a_result(tmp_path: Path) -> None:
