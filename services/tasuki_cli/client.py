@@ -16,7 +16,7 @@ from tasuki.core.run import OVER
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 from tasuki_cli import http_client
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import Kept

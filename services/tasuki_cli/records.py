@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from tasuki.observe.printable import headline, printable
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder

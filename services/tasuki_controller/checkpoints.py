@@ -18,7 +18,7 @@ from tasuki.core.scores import best_round, mean_metrics
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, point, sync, write_whole
 from tasuki.errors import LedgerBroken
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 from tasuki.wire.strict_json import json_text
 
 LATEST, BEST = "latest", "best"

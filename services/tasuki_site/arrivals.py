@@ -11,7 +11,7 @@ from tasuki.errors import DigestMismatch
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler
 from tasuki.weights.chunks import transfer_id
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 from tasuki.weights.receiver import Receiver
 from tasuki.wire import names
 from tasuki_site.site import Site

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from support.broker import Broker
 from support.federation import NO_TORCH, Federation
 from support.process_memory import MemoryWatch
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 
 MOST_MIB = 64
 VALUES = 40_000_000  # 160 MB

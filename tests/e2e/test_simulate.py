@@ -15,7 +15,7 @@ import pytest
 from support.plain import plain_loop, plain_torch_loop
 from support.simulation import command, environment, simulate, tasuki, write_run
 from tasuki import errors
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 
 FIXED = '["site-2", "site-1", "site-3"]'
 KILLS = 12  # at moments that each build draws anew

@@ -19,8 +19,8 @@ from tasuki.weights.container import (
     fits,
     look_through,
     read_manifest,
-    verify_digest,
 )
+from tasuki.weights.digest import verify_digest
 from tasuki_site.model_files import torch_files
 from tasuki_site.model_files.factory import made_state
 from tasuki_site.tensors import save_state

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tasuki.disk.writing import write_whole
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 from tasuki.weights.spool import SUFFIX
 
 FORGOTTEN = 4096

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from tasuki.errors import BadWeights, NonFiniteWeights, SettingsError
-from tasuki.weights.container import verify_digest
+from tasuki.weights.digest import verify_digest
 from tasuki_site.model_files.export import export
 from tasuki_site.model_files.initial import write_initial
 from tasuki_site.tensors import load_state

@@ -23,9 +23,9 @@ from tasuki.weights.container import (
     FirstWeights,
     TensorSpec,
     read_manifest,
-    verify_digest,
     write_weights,
 )
+from tasuki.weights.digest import verify_digest
 from tasuki_site.tensors import (
     apply_difference,
     best_device,

@@ -24,9 +24,9 @@ from tasuki.weights.container import (
     TensorSpec,
     open_weights,
     read_manifest,
-    verify_digest,
     write_weights,
 )
+from tasuki.weights.digest import verify_digest
 
 MIB = 2**20
 

@@ -25,10 +25,9 @@ from tasuki.weights.container import (
     WrittenWeights,
     open_weights,
     read_manifest,
-    verify_digest,
     write_weights,
 )
-from tasuki.weights.digest import Hasher, parse_digest
+from tasuki.weights.digest import Hasher, parse_digest, verify_digest
 
 Tensors = list[tuple[TensorSpec, bytes]]
 

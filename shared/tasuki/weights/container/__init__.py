@@ -6,7 +6,7 @@ from tasuki.weights.container.finite import FirstWeights, ResultOf, exempting, f
 from tasuki.weights.container.floats import widened
 from tasuki.weights.container.manifest import Manifest, TensorSpec
 from tasuki.weights.container.names import renaming
-from tasuki.weights.container.reader import WeightsFile, open_weights, read_manifest, verify_digest
+from tasuki.weights.container.reader import WeightsFile, open_weights, read_manifest
 from tasuki.weights.container.writer import (
     BLOCK_BYTES,
     Contents,
@@ -36,7 +36,6 @@ __all__ = [
     "open_weights",
     "read_manifest",
     "renaming",
-    "verify_digest",
     "widened",
     "write_weights",
 ]

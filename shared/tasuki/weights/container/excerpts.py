@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tasuki.errors import BadWeights
 from tasuki.weights.container.manifest import Manifest
-from tasuki.weights.container.reader import opened, read_header
+from tasuki.weights.container.reader import read_header
 from tasuki.weights.container.writer import BLOCK_BYTES, Look
+from tasuki.weights.digest import opened
 
 
 class Excerpts:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import mmap
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from io import FileIO
 from pathlib import Path
@@ -18,8 +17,7 @@ from typing import Self
 from tasuki.errors import BadWeights, DigestMismatch
 from tasuki.weights.container.header import PREFIX_BYTES, decode_header
 from tasuki.weights.container.manifest import MAX_HEADER_BYTES, Manifest, TensorSpec
-from tasuki.weights.container.writer import BLOCK_BYTES
-from tasuki.weights.digest import Hasher, parse_digest
+from tasuki.weights.digest import digest_of, opened, parse_digest
 
 # A zip, or a pickle of the protocols 2 to 5.
 _PYTORCH = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -34,17 +32,6 @@ def read_manifest(path: Path) -> Manifest:
     """
     with opened(path) as file:
         return read_header(file, path)[0]
-
-
-def verify_digest(path: Path) -> str:
-    """The digest of the file at `path`, read in blocks; `b3sum` computes the same.
-
-    Raises:
-        BadWeights: it is no regular file.
-        OSError: it cannot be read.
-    """
-    with opened(path) as file:
-        return _digest(file)
 
 
 def open_weights(path: Path, *, expect: str | None = None, private: bool = False) -> WeightsFile:
@@ -64,7 +51,7 @@ def open_weights(path: Path, *, expect: str | None = None, private: bool = False
     wanted = None if expect is None else parse_digest(expect)
     access = mmap.ACCESS_COPY if private else mmap.ACCESS_READ
     with opened(path) as file:
-        if wanted is not None and _digest(file) != wanted:
+        if wanted is not None and digest_of(file) != wanted:
             raise DigestMismatch(f"{path} does not have the digest {wanted}; nothing was used")
         manifest, data_at = read_header(file, path)
         mapped = mmap.mmap(file.fileno(), data_at + manifest.size, access=access)
@@ -110,25 +97,6 @@ class WeightsFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[FileIO]:
-    # Asked first, because opening a pipe would wait for somebody to write into it.
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise BadWeights(f"{path} is not a regular file")
-    with FileIO(path) as file:
-        yield file
-
-
-def _digest(file: FileIO) -> str:
-    # Read, not mapped: mapped pages would count as this process's memory.
-    hasher, block = Hasher(), bytearray(BLOCK_BYTES)
-    view = memoryview(block)
-    file.seek(0)
-    while size := file.readinto(block):
-        hasher.update(view[:size])
-    return hasher.digest()
 
 
 def read_header(file: FileIO, path: Path) -> tuple[Manifest, int]:
