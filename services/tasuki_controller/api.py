@@ -1,4 +1,4 @@
-"""The operators' door: the desk over HTTP, for those who know the token.
+"""The operators' door: what they may ask, over HTTP, for those who know the token.
 
 FastAPI comes with the extra `controller`; `http_server` imports this module when the door opens.
 Errors travel as `{"error": class, "message": text}`, so that a client ends with the same code.
@@ -47,7 +47,7 @@ STEERING: Mapping[str, Callable[[], machine.Event]] = {
 
 
 def make_app(
-    desk: Operations,
+    operations: Operations,
     folder: DataFolder,
     *,
     token: str,
@@ -70,10 +70,10 @@ def make_app(
     )
     explain_all(app)
     known = Depends(refuse_unknown_keys)
-    app.include_router(_pages(desk, lacks=lacks), dependencies=[known])
+    app.include_router(_pages(operations, lacks=lacks), dependencies=[known])
     guard = Depends(_guard(token.encode(), is_ready=is_ready))
     may_come = refusals(401, 422, 503)
-    for router in (_submitting(desk), _reading(desk, folder), _steering(desk)):
+    for router in (_submitting(operations), _reading(operations, folder), _steering(operations)):
         app.include_router(router, dependencies=[guard, known], responses=may_come)
     return app
 
@@ -94,7 +94,7 @@ def _guard(token: bytes, *, is_ready: Callable[[], bool]) -> Callable[..., None]
 # Starting a run.
 
 
-def _submitting(desk: Operations) -> APIRouter:
+def _submitting(operations: Operations) -> APIRouter:
     router = APIRouter(tags=["submit"])
 
     @router.post(
@@ -105,7 +105,7 @@ def _submitting(desk: Operations) -> APIRouter:
         openapi_extra=_body("application/octet-stream", "A safetensors container of any size."),
     )
     async def upload(request: Request) -> documents.UploadedWeights:
-        weights = await desk.uploads.receive(request.stream())
+        weights = await operations.uploads.receive(request.stream())
         return documents.UploadedWeights(digest=weights.digest, size=weights.size)
 
     @router.post(
@@ -121,7 +121,7 @@ def _submitting(desk: Operations) -> APIRouter:
         size: Annotated[int, Query(description="Of the uploaded weights, in bytes.", ge=0)],
     ) -> documents.RunRow:
         run_file = parse(await _text(request), RunFile, name="the run file")
-        return documents.run_row(desk.submit(run_file, _weights(digest, size)))
+        return documents.run_row(operations.submit(run_file, _weights(digest, size)))
 
     return router
 
@@ -129,16 +129,16 @@ def _submitting(desk: Operations) -> APIRouter:
 # Reading.
 
 
-def _reading(desk: Operations, folder: DataFolder) -> APIRouter:
+def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["read"], responses=refusals(404, 422))
 
     @router.get("/runs", summary="List the runs")
     async def runs() -> documents.RunList:
-        return documents.RunList(runs=desk.runs())
+        return documents.RunList(runs=operations.runs())
 
     @router.get("/runs/{run}", summary="Where a run stands")
     async def standing(run: str) -> documents.Standing:
-        return desk.standing(run)
+        return operations.standing(run)
 
     @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
     async def ledger(
@@ -146,8 +146,8 @@ def _reading(desk: Operations, folder: DataFolder) -> APIRouter:
         verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
     ) -> documents.Ledger | documents.VerifiedLedger:
         if not verify:
-            return documents.Ledger(run=run, rows=desk.rows(run))
-        desk.state(run)
+            return documents.Ledger(run=run, rows=operations.rows(run))
+        operations.state(run)
         rows, files = await run_in_threadpool(folder.verify, run)
         return documents.VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True)
 
@@ -168,7 +168,7 @@ def _reading(desk: Operations, folder: DataFolder) -> APIRouter:
             Query(description="The end of this round, from 1; 0: what the run began with.", ge=0),
         ] = None,
     ) -> Response:
-        desk.state(run)
+        operations.state(run)
         kept = _chosen(folder, run, which=which, round=round)
         said = {"Tasuki-Round": str(kept.round), "Tasuki-Name": kept.name}
         return FileResponse(kept.path, filename=f"{run}-{kept.path.name}", headers=said)
@@ -180,8 +180,8 @@ def _reading(desk: Operations, folder: DataFolder) -> APIRouter:
         responses=_content("text/event-stream", "Each event: kind, what, outcome, state."),
     )
     async def events(run: str) -> Response:
-        desk.state(run)
-        return StreamingResponse(_told(desk, run), media_type="text/event-stream")
+        operations.state(run)
+        return StreamingResponse(_told(operations, run), media_type="text/event-stream")
 
     return router
 
@@ -194,8 +194,8 @@ def _chosen(folder: DataFolder, run: str, *, which: str | None, round: int | Non
     return folder.checkpoint_of(run, round)
 
 
-async def _told(desk: Operations, run: str) -> AsyncIterator[str]:
-    async for update in desk.follow(run, beat_s=BEAT_S):
+async def _told(operations: Operations, run: str) -> AsyncIterator[str]:
+    async for update in operations.follow(run, beat_s=BEAT_S):
         said = ": still here" if update is None else f"data: {LiveUpdate.of(update).line()}"
         yield f"{said}\n\n"
 
@@ -203,7 +203,7 @@ async def _told(desk: Operations, run: str) -> AsyncIterator[str]:
 # Steering.
 
 
-def _steering(desk: Operations) -> APIRouter:
+def _steering(operations: Operations) -> APIRouter:
     router = APIRouter(tags=["steer"], responses=refusals(404, 422))
 
     @router.post(
@@ -211,14 +211,14 @@ def _steering(desk: Operations) -> APIRouter:
         summary="Let one more site take part, from the next round on",
     )
     async def add_site(run: str, site: str) -> documents.SteeredRun:
-        return desk.add_site(run, site)
+        return operations.add_site(run, site)
 
     @router.post(
         "/runs/{run}/{what}",
         summary="Pause a run when its round ends, go on with it, or end it now",
     )
     async def steer(run: str, what: Literal["pause", "resume", "stop"]) -> documents.SteeredRun:
-        return desk.steer(run, STEERING[what]())
+        return operations.steer(run, STEERING[what]())
 
     return router
 
@@ -226,7 +226,7 @@ def _steering(desk: Operations) -> APIRouter:
 # For machines: no token, nothing that a run's members would not show.
 
 
-def _pages(desk: Operations, *, lacks: Callable[[], str]) -> APIRouter:
+def _pages(operations: Operations, *, lacks: Callable[[], str]) -> APIRouter:
     router = APIRouter(tags=["machines"])
 
     @router.get("/healthz", summary="Whether the process answers", response_class=PlainTextResponse)
@@ -245,7 +245,7 @@ def _pages(desk: Operations, *, lacks: Callable[[], str]) -> APIRouter:
 
     @router.get("/metrics", summary="Metrics for Prometheus", response_class=PlainTextResponse)
     async def metrics() -> Response:
-        return _plain(desk.metrics.text().decode(), kind=CONTENT_TYPE)
+        return _plain(operations.metrics.text().decode(), kind=CONTENT_TYPE)
 
     return router
 

@@ -26,8 +26,8 @@ _FIRST_ROWS = (Plan, WeightsRef)
 def replay(rows: Iterable[Row]) -> RunState | None:
     """The run's state now, or None if it was never wholly submitted."""
     state = None
-    for state, _, _ in steps(rows):  # noqa: B007 - the last one is wanted
-        pass
+    for step in steps(rows):
+        state = step.after
     return None if state is None or state.status is machine.Status.SUBMITTED else state
 
 
@@ -100,8 +100,8 @@ def _kinds(row: Row) -> tuple[type, ...]:
     return (*EVENTS, TurnRefused) if row.outcome else EVENTS
 
 
-def steps(rows: Iterable[Row]) -> Iterator[tuple[RunState, tuple[machine.Effect, ...], Row]]:
-    """Every state that the run went through, with what was to be done and the row that led there.
+def steps(rows: Iterable[Row]) -> Iterator[Step]:
+    """What each row of a run led to.
 
     Raises:
         LedgerBroken: a row is no event of this version.
@@ -109,34 +109,34 @@ def steps(rows: Iterable[Row]) -> Iterator[tuple[RunState, tuple[machine.Effect,
     step: Step | None = None
     for row in rows:
         step = _step(row, step)
-        if step.before is not None and step.after is not None and not row.outcome:
-            yield step.after, step.effects, row
+        yield step
 
 
 def documents(rows: list[Row]) -> dict[int, Document]:
     """What each checkpoint's JSON must say, by the number of its round; 0 is the start."""
     expected: dict[int, Document] = {}
-    for state, effects, row in steps(rows):
-        if not expected:
-            first = Anchor(seq=rows[1].seq, hash=rows[1].hash)
-            expected[0] = document(state.plan, 0, state.base, (), first)
-        anchor = Anchor(seq=row.seq, hash=row.hash)
-        for effect in effects:
+    for step in steps(rows):
+        state, anchor = step.after, Anchor(seq=step.row.seq, hash=step.row.hash)
+        if state is None:
+            continue
+        if step.before is None:
+            expected[0] = document(state.plan, 0, state.base, (), anchor)
+        for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 number = effect.round + 1
                 expected[number] = document(
                     state.plan, number, effect.weights, effect.records, anchor
                 )
-    return expected
+    return expected if len(rows) > len(_FIRST_ROWS) else {}
 
 
 def records(rows: Iterable[Row]) -> list[TurnRecord]:
     """Every turn that was accepted and not undone, in its order."""
     closed: list[TurnRecord] = []
     open_round: tuple[TurnRecord, ...] = ()
-    for state, effects, _ in steps(rows):
-        open_round = state.records
-        for effect in effects:
+    for step in steps(rows):
+        open_round = () if step.after is None else step.after.records
+        for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 closed.extend(effect.records)
                 open_round = ()

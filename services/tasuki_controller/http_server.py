@@ -32,7 +32,7 @@ _HERE = ("127.", "::1", "localhost")
 class Door:
     """What is behind it."""
 
-    desk: Operations
+    operations: Operations
     folder: DataFolder
     token: str = field(repr=False)
     is_ready: Callable[[], bool]
@@ -93,7 +93,7 @@ def _server(door: Door, http: ControllerHttpTable) -> uvicorn.Server:
 
     config = uvicorn.Config(
         make_app(
-            door.desk,
+            door.operations,
             door.folder,
             token=door.token,
             is_ready=door.is_ready,

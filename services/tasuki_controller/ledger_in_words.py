@@ -18,6 +18,7 @@ from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
 from tasuki_controller.documents import LedgerRow, LedgerTurn
+from tasuki_controller.history import Step
 from tasuki_controller.turn_now import doing
 
 _IN_WORDS: Mapping[type, str] = {
@@ -31,27 +32,25 @@ _IN_WORDS: Mapping[type, str] = {
     machine.ResumeRequested: "an operator asked to go on",
     machine.StopRequested: "an operator asked to end it",
 }
-_Step = tuple[RunState | None, RunState | None, tuple[machine.Effect, ...]]
 
 
 def ledger_rows(rows: list[Row]) -> list[LedgerRow]:
     """Every row in words; `led_to` and `skipped` are empty where nothing followed."""
-    found: dict[int, _Step] = {}
-    before: RunState | None = None
+    steps: list[Step] = []
     with suppress(LedgerBroken):  # `--verify` is for that; here, what is there is shown
-        for after, effects, row in history.steps(rows):
-            found[row.seq] = (before, after, effects)
-            before = after
-    return [_ledger_row(row, *found.get(row.seq, (None, None, ()))) for row in rows]
+        steps.extend(history.steps(rows))
+    unknown = rows[len(steps) :]
+    return [*map(_ledger_row, steps), *map(_ledger_row, map(_of_unknown_state, unknown))]
 
 
-def _ledger_row(
-    row: Row,
-    before: RunState | None,
-    after: RunState | None,
-    effects: tuple[machine.Effect, ...],
-) -> LedgerRow:
-    event = history.decode_event(row)
+def _of_unknown_state(row: Row) -> Step:
+    return Step(row=row, event=history.decode_event(row), before=None, after=None)
+
+
+def _ledger_row(step: Step) -> LedgerRow:
+    row, event = step.row, step.event
+    # One that changed nothing says no more than what it records.
+    before, after = (None, None) if row.outcome else (step.before, step.after)
     newly = () if after is None else after.skipped[len(before.skipped) if before else 0 :]
     site = _site(event) or (before.holder if before else None)
     at = datetime.fromtimestamp(row.at, UTC)
@@ -62,7 +61,7 @@ def _ledger_row(
         turn=_turn(event, site),
         what=_described(event, site),
         detail=event.detail if isinstance(event, machine.TurnFailed) else "",
-        led_to=[] if after is None else list(_led_to(before, event, after, effects)),
+        led_to=[] if after is None else list(_led_to(before, event, after, step.effects)),
         skipped=list(newly),
         outcome=row.outcome,
         hash=row.hash,

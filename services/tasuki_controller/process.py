@@ -84,7 +84,7 @@ async def _run(
             lines_lost=lambda: outlet.lost,
         )
     )
-    desk = Operations(
+    operations = Operations(
         ledger=ledger,
         uploads=Uploads(folder.path / "uploads"),
         metrics=metrics,
@@ -93,7 +93,7 @@ async def _run(
     )
     following = Following(
         ledger,
-        followers(metrics=metrics, tell=desk.onlookers.tell),
+        followers(metrics=metrics, tell=operations.onlookers.tell),
         failed=metrics.follower_failed,
     )
     service = ControllerService(
@@ -110,13 +110,13 @@ async def _run(
             held_up=lambda: connection.held_up,
             moments=moments,
         ),
-        watcher=desk.watch,
+        watcher=operations.watch,
         on_step=following.take,
     )
-    desk.serve(service)
+    operations.serve(service)
     connection.on_held_up = service.note_held_up
     door = Door(
-        desk=desk,
+        operations=operations,
         folder=folder,
         token=token,
         is_ready=started.is_set,
@@ -124,7 +124,7 @@ async def _run(
     )
 
     def drain() -> bool:
-        desk.onlookers.close()
+        operations.onlookers.close()
         service.stop()
         return started.is_set()
 
@@ -134,7 +134,7 @@ async def _run(
             opened(door, settings.http),
             watched(settings.broker.cert),
             counted(connection.transport, metrics.dead_letters, started),
-            tried(settings.broker, desk.streams, metrics.stream_replicas),
+            tried(settings.broker, operations.streams, metrics.stream_replicas),
             following.led(),
         ):
             return await live(service.run(started=started), drain=drain)

@@ -312,10 +312,10 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
             await until(
                 lambda: it.controller.turn_now(it.run).held_s > 0.3, what="it takes its time"
             )
-            with closing(SqliteLedger(tmp_path / "desk.sqlite")) as ledger:
-                desk = desk_of(ledger, tmp_path)
-                desk.serve(it.controller)
-                seen = desk.follow(it.run, beat_s=60)
+            with closing(SqliteLedger(tmp_path / "operations.sqlite")) as ledger:
+                operations = operations_of(ledger, tmp_path)
+                operations.serve(it.controller)
+                seen = operations.follow(it.run, beat_s=60)
                 first, told = [await anext(seen) for _ in range(2)]
                 await seen.aclose()  # type: ignore[attr-defined]  # it is a generator
             assert first is not None
@@ -331,7 +331,7 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
     asyncio.run(run())
 
 
-def desk_of(ledger: SqliteLedger, folder: Path) -> Operations:
+def operations_of(ledger: SqliteLedger, folder: Path) -> Operations:
     subject = Subject(service="controller", counters=Counters(), is_up=lambda: True, folder=folder)
     return Operations(
         ledger=ledger,

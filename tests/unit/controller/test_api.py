@@ -30,25 +30,25 @@ FOR_MACHINES = {"/healthz", "/readyz", "/metrics"}
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Operations]:
+def operations(tmp_path: Path) -> Iterator[Operations]:
     """Of a controller whose service is never asked."""
     folder = DataFolder(tmp_path)
     subject = Subject(
         service="controller", counters=Counters(), is_up=lambda: True, folder=tmp_path
     )
-    desk = Operations(
+    operations = Operations(
         ledger=SqliteLedger(folder.ledger_path),
         uploads=Uploads(tmp_path / "uploads"),
         metrics=ControllerMetrics(subject),
         stream_bytes=1,
     )
-    yield desk
-    desk.ledger.close()
+    yield operations
+    operations.ledger.close()
 
 
 @pytest.fixture
-def app(desk: Operations, tmp_path: Path) -> FastAPI:
-    return make_app(desk, DataFolder(tmp_path), token=TOKEN, is_ready=lambda: True)
+def app(operations: Operations, tmp_path: Path) -> FastAPI:
+    return make_app(operations, DataFolder(tmp_path), token=TOKEN, is_ready=lambda: True)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def described(app: FastAPI) -> dict[str, Any]:  # Any: OpenAPI
     return found
 
 
-def operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+def described_operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
     return [
         (method.upper(), path, what)
         for path, methods in described["paths"].items()
@@ -67,7 +67,7 @@ def operations(described: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]
 
 def test_the_page_lists_what_there_is(described: dict[str, Any]) -> None:
     listed = {(how, path): summary.strip() for how, path, summary in ROW.findall(API)}
-    there = {(how, path): what["summary"] for how, path, what in operations(described)}
+    there = {(how, path): what["summary"] for how, path, what in described_operations(described)}
     assert there == listed
     assert OPENAPI in API
 
@@ -75,13 +75,13 @@ def test_the_page_lists_what_there_is(described: dict[str, Any]) -> None:
 def test_operators_show_their_token_everywhere(described: dict[str, Any]) -> None:
     (scheme,) = described["components"]["securitySchemes"].items()
     assert (scheme[1]["type"], scheme[1]["scheme"]) == ("http", "bearer")
-    for _, path, what in operations(described):
+    for _, path, what in described_operations(described):
         assert (path in FOR_MACHINES) == ("security" not in what), path
 
 
 def test_every_refusal_is_documented_with_its_shape(described: dict[str, Any]) -> None:
     known = {str(code) for _, code in STATUS}
-    for _, path, what in operations(described):
+    for _, path, what in described_operations(described):
         refusals = {code for code in what["responses"] if code.startswith(("4", "5"))}
         if path in FOR_MACHINES:
             continue
@@ -92,7 +92,7 @@ def test_every_refusal_is_documented_with_its_shape(described: dict[str, Any]) -
 
 
 def test_what_is_asked_and_answered_has_a_described_form(described: dict[str, Any]) -> None:
-    for how, path, what in operations(described):
+    for how, path, what in described_operations(described):
         success = what["responses"].get("200") or what["responses"]["201"]
         assert success.get("content"), path
         if (how, path) in {("POST", "/weights"), ("POST", "/runs")}:
@@ -134,7 +134,7 @@ def test_a_query_key_that_nobody_knows_is_refused_everywhere(
     app: FastAPI, described: dict[str, Any]
 ) -> None:
     """Bug: `?round=5` was left out, and other weights came without a word."""
-    for how, path, _ in operations(described):
+    for how, path, _ in described_operations(described):
         answer = ask(app, how, f"{path.replace('{what}', 'stop')}?rounds=5")
         assert (422, "SettingsError") == (answer.status_code, answer.json()["error"]), path
         assert "unknown query key 'rounds'" in answer.json()["message"]
@@ -176,11 +176,11 @@ def test_a_bug_of_the_controller_s_is_told_in_the_same_form(
     assert "hunter2" not in answer.text
 
 
-def test_a_controller_without_its_broker_is_not_ready_and_says_so(desk: Operations) -> None:
+def test_a_controller_without_its_broker_is_not_ready_and_says_so(operations: Operations) -> None:
     """Bug: it was ready for ever once it had started."""
     lacks = [""]
     app = make_app(
-        desk,
+        operations,
         DataFolder(Path()),
         token=TOKEN,
         is_ready=lambda: True,

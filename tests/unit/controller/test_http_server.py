@@ -29,14 +29,14 @@ HERE = "127.0.0.1"
 def door(tmp_path: Path) -> Iterator[Door]:
     folder = DataFolder(tmp_path)
     subject = Subject(service="controller", counters=Counters(), is_up=lambda: True)
-    desk = Operations(
+    operations = Operations(
         ledger=SqliteLedger(folder.ledger_path),
         uploads=Uploads(tmp_path / "uploads"),
         metrics=ControllerMetrics(subject),
         stream_bytes=1,
     )
-    yield Door(desk=desk, folder=folder, token="t", is_ready=lambda: True)  # noqa: S106
-    desk.ledger.close()
+    yield Door(operations=operations, folder=folder, token="t", is_ready=lambda: True)  # noqa: S106
+    operations.ledger.close()
 
 
 @pytest.fixture
