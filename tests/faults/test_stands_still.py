@@ -64,7 +64,7 @@ def ended(kept: Scripted, run: str) -> dict[str, Any]:  # Any: JSON
     with kept.client() as client:
         for _ in client.follow(run):
             pass
-        return dict(client.outcome(run))
+        return client.outcome(run).model_dump(mode="json")
 
 
 def keeps_nothing(kept: Scripted) -> None:
