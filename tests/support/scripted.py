@@ -84,7 +84,8 @@ class Scripted:
         """Wait for the run's end, and see that nothing is missing; its ledger's rows."""
         self.check_bits(run, order)
         with self.client() as client:
-            checked, rows = client.verify(run), [dict(row) for row in client.rows(run)]
+            checked = client.verify(run)
+            rows = [row.model_dump(mode="json") for row in client.rows(run)]
         assert checked == (len(rows), ROUNDS + 1)
         wait_until(lambda: not self.leftovers(), what="no message stays")
         return rows
