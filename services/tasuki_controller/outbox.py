@@ -20,7 +20,7 @@ from tasuki.weights.sender import hand_over, take_back
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller.controller import Controller
-from tasuki_controller.shelf import Shelf
+from tasuki_controller.weight_store import WeightStore
 
 log = structlog.get_logger()
 
@@ -48,7 +48,7 @@ class Outbox:
     def __init__(
         self,
         controller: Controller,
-        shelf: Shelf,
+        weights: WeightStore,
         *,
         runs: Mapping[str, RunState],
         apply: Callable[[str, machine.Event], object],
@@ -57,7 +57,7 @@ class Outbox:
         spawn: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
     ) -> None:
         self._c = controller
-        self._shelf = shelf
+        self._weights = weights
         self._runs = runs
         self._apply = apply
         self._sent_on = sent_on
@@ -114,7 +114,7 @@ class Outbox:
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
                 plan = self._runs[pending.run].plan
-                await self._shelf.save(plan, effect, decided_in=pending.seq)
+                await self._weights.save(plan, effect, decided_in=pending.seq)
                 self._reach(Moment.CHECKPOINT_SAVED, pending.run)
             case machine.Conclude():
                 await self.tell(RunEnded(run=pending.run))
@@ -142,7 +142,7 @@ class Outbox:
         """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
         if effect.id != self._runs[effect.id.run].expected:
             return
-        path = await self._shelf.obtain(effect.id.run, effect.weights, effect.at)
+        path = await self._weights.obtain(effect.id.run, effect.weights, effect.at)
         if path is None:
             self._apply(effect.id.run, machine.WeightsLost(weights=effect.weights))
             return
@@ -184,7 +184,7 @@ class Outbox:
         )
 
     async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
-        found = await self._shelf.obtain(run, weights, at)
+        found = await self._weights.obtain(run, weights, at)
         event = machine.WeightsLost if found is None else machine.WeightsArrived
         self._reach(Moment.WEIGHTS_COLLECTED, run)
         self._apply(run, event(weights=weights))

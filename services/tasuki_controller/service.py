@@ -48,9 +48,9 @@ from tasuki_controller.intake import Intake
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
 from tasuki_controller.one_controller import be_alone
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
-from tasuki_controller.shelf import Shelf
 from tasuki_controller.turn_now import TurnNow
 from tasuki_controller.turns_out import TurnsOut
+from tasuki_controller.weight_store import WeightStore
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ class ControllerService:
             refused=partial(self._tell_refused, "weights"),
             is_there=lambda: controller.hears_since() is not None,
         )
-        self._shelf = Shelf(controller, self._intake)
+        self._weights = WeightStore(controller, self._intake)
         self._turns_out = TurnsOut(
             controller, self._runs, apply=self.apply, soon=self._soon, spawn=self._work_on
         )
@@ -93,7 +93,7 @@ class ControllerService:
         self._workers: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(
             controller,
-            self._shelf,
+            self._weights,
             runs=self._runs,
             apply=self.apply,
             sent_on=self._leases.sent_on,
@@ -186,7 +186,7 @@ class ControllerService:
         self._runs[plan.run] = machine.submitted(plan, ref)
         try:
             # The file first: with the event, turns may be issued from it.
-            self._shelf.keep_first(plan, weights, ref)
+            self._weights.keep_first(plan, weights, ref)
             self.apply(plan.run, machine.RunSubmitted())
         except TasukiError:
             del self._runs[plan.run]

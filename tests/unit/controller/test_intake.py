@@ -23,7 +23,7 @@ from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
-from tasuki_controller.shelf import Shelf
+from tasuki_controller.weight_store import WeightStore
 
 ID = TurnId(run="r", term=1, round=0, hop=1)
 CONTENT = b"weights " * 1000
@@ -136,9 +136,9 @@ def test_weights_that_a_power_cut_took_before_their_checkpoint_are_read_again(
         )
         plan = Plan(run="r", sites=("a", "b"), task=Task(trainer="t"))
         row, _ = ledger.append("r", encode(plan), at=0)
-        shelf = Shelf(parts, reading)
+        store = WeightStore(parts, reading)
         effect = SaveCheckpoint(round=0, weights=weights, records=())
-        await shelf.save(plan, effect, decided_in=row.seq)
+        await store.save(plan, effect, decided_in=row.seq)
         assert CONTENT == (tmp_path / "runs" / "r" / "round-0001.safetensors").read_bytes()
         ledger.close()
 

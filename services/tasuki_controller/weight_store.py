@@ -13,7 +13,7 @@ from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
 
 
-class Shelf:
+class WeightStore:
     """Finds weights wherever they are, and saves what a round ended with."""
 
     def __init__(self, controller: Controller, intake: Intake) -> None:
