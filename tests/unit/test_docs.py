@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from structlog.testing import capture_logs
 from support.relay import relay
 from support.waiting import until
 from tasuki import errors
-from tasuki.core.model import CONTROLLER
+from tasuki.core.model import CONTROLLER, Task
 from tasuki.core.order import Situation
-from tasuki.errors import TasukiError
+from tasuki.errors import GateRejected, TasukiError
 from tasuki.wire.messages import MESSAGES
+from tasuki_site import gate
+from tasuki_site.trainer.result import Outcome
 
 ROOT = Path(__file__).parents[2]
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
@@ -129,6 +132,22 @@ def test_the_order_policy_that_contributing_shows_is_one() -> None:
         for round in range(3)
     ]
     assert rounds == [("a", "b", "c"), ("c", "b", "a"), ("a", "b", "c")]
+
+
+def test_the_gate_check_that_contributing_shows_is_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Added by one file and one line: the gate lets nothing through that it refuses."""
+    shown = shown_by_contributing("def check(")
+    monkeypatch.setattr(gate, "CHECKS", (shown["check"],))
+    weights = tmp_path / "weights"
+    for samples, passes in ((3, True), (0, False)):
+        outcome = Outcome(digest="blake3:0", size=0, samples=samples, metrics={})
+        candidate = gate.Candidate(
+            task=Task(trainer="t"), received=weights, result=weights, outcome=outcome
+        )
+        with nullcontext() if passes else pytest.raises(GateRejected, match="samples=len"):
+            gate.check(candidate)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
