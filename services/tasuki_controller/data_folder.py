@@ -15,6 +15,7 @@ from pathlib import Path
 from tasuki.core.run import RunState
 from tasuki.disk.lock import locked
 from tasuki.errors import UnknownRun
+from tasuki.ledger.migrations import LEDGER, is_behind
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki_controller import history
 from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints, Kept
@@ -47,9 +48,14 @@ class DataFolder:
 
         Raises:
             UnknownRun: there is none, so there is no run either.
+            DataInUse: it has to be brought up to date, and another process works in the folder.
         """
         if not self.ledger_path.exists():
             raise UnknownRun(f"there is no run in {self.path}; use --data, or start one")
+        if is_behind(self.ledger_path, LEDGER):
+            # An older controller may be at work on it, which would find it changed.
+            with self.locked():
+                return SqliteLedger(self.ledger_path)
         return SqliteLedger(self.ledger_path)
 
     def checkpoints(self, run: str) -> Checkpoints:

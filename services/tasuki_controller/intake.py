@@ -54,6 +54,10 @@ class Intake:
         """Read the controller's own stream, from where an earlier process got to."""
         await self._own.open()
 
+    def close(self) -> None:
+        """The service ends: look for nothing any more."""
+        self._own.stop()
+
     async def obtain(self, weights: WeightsRef, at: str) -> Path | None:
         """Wait for these weights as long as chunks keep arriving; None if they stop coming."""
         find = partial(self._spool.find, weights)

@@ -18,6 +18,7 @@ import structlog
 from tasuki.core import run as machine
 from tasuki.core.model import Plan, TurnRecord, WeightsRef
 from tasuki.core.report import (
+    MOST_ERROR,
     REPORTS,
     Report,
     SiteBeat,
@@ -151,6 +152,7 @@ class ControllerService:
                 for worker in list(self._workers):
                     worker.cancel()
         finally:
+            self._intake.close()
             await self._c.transport.close()
 
     def stop(self) -> None:
@@ -247,15 +249,15 @@ class ControllerService:
         try:
             report: Report = decode(delivery.body, REPORTS)
             verdict = judge(self._runs, report, sender=delivery.sender, read=_record)
+            for run, event in verdict.presence:
+                self.apply(run, event)
+            if verdict.refused is not None:
+                self._refuse(delivery, verdict.refused)
+                return
+            self._carry_out(report, verdict)
         except MessageError as exc:
             self._refuse(delivery, Refused(reason=exc.reason, detail=str(exc)))
             return
-        for run, event in verdict.presence:
-            self.apply(run, event)
-        if verdict.refused is not None:
-            self._refuse(delivery, verdict.refused)
-            return
-        self._carry_out(report, verdict)
         if verdict.ignored:
             self._tell_refused("reports", verdict.ignored)
         self._c.transport.settle(delivery, Settlement.DONE)
@@ -274,10 +276,12 @@ class ControllerService:
             self._watch(Update(run=None, what=report))
             return
         run = turn_of(report).run
-        if verdict.ignored == UNKNOWN_RUN:
+        if verdict.ignored == UNKNOWN_RUN and not isinstance(report, TurnProgressed):
             log.warning("report of an unknown run", run=run)
         if verdict.note is not None:
             self._record_refusal(run, verdict.note)
+        if isinstance(report, TurnRefused):
+            self._tell(report, outcome=report.reason[:MOST_ERROR])
         for event in verdict.events:
             self._reach(Moment.REPORT_RECEIVED, run)
             self.apply(run, event)
@@ -285,9 +289,11 @@ class ControllerService:
             self._turns_out.come_on(verdict.comes_on)
         if verdict.void is not None:
             self._work_on(self._outbox.remind(report.site, verdict.void))
-        if isinstance(report, TurnTaken | TurnProgressed | TurnRefused):
-            outcome = report.reason if isinstance(report, TurnRefused) else verdict.ignored
-            self._watch(Update(run=self._runs.get(run), what=report, outcome=outcome))
+        if isinstance(report, TurnTaken | TurnProgressed):
+            self._tell(report, outcome=verdict.ignored)
+
+    def _tell(self, report: TurnTaken | TurnProgressed | TurnRefused, *, outcome: str) -> None:
+        self._watch(Update(run=self._runs.get(report.id.run), what=report, outcome=outcome))
 
     def _record_refusal(self, run: str, note: TurnRefused) -> None:
         if self._may_record_refusal(run):
@@ -320,5 +326,8 @@ class ControllerService:
         self._c.moments.reach(moment, self._runs[run].expected)
 
 
-def _record(written: bytes) -> TurnRecord:
-    return decode(written, TurnRecord)
+def _record(written: bytes) -> TurnRecord | Refused:
+    try:
+        return decode(written, TurnRecord)
+    except MessageError as exc:
+        return Refused(reason=exc.reason, detail=str(exc))

@@ -42,6 +42,10 @@ class Arrivals:
         """Read the site's stream, from where the journal says."""
         await self._receiver.open()
 
+    def close(self) -> None:
+        """The service ends: look for nothing any more."""
+        self._receiver.stop()
+
     def take_in(self, delivery: Delivery) -> bytes | None:
         """Spool a piece of weights; the transfer, if that is complete now, or broken."""
         taken = self._receiver.take_in(delivery)

@@ -75,9 +75,10 @@ class HeldTurns:
             held.work = spawn(self._arrivals.obtain(held.turn))
 
     def work_on(self, id: TurnId, work: asyncio.Task[None]) -> None:
-        """It entered a phase in which this works on it."""
+        """It entered a phase in which this works on it, and what did before has nothing to do."""
         self.come_on(id)
         if (held := self._turns.get(id)) is not None:
+            _end(held.work)
             held.work = work
 
     def note_result(self, id: TurnId) -> None:
@@ -100,9 +101,8 @@ class HeldTurns:
     def leave(self, id: TurnId) -> HeldTurn | None:
         """End what works on it; what there is of it stays."""
         held = self.end(id)
-        work = None if held is None else held.work
-        if work is not None and work is not asyncio.current_task():
-            work.cancel()
+        if held is not None:
+            _end(held.work)
         return held
 
     def abort(self, id: TurnId) -> None:
@@ -149,6 +149,11 @@ class HeldTurns:
         id = held.turn.id
         if (stage := stage_of(self._state(), id)) is not None:
             self._reports.progressed(id, phase=stage, values=held.values, still_s=self._still_s(id))
+
+
+def _end(work: asyncio.Task[None] | None) -> None:
+    if work is not None and work is not asyncio.current_task():
+        work.cancel()
 
 
 def _newest(values: dict[str, float]) -> dict[str, float]:

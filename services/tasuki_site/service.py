@@ -79,6 +79,7 @@ class SiteService:
         finally:
             # The worker first, the connection last, so that heartbeats flow while it ends.
             await site.trainers.close()
+            self._arrivals.close()
             await site.transport.close()
 
     def drain(self) -> None:

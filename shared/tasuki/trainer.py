@@ -56,7 +56,7 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One site's spell with the weights.
+    """One site's turn with the weights, as its trainer sees it.
 
     Attributes:
         run, lane, term, round, hop: which turn; round and hop count from 0.

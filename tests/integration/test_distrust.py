@@ -7,6 +7,7 @@ from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import msgpack
 import pytest
 from structlog.testing import capture_logs
 
@@ -86,6 +87,52 @@ def test_what_a_site_says_of_an_error_is_kept_within_bounds(tmp_path: Path) -> N
             assert state.status is Status.FAILED
             assert len(state.reason) < 4000
             assert max(len(row.event) for row in it.ledger.rows(it.run)) < 4 * 4000
+
+    asyncio.run(run())
+
+
+NEST = b"\x91" * 900 + b"\xc0"
+WITHOUT_END = [
+    msgpack.packb({"v": 1, "type": "TurnDone", "site": "site-3", "record": None})[:-1] + NEST,
+    msgpack.packb({"v": 1, "type": "TurnDone", "site": "site-3", "record": NEST}),
+]
+
+
+@pytest.mark.parametrize("report", WITHOUT_END)
+def test_a_report_without_end_does_not_end_the_controller(tmp_path: Path, report: bytes) -> None:
+    """Bug: it was not settled either, so that it came again after each restart."""
+
+    async def run() -> None:
+        async with relay(tmp_path, {"rounds": 1}) as it:
+            await it.queues.connect("site-3").publish(names.to_controller(), [(report,)])
+            dead = it.queues.queue(names.DEAD)
+            await until(lambda: dead.messages, what="it was refused")
+            it.submit()
+            assert (await it.until_over()).status is Status.FINISHED
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("size", [2**63, 10**30])
+def test_a_result_of_a_size_that_nothing_can_hold_is_refused(tmp_path: Path, size: int) -> None:
+    """Bug: it was accepted, and what followed from it could not be recorded."""
+
+    async def run() -> None:
+        async with relay(tmp_path, {"order": '["site-3"]', "rounds": 1}, running=()) as it:
+            it.submit()
+            record = TurnRecord(
+                id=it.state.expected,
+                site="site-3",
+                received=it.state.weights.digest,
+                sent=it.state.weights,
+            )
+            said = msgpack.unpackb(encode(record))
+            said["sent"]["size"] = str(size)
+            done = {"v": 1, "type": "TurnDone", "site": "site-3", "record": msgpack.packb(said)}
+            evil = it.queues.connect("site-3")
+            await evil.publish(names.to_controller(), [(msgpack.packb(done),)])
+            await until(lambda: it.queues.queue(names.DEAD).messages, what="it was refused")
+            assert 0 == it.state.turns
 
     asyncio.run(run())
 

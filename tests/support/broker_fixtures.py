@@ -60,7 +60,9 @@ def own_broker(rabbitmq_is_here: None) -> Iterator[Callable[..., Broker]]:
 def cluster(rabbitmq_is_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running RabbitMQ of three nodes, shared by the session. Kill whom you like, and mend it."""
     if "PYTEST_XDIST_WORKER" in os.environ:  # or each worker might have one, and nobody notice
-        (tmp_path_factory.getbasetemp().parent / "cluster").touch(exist_ok=False)
+        mark = tmp_path_factory.getbasetemp().parent / "cluster"
+        assert not mark.exists(), "another worker has a cluster, or had one and crashed"
+        mark.touch()
     with Cluster() as cluster:
         cluster.start()
         yield cluster

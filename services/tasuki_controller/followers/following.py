@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from tasuki.errors import TasukiError
+from tasuki.errors import StorageError, TasukiError
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki_controller.followers.follower import Follower
 from tasuki_controller.history import Replay, Step
@@ -70,8 +70,9 @@ class Following:
         try:
             steps = self._up_to(step)
         except TasukiError:
-            log.warning("followers cannot be told", row=step.row.position, exc_info=True)
-            return
+            log.warning("followers miss rows", until=step.row.position, exc_info=True)
+            self._recent.clear()  # who may take its time finds them in the ledger
+            steps = [step]
         for each in steps:
             self._recent.append(each)
             for follower in self._at_once:
@@ -95,8 +96,11 @@ class Following:
     def _up_to(self, step: Step) -> list[Step]:
         """With what else was recorded since the last one: a submission, or a step within a step."""
         last, self._newest = self._newest, max(self._newest, step.row.position)
-        if step.row.position <= last + 1:
-            return [step] if step.row.position > last else []
+        if step.row.position <= last:
+            return []
+        if step.row.position == last + 1:
+            self._replay.know(step)
+            return [step]
         rows = list(self._ledger.rows(after=last))
         return [self._replay.step(row) for row in rows if row.position <= self._newest]
 
@@ -115,6 +119,8 @@ class Following:
                 if position < 0:
                     kept = self._ledger.position(follower.name)
                     position = await _beside(partial(follower.begin, kept))
+                    # A ledger that was put back from a copy has fewer rows than others may know.
+                    position = position if position <= self._newest else 0
                 position = await self._lead_on(follower, position)
                 pause_s = FIRST_PAUSE_S
                 self._failing.discard(follower)
@@ -132,7 +138,10 @@ class Following:
             await more.wait()
             return position
         await _beside(partial(follower.follow, step))
-        self._ledger.save_position(follower.name, step.row.position)
+        try:
+            self._ledger.save_position(follower.name, step.row.position)
+        except StorageError:
+            log.warning("position not saved", follower=follower.name, exc_info=True)
         return step.row.position
 
     def _after(self, position: int) -> Step | None:

@@ -47,7 +47,7 @@ class ProcessLimit:
         self._places[place] = None
         idle = [each for each in self._places if not each.turns and each is not place]
         for each in idle[: max(0, len(self._places) - self._limit)]:
-            said = "trainer ended to make room for another run's: its next turn starts it anew"
+            said = "trainer ended to make room for another: its next turn starts it anew"
             log.info(said, run=each.run, processes=self._limit)
             self.leave(each)
             await each.close()

@@ -93,8 +93,8 @@ class WeightsRef:
     def __post_init__(self) -> None:
         if not DIGEST.fullmatch(self.digest):
             raise ValueError(f"digest {self.digest[:80]!r} is not of the form algorithm:hex")
-        if self.size < 0:
-            raise ValueError("size is a number of bytes")
+        if not 0 <= self.size <= MOST:
+            raise ValueError(f"size is a number of bytes up to {MOST}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

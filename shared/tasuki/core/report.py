@@ -133,7 +133,7 @@ class TurnAbandoned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRefused:
-    """A site dropped a turn or its result, and why: for the record only."""
+    """A site dropped a turn or its result, and why; what it can never take fails by that."""
 
     id: TurnId
     site: str

@@ -7,7 +7,6 @@ folder, which one may serve several files.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 from pathlib import Path
 
@@ -20,7 +19,7 @@ BY_UMASK = 0o666
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = BY_UMASK, lasting: bool = True) -> None:
-    """Let a file have this content, whatever it had before.
+    """Let a file have this content, whatever it had before. One writer at a time.
 
     Args:
         lasting: on disk when this returns; else a power cut may take it back.
@@ -28,14 +27,16 @@ def write_whole(path: Path, data: bytes, *, mode: int = BY_UMASK, lasting: bool 
     Raises:
         DiskFull, StorageError: it is as it was.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f".{path.name}.part")
     with disk_errors(path):
+        part.unlink(missing_ok=True)  # of one who was killed
         try:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with open(descriptor, "wb") as file:  # noqa: PTH123 - made with its mode
                 file.write(data)
-            if lasting:
-                sync(part)
+                file.flush()
+                if lasting:
+                    os.fsync(descriptor)
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from tasuki.errors import DiskFull, LedgerBroken, NewerData, StorageError
@@ -76,6 +76,16 @@ def connect(path: Path | str, steps: Sequence[str]) -> sqlite3.Connection:
             raise LedgerBroken(f"{path} is damaged: {exc}; restore it from a backup") from exc
         on_failure.pop_all()
     return connection
+
+
+def is_behind(path: Path, steps: Sequence[str]) -> bool:
+    """Whether `connect` would change the shape of a file that is there."""
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.DatabaseError:
+            return False  # `connect` says what is wrong with it
+    return bool(version < len(steps))
 
 
 def _migrate(connection: sqlite3.Connection, steps: Sequence[str], path: Path | str) -> None:

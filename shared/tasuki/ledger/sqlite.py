@@ -160,11 +160,10 @@ class SqliteLedger:
             self._db.execute("DELETE FROM outbox WHERE id = ?", (pending.id,))
 
     def position(self, follower: str) -> int:
-        """Up to which row someone has followed the ledger; 0 if not at all, or not this ledger."""
+        """Up to which row someone has followed the ledger; 0 if not at all."""
         query = "SELECT position FROM followers WHERE name = ?"
         found = self._db.execute(query, (follower,)).fetchone()
-        # One that was put back from a copy has fewer rows than its followers may know.
-        return found[0] if found and found[0] <= self.newest() else 0
+        return found[0] if found else 0
 
     def save_position(self, follower: str, position: int) -> None:
         """Outlives the process, but is not forced to the disk: no run waits for a follower.

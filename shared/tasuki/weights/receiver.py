@@ -96,9 +96,13 @@ class Receiver:
 
     async def close(self) -> None:
         """Read no more."""
+        self.stop()
+        await self._leave()
+
+    def stop(self) -> None:
+        """Begin no reader any more; the one that there is goes with its connection."""
         if self._renewal is not None:
             self._renewal.cancel()
-        await self._leave()
 
     async def obtain(self, find: Callable[[], Path | None], *, patience_s: float) -> Path | None:
         """What `find` finds, as soon as it does; None if chunks have not come for so long.
@@ -116,6 +120,7 @@ class Receiver:
         log.warning("weights do not come: reads their stream anew", stream=self.stream)
         # Whoever waits may wait no longer; without a reader nobody else would get anything.
         self._renewal = asyncio.ensure_future(self._begin_anew(seen=seen))
+        self._renewal.add_done_callback(self._note_renewal)
         await asyncio.shield(self._renewal)
         return await self._wait(find, patience_s)
 
@@ -174,6 +179,13 @@ class Receiver:
         async with self._one_at_a_time:
             if self._begun == seen:
                 await self._begin(None)
+
+    def _note_renewal(self, renewal: asyncio.Future[None]) -> None:
+        """One that failed left no reader: whoever waits, or comes to wait, has to know."""
+        error = None if renewal.cancelled() else renewal.exception()
+        if isinstance(error, TasukiError):
+            self._end = error
+            self._news.set()
 
     async def _leave(self) -> None:
         reader, self._reader = self._reader, None

@@ -131,7 +131,7 @@ class Spool:
         return path
 
     def discard(self, transfer: bytes, weights: WeightsRef) -> None:
-        """These weights are not needed any more, complete or not."""
+        """These weights are not needed any more; if others look for them here, all of them stay."""
         self._claimed.pop(transfer, None)
         for name in [name for name in self._growing if name[1] == transfer]:
             self._abandon(name, "unwanted")

@@ -100,9 +100,9 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
     content.pop("written", None)  # that is for us to say
     if kind is TurnRecord:
         content["written"] = bytes(body)
-    for key in _INSIDE[kind]:
-        content[key] = _read(content.get(key))
     try:
+        for key in _INSIDE[kind]:
+            content[key] = _read(content.get(key))
         return cast("T", _adapters()[kind].validate_python(content))
     except (ValidationError, RecursionError) as exc:
         raise MessageError(f"a malformed {name}: {_first_error(exc)}") from exc

@@ -24,7 +24,7 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
-from tasuki.core.run.reports import ComesOn, Verdict, is_heard, judge, stage_said
+from tasuki.core.run.reports import ComesOn, Refused, Verdict, is_heard, judge, stage_said
 
 LEASE_S = 60.0
 
@@ -189,6 +189,16 @@ def test_a_site_that_was_silent_is_heard_before_anything_else_that_it_says() -> 
     verdict = judged(relay, TurnProgressed(id=relay.state.expected, site="a", phase="training"))
     assert (("r", run.SiteHeard(site="a")),) == verdict.presence
     assert verdict.comes_on is not None
+
+
+def test_a_site_whose_history_cannot_be_read_is_heard_all_the_same() -> None:
+    relay, unreadable = expired(OnSilent.RETRY), Refused(reason="malformed", detail="no record")
+    taken = TurnTaken(id=moved(relay.state.expected, hop=1), site="b", history=(b"?",))
+    verdict = judge({"r": relay.state}, taken, sender="b", read=lambda _: unreadable)
+    assert unreadable == verdict.refused
+    said = replace(taken, id=relay.state.expected, site="a")
+    verdict = judge({"r": relay.state}, said, sender="a", read=lambda _: unreadable)
+    assert (unreadable, (("r", run.SiteHeard(site="a")),)) == (verdict.refused, verdict.presence)
 
 
 def test_a_site_that_lost_its_journal_forgot_the_turn_of_every_run() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tasuki.core.model import Plan, Task
 from tasuki.core.run import Status
-from tasuki.errors import LedgerBroken
+from tasuki.errors import DataInUse, LedgerBroken
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.settings.run import RunFile
@@ -64,6 +64,14 @@ def test_every_run_is_whole_and_stands_where_it_stood(ledger: SqliteLedger) -> N
             "skipped": [asdict(skip) for skip in state.skipped],
         }
     assert STATES["runs"] == found
+
+
+def test_nobody_changes_a_ledger_that_an_older_controller_works_on(data: DataFolder) -> None:
+    before = data.ledger_path.read_bytes()
+    with data.locked(), pytest.raises(DataInUse):
+        data.runs()
+    assert before == data.ledger_path.read_bytes()
+    assert data.runs()
 
 
 def test_rows_have_their_places_by_time_and_none_comes_before_its_predecessor(

@@ -141,13 +141,6 @@ def test_a_follower_s_position_is_kept(ledger: SqliteLedger, path: Path) -> None
         assert (4, 0) == (again.position("page"), again.position("other"))
 
 
-def test_a_position_that_the_ledger_does_not_have_is_none(ledger: SqliteLedger) -> None:
-    """One that was put back from a copy has fewer rows."""
-    fill(ledger)
-    ledger.save_position("page", COUNT + 1)
-    assert 0 == ledger.position("page")
-
-
 def test_a_position_is_not_forced_to_the_disk_and_whatever_is_recorded_is(
     ledger: SqliteLedger, path: Path
 ) -> None:

@@ -18,7 +18,7 @@ from tasuki.transport.amqp import Counters
 
 
 class Measured(Relay):
-    """A run whose every event is measured, as the controller's desk does it."""
+    """A run whose every event is measured, as the controller does it."""
 
     def __init__(self, of: Plan | None = None) -> None:
         self.now = 1000.0

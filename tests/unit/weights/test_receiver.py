@@ -15,7 +15,14 @@ from support.deaf import deaf_to
 from support.transfers import digested
 from support.waiting import until
 from tasuki.core.model import CONTROLLER, TurnId, WeightsRef
-from tasuki.errors import DigestMismatch, DiskFull, MessageError, StorageError, TasukiError
+from tasuki.errors import (
+    DigestMismatch,
+    DiskFull,
+    MessageError,
+    StorageError,
+    TasukiError,
+    Unroutable,
+)
 from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.chunks import ChunkedFile, transfer_id
@@ -307,6 +314,26 @@ def test_who_waits_no_longer_leaves_the_others_a_reader(scene: Scene) -> None:
     run(work())
 
 
+def test_a_stream_that_cannot_be_read_anew_is_told_to_whoever_waits_next(scene: Scene) -> None:
+    """Bug: if the one who asked for it was gone, nobody ever knew that there was no reader."""
+    slow = Slow()
+
+    async def work() -> None:
+        receiver = scene.receiver(slow.through)
+        await receiver.open()
+        slow.is_slow = True
+        waiting = asyncio.create_task(scene.obtain(receiver, digested(CONTENT)))
+        await until(lambda: slow.waiting, what="it is read anew")
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        slow.error = Unroutable("there is no such stream any more")
+        slow.free.set()
+        with pytest.raises(Unroutable):
+            await receiver.obtain(lambda: None, patience_s=60)
+
+    run(work())
+
+
 def test_a_receiver_that_is_closed_while_it_reads_anew_leaves_no_reader(scene: Scene) -> None:
     slow = Slow()
 
@@ -343,6 +370,7 @@ class Slow:
 
     is_slow: bool = False
     waiting: int = 0
+    error: Exception | None = None
     free: asyncio.Event = field(default_factory=asyncio.Event)
 
     def through(self, transport: Transport) -> Transport:
@@ -352,6 +380,8 @@ class Slow:
         if self.is_slow:
             self.waiting += 1
             await self.free.wait()
+        if self.error is not None:
+            raise self.error
 
 
 @dataclass

@@ -314,6 +314,14 @@ def test_a_record_of_the_time_before_is_read_and_then_written_as_it_was() -> Non
     assert (RECORD, encode(RECORD)) == (event.record, encode(event.record))
 
 
+@pytest.mark.parametrize("depth", [1, 400, 10_000])
+def test_a_nest_of_lists_instead_of_a_record_is_refused(depth: int) -> None:
+    """Bug: what was nested deeper than Python goes ended the controller, again and again."""
+    nest = b"\x91" * depth + b"\xc0"
+    head = msgpack.packb({"v": 1, "type": "TurnDone", "site": "a", "record": None})[:-1]
+    refused(head + nest, kinds=(TurnDone,))
+
+
 def test_records_in_records_are_not_looked_into() -> None:
     nested = encode(RECORD)
     for _ in range(2000):

@@ -27,7 +27,6 @@ from tasuki.core.relay.events import (
     TurnReturned,
     WeightsLost,
 )
-from tasuki.core.relay.lease import Lease
 from tasuki.core.relay.machine import IllegalEvent, Step, step
 from tasuki.core.relay.state import Failed, Phase, RelayState, at_rest
 
@@ -44,7 +43,6 @@ __all__ = [
     "GoneOn",
     "IllegalEvent",
     "IssueTurn",
-    "Lease",
     "LeaseExpired",
     "PassedOver",
     "Phase",

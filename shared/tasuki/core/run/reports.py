@@ -51,9 +51,6 @@ _VOID = {"stale_term", "run_over", UNKNOWN_RUN}
 _NO_NEWS = {"duplicate", "stale_position"}
 """Why sites drop turns every day."""
 
-Read = Callable[[bytes], TurnRecord]
-"""Reads a record as it travels; raises what it likes if that is none."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
@@ -61,6 +58,10 @@ class Refused:
 
     reason: str
     detail: str
+
+
+Read = Callable[[bytes], TurnRecord | Refused]
+"""Reads a record as it travels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +240,11 @@ def _caught_up(
     known = 0 if state is None else len(state.records)
     if state is not None and (refused := _not_its_turn(state, report)) is not None:
         return Verdict(refused=refused)
-    records = [read(written) for written in report.history[known:]]
+    records: list[TurnRecord] = []
+    for found in map(read, report.history[known:]):
+        if isinstance(found, Refused):
+            return Verdict(refused=found)
+        records.append(found)
     if state is not None and (refused := _not_before(state, report, records)) is not None:
         return Verdict(refused=refused)
     events = tuple(TurnFinished(record=record) for record in records)
