@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from tasuki.core.model import Turn, TurnRecord, WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import WeightsError
@@ -27,8 +29,8 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
     check_one_more(turn)
     started = site.clock.now()
     received = site.spool.path(transfer_of(turn), turn.weights)
-    # A name of its own: an aborted trainer in a thread may go on writing for a while.
-    result = site.spool.part(f"{transfer_of(turn).hex()}-{site.name}")
+    # A name of its own each time: an aborted trainer in a thread may go on writing for a while.
+    result = site.spool.part(f"{transfer_of(turn).hex()}-{site.name}-{secrets.token_hex(4)}")
     try:
         request = TurnRequest.of(
             turn, received=received, result=result, data=site.data, device=site.device
