@@ -82,12 +82,19 @@ class RunRow(Document):
     reason: str = Field(description="Why it stands as it does; empty while all is well.")
     phase: str = Field(description="What its turn is at; empty if that is not known.")
     still_s: float = Field(description="How long that has not come on, in seconds.")
+    removed: bool = Field(default=False, description="Whether only its ledger is left.")
 
 
 class SteeredRun(RunRow):
     """A run after an operator's wish."""
 
     outcome: str = Field(description="Why that changed nothing; empty if it did.")
+
+
+class RemovedRun(SteeredRun):
+    """A run of which only the ledger is left."""
+
+    freed: int = Field(description="Bytes on disk that went with it.")
 
 
 class RunList(Document):
@@ -162,6 +169,7 @@ class VerifiedLedger(Document):
     run: str
     rows: int
     checkpoints: int
+    removed: bool = Field(default=False, description="Whether its weights were removed.")
     verified: Literal[True]
 
 
@@ -183,6 +191,7 @@ def run_row(state: RunState, turn: TurnNow = UNKNOWN) -> RunRow:
         turns=state.turns,
         skipped=len(state.skipped),
         digest=state.weights.digest,
+        removed=state.removed,
         **_turn_now(state, turn),
     )
 

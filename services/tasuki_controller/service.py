@@ -43,6 +43,7 @@ from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
+from tasuki_controller.continuing import name_taken
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
@@ -181,7 +182,7 @@ class ControllerService:
             DiskFull, StorageError: nothing was started; the same may be submitted again.
         """
         if plan.run in self._runs:
-            raise RunExists(f"there is a run {plan.run!r} already: give this one another name")
+            raise RunExists(name_taken(self._runs[plan.run]))
         self._record_submission(plan, ref)
         self._runs[plan.run] = machine.submitted(plan, ref)
         try:
@@ -235,6 +236,15 @@ class ControllerService:
         done = () if outcome else effects
         self._on_step(history.Step(row=row, event=event, before=before, after=state, effects=done))
         return outcome
+
+    async def let_go(self, run: str) -> None:
+        """See to it that the weights of a run that was removed are gone.
+
+        Raises:
+            StorageError: some are still there.
+        """
+        await self._outbox.done(run)
+        await self._weights.discard(run, runs=self._runs)
 
     async def wait(self, run: str) -> RunState:
         """Returns once the run is over and what had to be done about that is done."""
