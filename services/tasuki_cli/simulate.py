@@ -231,7 +231,7 @@ class _Federation:
             first.unlink(missing_ok=True)
         else:
             if self._extends(controller.runs[run]):
-                controller.apply(run, machine.RoundsAdded(rounds=self._rounds))
+                controller.extend(run, self._rounds)
             if controller.runs[run].status is Status.PAUSED:
                 controller.apply(run, machine.ResumeRequested())
         over = asyncio.create_task(controller.wait(run))

@@ -138,6 +138,7 @@ def _submitting(operations: Operations, folder: DataFolder) -> APIRouter:
             raise SettingsError(
                 "give digest and size of uploaded weights, or [weights] initial of another run"
             )
+        operations.state(wanted.run)
         kept = await run_in_threadpool(folder.weights_of, wanted)
         return documents.run_row(await operations.submit_from(run_file, wanted.run, kept))
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import Origin, TurnId, TurnRecord, WeightsRef
 from tasuki.core.run import RunState, Skip, Status
 from tasuki.core.scores import mean_metrics
 from tasuki.ledger.sqlite import Row
@@ -117,6 +117,9 @@ class Summary(Document):
     unchanged: int = Field(description="Accepted turns that handed on exactly what they received.")
     digest: str
     metrics: dict[str, float | None] = Field(description="Means over the newest round.")
+    origin: Origin | None = Field(
+        default=None, description="The checkpoint of another run that it began from."
+    )
     wall_s: float
 
 
@@ -216,6 +219,7 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Sum
             name: value if isfinite(value) else None
             for name, value in mean_metrics(last).items()
         },
+        origin=state.plan.origin,
         wall_s=round(wall_s, 3),
     )
 

@@ -18,7 +18,7 @@ from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.continuing import check_extended, check_over
+from tasuki_controller.continuing import check_over
 from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
@@ -144,7 +144,9 @@ class Operations:
     def steer(self, run: str, event: machine.Event) -> documents.SteeredRun:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""
         self.state(run)
-        outcome = self.service.apply(run, event)
+        return self._steered(run, self.service.apply(run, event))
+
+    def _steered(self, run: str, outcome: str) -> documents.SteeredRun:
         row = documents.run_row(self.state(run), self.service.turn_now(run))
         return documents.SteeredRun(**dict(row), outcome=outcome)
 
@@ -155,10 +157,8 @@ class Operations:
             FewerRounds, NotExtended, WeightsRemoved: it cannot have them.
             SettingsError: it would not be submitted with them either.
         """
-        state = self.state(run)
-        check_extended(state, rounds)
-        self._check_retained(state.weights)
-        return self.steer(run, machine.RoundsAdded(rounds=rounds))
+        self._check_retained(self.state(run).weights)
+        return self._steered(run, self.service.extend(run, rounds))
 
     async def remove(self, run: str) -> documents.SteeredRun:
         """Let a run's weights go; `outcome` says that they had gone before, if so.

@@ -12,7 +12,7 @@ from pathlib import Path
 from tasuki.core.model import WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole
-from tasuki.errors import BadWeights, LedgerBroken, WeightsError
+from tasuki.errors import BadWeights, LedgerBroken, UnknownRun, WeightsError
 from tasuki.weights.chunks import MAX_WEIGHTS_BYTES
 from tasuki.weights.container import FirstWeights, exempting, look_through, read_manifest
 from tasuki.weights.digest import Hasher, verify_digest
@@ -60,7 +60,8 @@ class Uploads:
             non_finite: names, or patterns, of tensors that may hold NaN in the run to come.
 
         Raises:
-            LedgerBroken: they are gone meanwhile, or have other bytes than they should.
+            UnknownRun: they were pruned meanwhile.
+            LedgerBroken: they have other bytes than they should.
             NonFiniteWeights: they hold NaN.
             DiskFull, StorageError: they cannot be kept.
         """
@@ -94,7 +95,7 @@ class Uploads:
 
 def _copied(kept: Kept, own: Path, non_finite: Sequence[str]) -> WeightsRef:
     if not kept.path.exists():
-        raise LedgerBroken(f"{kept.path} is gone since it was asked for: name a newer round")
+        raise UnknownRun(f"{kept.path.name} was pruned just now: name a newer round")
     copy_whole(kept.path, own)
     if verify_digest(own) != kept.digest:
         raise LedgerBroken(f"{kept.path} has other bytes than the ledger says")

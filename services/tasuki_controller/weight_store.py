@@ -23,6 +23,10 @@ class WeightStore:
         self._c = controller
         self._intake = intake
 
+    def is_here(self, run: str, weights: WeightsRef) -> bool:
+        """Whether these weights are on this disk."""
+        return (self._of(run).find(weights) or self._c.spool.find(weights)) is not None
+
     async def obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
         """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
         kept = self._of(run).find(weights) or self._c.spool.find(weights)

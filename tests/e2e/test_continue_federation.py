@@ -73,6 +73,7 @@ def test_a_stopped_run_is_not_extended_and_another_begins_from_its_weights(
     assert other.code == 0, other.err
     began = federation.ledger(other.last["run"])[0]["what"]
     assert f"from round 1 of {name}, " in began
+    assert (other.last["origin"]["run"], other.last["origin"]["round"]) == (name, 1)
 
 
 def test_first_weights_of_another_run_that_are_not_there_are_explained(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,10 +16,12 @@ from tasuki.core.model import CONTROLLER
 from tasuki.core.run import DiscardWeights, RoundsAdded, RunRemoved, Status, StopRequested
 from tasuki.errors import (
     FewerRounds,
+    LedgerBroken,
     NotExtended,
     RunExists,
     RunUnderWay,
     SettingsError,
+    UnknownRun,
     WeightsRemoved,
 )
 from tasuki.ledger.sqlite import SqliteLedger
@@ -135,6 +138,17 @@ def test_what_a_stream_cannot_keep_is_not_extended(tmp_path: Path) -> None:
     with_relay(tmp_path, doing, rounds=1)
 
 
+def test_a_run_whose_weights_are_gone_is_not_extended_and_stays_finished(tmp_path: Path) -> None:
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        shutil.rmtree(it.folder / "runs")
+        with pytest.raises(LedgerBroken, match="restore the folder from a copy"):
+            operations_of(it).extend(it.run, 2)
+        assert Status.FINISHED is it.state.status
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
 def test_a_stopped_run_is_not_extended_and_its_weights_are_offered(tmp_path: Path) -> None:
     async def doing(it: Relay) -> None:
         it.controller.apply(it.run, StopRequested())
@@ -166,6 +180,23 @@ def test_a_run_begins_from_a_checkpoint_of_the_controllers(tmp_path: Path) -> No
             await operations.submit_from(other, "walk", kept)
         assert [] == list((it.folder / "uploads").iterdir())
         await it.controller.wait("other")
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+def test_a_checkpoint_that_has_other_bytes_starts_no_run(tmp_path: Path) -> None:
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        operations = operations_of(it)
+        kept = DataFolder(it.folder).weights_of(RunWeights(run="walk"))
+        kept.path.write_bytes(kept.path.read_bytes()[:-1] + b"x")
+        other = it.run_file.model_copy(update={"name": "other"})
+        with pytest.raises(LedgerBroken, match="other bytes"):
+            await operations.submit_from(other, "walk", kept)
+        kept.path.unlink()
+        with pytest.raises(UnknownRun, match="pruned just now"):
+            await operations.submit_from(other, "walk", kept)
+        assert (["walk"], []) == (it.ledger.runs(), list((it.folder / "uploads").iterdir()))
 
     with_relay(tmp_path, doing, rounds=1)
 
