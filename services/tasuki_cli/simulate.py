@@ -205,9 +205,12 @@ class _Federation:
         """
         has = known.plan.task.rounds
         if self._s.rounds is None and self._rounds < has:
-            self._s.output(self._plan.run, f"goes on to {has} rounds, which it was given before")
+            if known.status not in machine.OVER:
+                said = f"goes on to {has} rounds, which it was given before"
+                self._s.output(self._plan.run, said)
             return replace(self._plan, task=replace(self._plan.task, rounds=has))
-        check_extended(known, self._rounds)
+        if self._rounds != has:
+            check_extended(known, self._rounds)
         return self._plan
 
     def _extends(self, known: RunState) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasuki.core.model import Plan
 from tasuki.core.run import OVER, RunState, why_no_rounds
 from tasuki.core.run.continuing import HAS_MORE, NOT_FINISHED, REMOVED
 from tasuki.errors import FewerRounds, NotExtended, RunUnderWay, WeightsRemoved
@@ -22,8 +21,8 @@ def name_taken(state: RunState) -> str:
     return f"there is a run {run!r} already: give this one another name"
 
 
-def check_extended(state: RunState, rounds: int) -> Plan:
-    """The plan with so many rounds in all, or with as many as it has.
+def check_extended(state: RunState, rounds: int) -> None:
+    """Whether a run can have so many rounds in all; those that it has, it can.
 
     Raises:
         FewerRounds, NotExtended, WeightsRemoved: it cannot have them.
@@ -42,9 +41,7 @@ def check_extended(state: RunState, rounds: int) -> Plan:
         raise FewerRounds(
             f"{run} has {has} rounds already: {rounds} is fewer, name {has + 1} or more"
         )
-    plan = replace(state.plan, task=replace(state.plan.task, rounds=rounds))
-    check_round(plan)
-    return plan
+    check_round(replace(state.plan, task=replace(state.plan.task, rounds=rounds)))
 
 
 def check_over(state: RunState) -> None:

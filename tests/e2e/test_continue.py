@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.plain import plain_loop
-from support.simulation import Outcome, simulate, tasuki, write_run
+from support.simulation import Outcome, command, environment, simulate, tasuki, write_run
 from tasuki import errors
 
 ORDER = ["site-2", "site-1", "site-3"]
@@ -64,16 +65,33 @@ def test_a_file_that_knows_of_fewer_rounds_takes_none_back(tmp_path: Path) -> No
     assert simulate(run, "--one-process", "--rounds", "2").last["turns"] == 6
     again = simulate(run, "--one-process", "--resume")
     assert (again.code, again.last["turns"]) == (0, 6)
-    assert "goes on to 2 rounds" in again.err
     fewer = simulate(run, "--one-process", "--resume", "--rounds", "1")
     assert fewer.code == errors.FewerRounds.exit_code
     assert "walk has 2 rounds already: 1 is fewer" in fewer.err
+
+
+def test_a_simulation_that_is_killed_in_its_further_rounds_goes_on_with_them(
+    tmp_path: Path,
+) -> None:
+    run = write_run(tmp_path, rounds=1, order=FIXED, pause_s=0.1)
+    assert simulate(run, "--one-process").code == 0
+    more = ("--one-process", "--resume", "--rounds", "4")
+    words = command("simulate", run, "--data", tmp_path / "data", "--json", *more)
+    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "round 2" in line)
+        process.kill()
+    ended = simulate(run, "--one-process", "--resume")
+    assert (ended.code, ended.last["digest"]) == (0, plain_loop([ORDER] * 4)), ended.err
+    assert "goes on to 4 rounds" in ended.err
 
 
 def test_a_failed_run_gets_no_more_rounds_and_its_weights_are_offered(tmp_path: Path) -> None:
     run = write_run(tmp_path, rounds=2, trainer="always_raise")
     assert simulate(run, "--one-process").code == errors.TrainerRaised.exit_code
     more = simulate(run, "--one-process", "--resume", "--rounds", "5")
+    assert simulate(run, "--one-process", "--resume").last["status"] == "failed"
     assert more.code == errors.NotExtended.exit_code
     assert 'initial = "run:walk"' in more.err
 
