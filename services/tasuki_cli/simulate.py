@@ -15,7 +15,7 @@ from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, Origin, Plan
 from tasuki.core.run import RunState, Status
 from tasuki.disk.errors import disk_errors
-from tasuki.errors import DiskFull, RunExists, SettingsError, TasukiError
+from tasuki.errors import DiskFull, LedgerBroken, RunExists, SettingsError, TasukiError
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
@@ -230,6 +230,8 @@ class _Federation:
                 non_finite=self._plan.task.non_finite,
                 warn=lambda text: self._s.output(run, text),
             )
+            if origin is not None and origin.digest != weights.digest:
+                raise LedgerBroken(f"{initial} has other bytes than the ledger says")
             controller.submit(replace(self._plan, origin=origin), first, weights)
             first.unlink(missing_ok=True)
         else:

@@ -122,9 +122,7 @@ class Outbox:
             case machine.CollectWeights(weights=weights, at=at):
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
-                plan = self._runs[pending.run].plan
-                await self._weights.save(plan, effect, decided_in=pending.seq)
-                self._reach(Moment.CHECKPOINT_SAVED, pending.run)
+                await self._save(pending, effect)
             case machine.Conclude(term=term):
                 await self.tell(RunEnded(run=pending.run, term=term))
                 self._conclude(pending.run)
@@ -205,6 +203,13 @@ class Outbox:
             self._c.spool.clear()
         if self._runs[run].status in machine.OVER:  # else it has more rounds already
             self._over.setdefault(run, asyncio.Event()).set()
+
+    async def _save(self, pending: Pending, effect: machine.SaveCheckpoint) -> None:
+        """Of a run that was removed, nothing is looked for any more: it may be gone."""
+        state = self._runs[pending.run]
+        if not state.removed:
+            await self._weights.save(state.plan, effect, decided_in=pending.seq)
+            self._reach(Moment.CHECKPOINT_SAVED, pending.run)
 
     async def _discard(self, run: str) -> None:
         """What a disk does not let go ends no service: who removes the run again is told why."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -258,7 +259,10 @@ class ControllerService:
         Raises:
             StorageError: some are still there.
         """
-        await self._outbox.done(run)
+        # What comes before it may wait for the broker: that holds up no removal.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._c.patience_s):
+                await self._outbox.done(run)
         await self._weights.discard(run, runs=self._runs)
 
     def _state(self, run: str) -> RunState:

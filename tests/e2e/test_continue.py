@@ -147,7 +147,25 @@ def test_weights_of_a_run_that_are_not_there_are_answered_with_those_that_are(
     assert (ended.code, says in ended.err) == (error.exit_code, True), ended.err
 
 
+def test_a_checkpoint_with_one_changed_byte_starts_no_run(tmp_path: Path) -> None:
+    run = write_run(tmp_path, rounds=1)
+    assert simulate(run, "--one-process").code == 0
+    kept = tmp_path / "data/runs/walk/round-0001.safetensors"
+    content = bytearray(kept.read_bytes())
+    content[-1] ^= 1
+    kept.write_bytes(content)
+    ended = simulate(renamed(run, "other", initial="run:walk"), "--one-process")
+    assert (ended.code, "round-0001" in ended.err) == (errors.LedgerBroken.exit_code, True)
+    assert [row["run"] for row in listed(tmp_path)] == ["walk"]
+
+
 # Removal.
+
+
+def listed(folder: Path, *options: str) -> list[Row]:
+    shown = tasuki("runs", *options, "--json", "--data", folder / "data")
+    rows: list[Row] = shown.last["runs"]
+    return rows
 
 
 def remove(folder: Path, *options: str, run: str = "walk") -> Outcome:
@@ -167,8 +185,7 @@ def test_a_removed_run_leaves_its_rows_and_nothing_else(tmp_path: Path) -> None:
     verified = tasuki("ledger", "walk", "--verify", "--data", data)
     assert (verified.code, "its weights were removed" in verified.out) == (0, True), verified.err
 
-    shown = [tasuki("runs", *more, "--json", "--data", data) for more in ((), ("--all",))]
-    assert [[row["run"] for row in each.last["runs"]] for each in shown] == [[], ["walk"]]
+    assert ([], ["walk"]) == (listed(tmp_path), [row["run"] for row in listed(tmp_path, "--all")])
     for options in ((), ("--resume",)):
         again = simulate(run, "--one-process", *options)
         assert (again.code, "its name is taken" in again.err) == (errors.RunExists.exit_code, True)

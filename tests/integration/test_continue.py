@@ -13,7 +13,14 @@ import pytest
 from support.relay import Relay, relay
 from support.waiting import until
 from tasuki.core.model import CONTROLLER
-from tasuki.core.run import DiscardWeights, RoundsAdded, RunRemoved, Status, StopRequested
+from tasuki.core.run import (
+    DiscardWeights,
+    RoundsAdded,
+    RunRemoved,
+    SaveCheckpoint,
+    Status,
+    StopRequested,
+)
 from tasuki.errors import (
     FewerRounds,
     LedgerBroken,
@@ -29,6 +36,7 @@ from tasuki.observe.controller import ControllerMetrics
 from tasuki.observe.metrics import Subject
 from tasuki.settings.initial import RunWeights
 from tasuki.transport.amqp import Counters
+from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.operations import Operations
@@ -253,6 +261,35 @@ def test_a_removal_that_was_recorded_is_done_after_a_restart(tmp_path: Path) -> 
         await it.start_controller()
         await until(lambda: not (it.folder / "runs/walk").exists(), what="its folder is gone")
         await until(lambda: not it.ledger.pending(), what="nothing is left to do")
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+def test_a_removal_waits_for_no_broker(tmp_path: Path) -> None:
+    async def doing(it: Relay) -> None:
+        it.stuck.routes.add(names.to_control(None))  # nobody can be told of the end
+        await it.until_over()
+        await operations_of(it).remove(it.run)
+        assert not (it.folder / "runs/walk").exists()
+        it.stuck.free()
+        await until(lambda: not it.ledger.pending(), what="nothing is left to do")
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+def test_a_checkpoint_of_a_removed_run_that_was_still_to_be_saved_ends_no_controller(
+    tmp_path: Path,
+) -> None:
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        await it.stop(CONTROLLER)
+        save = SaveCheckpoint(round=0, weights=it.state.weights, records=it.state.records)
+        lasting = [encode(save), encode(DiscardWeights())]
+        it.ledger.append(it.run, encode(RunRemoved()), at=0.0, effects=lasting)
+        shutil.rmtree(it.folder / "runs/walk")
+        await it.start_controller()
+        await until(lambda: not it.ledger.pending(), what="nothing is left to do")
+        it.raise_what_ended_early()
 
     with_relay(tmp_path, doing, rounds=1)
 
