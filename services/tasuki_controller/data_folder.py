@@ -75,7 +75,7 @@ class DataFolder:
         return _is_removed(self.rows(run))
 
     def verify(self, run: str) -> tuple[int, int]:
-        """Check a run's chain and checkpoints; returns how many rows and files hold.
+        """Check a run's chain, origin and checkpoints; returns how many rows and files hold.
 
         One that was removed has no files, or none that still count.
 
@@ -85,6 +85,7 @@ class DataFolder:
         self.rows(run)
         with closing(self.ledger()) as ledger:
             rows = ledger.verify(run)
+            history.check_origin(rows, ledger)
         if _is_removed(rows):
             return len(rows), 0
         return len(rows), self.checkpoints(run).verify(history.documents(rows))
