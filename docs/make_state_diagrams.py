@@ -182,6 +182,7 @@ def _run_key(state: run.RunState) -> object:
         tuple(sorted(state.silent)),
         state.pausing,
         state.unattended,
+        state.removed,
     )
 
 
@@ -197,6 +198,8 @@ def _run_events(state: run.RunState) -> Iterator[run.Event]:
         yield run.SiteHeard(site=site)
         yield run.SiteForgot(site=site)
     yield run.SiteAdded(site="late")
+    yield run.RoundsAdded(rounds=ROUNDS + 1)
+    yield run.RunRemoved()
     yield from _turn_ends(state.relay)
 
 

@@ -51,6 +51,11 @@ class ControllerClient:
         """Let the connection go; a command just ends."""
         self._http.close()
 
+    def submit_from(self, text: str) -> documents.RunRow:
+        """Start a run from a run file's text, which names another run's weights."""
+        with self._reaching():
+            return self._read(self._http.post("/runs", content=text.encode()), documents.RunRow)
+
     def submit(self, text: str, weights: WeightsRef, path: Path) -> documents.RunRow:
         """Start a run from a run file's text and the weights in a file."""
         with self._reaching():
@@ -70,15 +75,22 @@ class ControllerClient:
     def add_site(self, run: str, site: str) -> documents.SteeredRun:
         return self._ask("POST", f"/runs/{run}/sites/{site}", documents.SteeredRun)
 
-    def runs(self) -> Sequence[documents.RunRow]:
-        return self._ask("GET", "/runs", documents.RunList).runs
+    def extend(self, run: str, rounds: int) -> documents.SteeredRun:
+        return self._ask("POST", f"/runs/{run}/rounds/{rounds}", documents.SteeredRun)
+
+    def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
+        if stop and self.standing(run).status not in OVER:
+            self.steer(run, "stop")
+        return self._ask("DELETE", f"/runs/{run}", documents.RemovedRun)
+
+    def runs(self, *, even_removed: bool = False) -> Sequence[documents.RunRow]:
+        return self._ask("GET", f"/runs{'?all=true' * even_removed}", documents.RunList).runs
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return self._ask("GET", f"/runs/{run}/ledger", documents.Ledger).rows
 
-    def verify(self, run: str) -> tuple[int, int]:
-        found = self._ask("GET", f"/runs/{run}/ledger?verify=true", documents.VerifiedLedger)
-        return found.rows, found.checkpoints
+    def verify(self, run: str) -> documents.VerifiedLedger:
+        return self._ask("GET", f"/runs/{run}/ledger?verify=true", documents.VerifiedLedger)
 
     def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
         path, query = folder / "weights.safetensors", {} if round is None else {"round": round}

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tasuki.errors import SettingsError
-from tasuki_cli.options import DATA, AsJson, Data
+from tasuki_cli.options import DATA, MOST_ROUNDS, AsJson, Data
 
 
 class Role(StrEnum):
@@ -43,6 +43,10 @@ def simulate(
     data: Data = DATA,
     sites: Annotated[int | None, typer.Option(min=0, help="So many sites, site-1 ...")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run begun here.")] = False,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=1, max=MOST_ROUNDS, help="So many, whatever the file says."),
+    ] = None,
     one_process: Annotated[
         bool | None,
         typer.Option("--one-process/--processes", help="For all trainers, or one for each site."),
@@ -58,6 +62,7 @@ def simulate(
             data=data,
             sites=sites,
             resume=resume,
+            rounds=rounds,
             one_process=one_process,
             as_json=as_json,
         )

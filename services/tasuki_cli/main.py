@@ -83,6 +83,8 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (run_commands.resume, "tasuki resume cifar10"),
     (run_commands.stop, "tasuki stop cifar10"),
     (run_commands.add, "tasuki add cifar10 site-4"),
+    (run_commands.extend, "tasuki extend cifar10 --rounds 20"),
+    (run_commands.remove, "tasuki remove cifar10 --data .tasuki"),
     (run_commands.runs, "tasuki runs --data .tasuki"),
     (run_commands.ledger, "tasuki ledger cifar10 --verify"),
     (run_commands.export, "tasuki export cifar10 -o model.safetensors"),

@@ -30,9 +30,20 @@ _NOT_ADDED = {
 
 def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
     """Make the first weights here and start the run there; returns the exit code."""
+    run_file = read(run_toml, RunFile)
+    submitted = _submitted(run_toml, run_file, client)
+    if wait:
+        return watch(run_file.name, client, as_json=as_json)
+    show(submitted, as_json=as_json)
+    return 0
+
+
+def _submitted(run_toml: Path, run_file: RunFile, client: ControllerClient) -> RunRow:
+    """Weights of another run are at the controller already."""
     from tasuki_site.model_files.first_weights import first_weights
 
-    run_file = read(run_toml, RunFile)
+    if run_file.weights.of_run is not None:
+        return client.submit_from(read_text(run_toml))
     with tempfile.TemporaryDirectory(prefix="tasuki-") as folder:
         path = Path(folder) / "initial.safetensors"
         weights = asyncio.run(
@@ -46,11 +57,7 @@ def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: boo
                 show=lambda line: _note(f"initial {line}"),
             )
         )
-        submitted = client.submit(read_text(run_toml), weights, path)
-    if wait:
-        return watch(run_file.name, client, as_json=as_json)
-    show(submitted, as_json=as_json)
-    return 0
+        return client.submit(read_text(run_toml), weights, path)
 
 
 def _note(line: str) -> None:
@@ -87,6 +94,15 @@ def steer(run: str, what: str, client: ControllerClient, *, as_json: bool) -> in
     if steered.outcome:
         raise RunError(f"{run} is {steered.status}: nothing to {what}")
     show(steered, as_json=as_json)
+    return 0
+
+
+def extend(run: str, rounds: int, client: ControllerClient, *, as_json: bool) -> int:
+    """Let a run have so many rounds in all; one that has them already is as it was."""
+    extended = client.extend(run, rounds)
+    if extended.outcome:
+        _note(f"{run} has {rounds} rounds already")
+    show(extended, as_json=as_json)
     return 0
 
 

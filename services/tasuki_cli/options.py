@@ -11,6 +11,7 @@ Data = Annotated[Path, typer.Option("--data", help="The local data folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 DATA = Path(".tasuki")
+MOST_ROUNDS = 2**31
 OtherData = Annotated[
     Path | None,
     typer.Option("--data", help="The local data folder: .tasuki, unless a controller is named."),

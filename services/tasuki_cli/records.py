@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,25 +12,32 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from tasuki.clock import SystemClock
+from tasuki.core.run import OVER
+from tasuki.errors import SettingsError
 from tasuki.observe.printable import headline, printable
 from tasuki.weights.digest import verify_digest
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.ledger_in_words import ledger_rows
+from tasuki_controller.removal import remove
 
 
 class Archive(Protocol):
     """Where runs are on record."""
 
-    def runs(self) -> Sequence[documents.RunRow]:
+    def runs(self, *, even_removed: bool = False) -> Sequence[documents.RunRow]:
         """A line for each run."""
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         """The ledger of a run. Raises UnknownRun."""
 
-    def verify(self, run: str) -> tuple[int, int]:
+    def verify(self, run: str) -> documents.VerifiedLedger:
         """How many rows and checkpoints hold. Raises LedgerBroken."""
+
+    def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
+        """Let its weights go; `stop`: it ends first. Raises UnknownRun, RunUnderWay."""
 
     def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
         """A file with the weights to use, perhaps in `folder`; `round`: those of its end.
@@ -44,22 +52,30 @@ class LocalArchive:
     def __init__(self, data: Path) -> None:
         self._data = DataFolder(data)
 
-    def runs(self) -> Sequence[documents.RunRow]:
-        return [documents.run_row(state) for state in self._data.runs().values()]
+    def runs(self, *, even_removed: bool = False) -> Sequence[documents.RunRow]:
+        rows = map(documents.run_row, self._data.runs().values())
+        return [row for row in rows if even_removed or not row.removed]
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return ledger_rows(self._data.rows(run))
 
-    def verify(self, run: str) -> tuple[int, int]:
-        return self._data.verify(run)
+    def verify(self, run: str) -> documents.VerifiedLedger:
+        rows, files = self._data.verify(run)
+        is_removed = self._data.is_removed(run)
+        return documents.VerifiedLedger(
+            run=run, rows=rows, checkpoints=files, removed=is_removed, verified=True
+        )
+
+    def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
+        return remove(self._data, run, SystemClock(), stop=stop)
 
     def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
         return self._data.checkpoint(run) if round is None else self._data.checkpoint_of(run, round)
 
 
-def show_runs(archive: Archive, *, as_json: bool) -> None:
+def show_runs(archive: Archive, *, even_removed: bool = False, as_json: bool) -> None:
     """A line for each run."""
-    rows = archive.runs()
+    rows = archive.runs(even_removed=even_removed)
     if as_json:
         print_json(documents.RunList(runs=list(rows)))
         return
@@ -70,7 +86,7 @@ def show_runs(archive: Archive, *, as_json: bool) -> None:
         table.add_row(
             *map(str, (row.run, row.status, row.rounds, row.turns, row.skipped)),
             row.digest[:23],
-            Text(printable(headline(row.reason))),
+            Text("removed" if row.removed else printable(headline(row.reason))),
         )
     Console().print(table)
 
@@ -105,11 +121,44 @@ def _details(rows: Sequence[documents.LedgerRow]) -> Mapping[str, list[str]]:
 
 def verify(run: str, archive: Archive, *, as_json: bool) -> None:
     """Raises LedgerBroken: naming the first row or file that is not what was recorded."""
-    rows, files = archive.verify(run)
+    found = archive.verify(run)
     if as_json:
-        print_json(documents.VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True))
-    else:
-        Console().print(f"{run}: {rows} rows and {files} checkpoints are as they were recorded")
+        print_json(found)
+        return
+    checked = f"{found.rows} rows and {found.checkpoints} checkpoints"
+    if found.removed:
+        checked = f"its weights were removed; {found.rows} rows"
+    Console(soft_wrap=True).print(f"{run}: {checked} are as they were recorded")
+
+
+def remove_run(run: str, archive: Archive, *, yes: bool, stop: bool, as_json: bool) -> int:
+    """Let a run's weights go, once that was confirmed; returns the exit code."""
+    if not yes and not _is_sure(run, archive, stop=stop):
+        Console(stderr=True).print("nothing was removed")
+        return 1
+    done = archive.remove(run, stop=stop)
+    if as_json:
+        print_json(done)
+        return 0
+    was = " already" if done.outcome else f", {done.freed / 2**20:.1f} MiB are free again"
+    said = f"{run} was removed{was}; its ledger stays, and its name is taken"
+    Console(soft_wrap=True, highlight=False).print(said)
+    return 0
+
+
+def _is_sure(run: str, archive: Archive, *, stop: bool) -> bool:
+    """Ask, unless there is nothing to lose: whoever removes it says what is wrong with that."""
+    row = next((row for row in archive.runs() if row.run == run), None)
+    if row is None or not (stop or row.status in OVER):
+        return True
+    if not sys.stdin.isatty():
+        raise SettingsError(f"nobody can be asked here whether {run} is to go: say --yes")
+    sys.stderr.write(
+        f"{run} ({row.status}, {row.turns} turns) and all of its weights go for good; its ledger "
+        "stays.\nRemove it? [y/N] "
+    )
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def export(

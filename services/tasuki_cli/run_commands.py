@@ -10,6 +10,7 @@ import typer
 
 from tasuki_cli.options import (
     DATA,
+    MOST_ROUNDS,
     TOKEN_FILE,
     URL,
     AsJson,
@@ -99,7 +100,45 @@ def add(
     )
 
 
+def extend(
+    run: RunName,
+    rounds: Annotated[
+        int,
+        typer.Option("--rounds", min=1, max=MOST_ROUNDS, help="So many in all, not so many more."),
+    ],
+    url: Url = URL,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a run have more rounds, be it that it has finished."""
+    from tasuki_cli import operate
+
+    client = _client(url, token_file, ca, proxy)
+    raise typer.Exit(operate.extend(run, rounds, client, as_json=as_json))
+
+
+def remove(
+    run: RunName,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End it first, if it is not over.")] = False,
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the weights of a run that is over; its ledger stays, and its name is taken."""
+    from tasuki_cli import records
+
+    archive = _archive(data, url, token_file, ca, proxy)
+    raise typer.Exit(records.remove_run(run, archive, yes=yes, stop=stop, as_json=as_json))
+
+
 def runs(
+    all_: Annotated[bool, typer.Option("--all", help="Those too that were removed.")] = False,
     data: OtherData = None,
     url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
@@ -110,7 +149,8 @@ def runs(
     """List the runs of a data folder, or of a running controller."""
     from tasuki_cli import records
 
-    records.show_runs(_archive(data, url, token_file, ca, proxy), as_json=as_json)
+    archive = _archive(data, url, token_file, ca, proxy)
+    records.show_runs(archive, even_removed=all_, as_json=as_json)
 
 
 def ledger(

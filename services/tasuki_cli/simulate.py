@@ -12,10 +12,10 @@ from pathlib import Path
 from tasuki import errors
 from tasuki.clock import SystemClock
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER
+from tasuki.core.model import CONTROLLER, Origin, Plan
 from tasuki.core.run import RunState, Status
 from tasuki.disk.errors import disk_errors
-from tasuki.errors import DiskFull, RunExists, SettingsError, TasukiError
+from tasuki.errors import DiskFull, LedgerBroken, RunExists, SettingsError, TasukiError
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
@@ -23,6 +23,7 @@ from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
+from tasuki_controller.continuing import check_extended, name_taken
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.followers.following import Following
@@ -48,6 +49,7 @@ class Simulation:
 
     Attributes:
         folder: where the run file is; its trainer and factory are found from here.
+        rounds: so many, whatever the run file says; more than before if it is resumed.
         one_process: one trainer's process for all sites, one after the other; None: unless it is
             a script, which goes on from turn to turn at its own site.
         output: gets (who, line) for every line that a site's own code prints.
@@ -58,9 +60,21 @@ class Simulation:
     data: DataFolder
     sites: tuple[str, ...]
     resume: bool = False
+    rounds: int | None = None
     one_process: bool | None = None
     watcher: Callable[[Update], None] = lambda _: None
     output: Callable[[str, str], None] = lambda *_: None
+
+    def plan(self) -> Plan:
+        """The run, with as many rounds as it is to have.
+
+        Raises:
+            SettingsError: its settings do not fit together.
+        """
+        run_file = self.run_file
+        if self.rounds is not None:
+            run_file = run_file.model_copy(update={"rounds": self.rounds})
+        return run_file.plan(self.sites)
 
     @property
     def source(self) -> Source:
@@ -105,7 +119,7 @@ class _Federation:
 
     def __init__(self, simulation: Simulation) -> None:
         self._s = simulation
-        self._plan = simulation.run_file.plan(simulation.sites)
+        self._plan = simulation.plan()
         self._folder = simulation.data.runs_path / self._plan.run
         self._ledger = SqliteLedger(simulation.data.ledger_path)
         self._spool = Spool(self._folder / "spool")
@@ -126,7 +140,7 @@ class _Federation:
     async def run(self) -> Ended:
         began = time.monotonic()
         known = self._known()
-        if known is not None and known.status in machine.OVER:
+        if known is not None and known.status in machine.OVER and not self._extends(known):
             return Ended(state=known, wall_s=0.0, error=None)
         controller = self._controller()
         sites = [self._site(name) for name in self._s.sites]
@@ -162,25 +176,53 @@ class _Federation:
         state = history.replay(self._ledger.rows(self._plan.run))
         if state is None:
             return None
+        if state.removed:
+            raise RunExists(name_taken(state))
         if not self._s.resume:
             raise RunExists(
                 f"there is a run {self._plan.run!r} in {self._s.data.path} already "
                 f"({state.status}): go on with --resume, rename this one, or use another folder "
                 "with --data"
             )
-        if state.plan != self._plan:
+        self._plan = self._with_its_rounds(state)
+        if replace(state.plan, task=replace(state.plan.task, rounds=self._rounds)) != self._plan:
             raise RunExists(
-                f"run {self._plan.run!r} was started with other settings: put them back, or "
-                "give this one another name"
+                f"run {self._plan.run!r} was started with other settings: put them back, or give "
+                "this one another name; it can begin where that one is, with "
+                f'[weights] initial = "run:{self._plan.run}"'
             )
         return state
+
+    @property
+    def _rounds(self) -> int:
+        return self._plan.task.rounds
+
+    def _with_its_rounds(self, known: RunState) -> Plan:
+        """The plan of this simulation; a file that was not told of more rounds takes none back.
+
+        Raises:
+            FewerRounds, NotExtended: it cannot have as many as were asked for.
+        """
+        has = known.plan.task.rounds
+        if self._s.rounds is None and self._rounds < has:
+            if known.status not in machine.OVER:
+                said = f"goes on to {has} rounds, which it was given before"
+                self._s.output(self._plan.run, said)
+            return replace(self._plan, task=replace(self._plan.task, rounds=has))
+        if self._rounds != has:
+            check_extended(known, self._rounds)
+        return self._plan
+
+    def _extends(self, known: RunState) -> bool:
+        return self._rounds > known.plan.task.rounds
 
     async def _relay(self, controller: ControllerService, *, is_new: bool) -> RunState:
         run = self._plan.run
         if is_new:
             first = self._spool.part("initial")
+            initial, origin = self._initial()
             weights = await first_weights(
-                self._s.run_file.weights.initial,
+                initial,
                 first,
                 folder=self._s.folder,
                 seed=self._plan.task.seed,
@@ -188,16 +230,34 @@ class _Federation:
                 non_finite=self._plan.task.non_finite,
                 warn=lambda text: self._s.output(run, text),
             )
-            controller.submit(self._plan, first, weights)
+            if origin is not None and origin.digest != weights.digest:
+                raise LedgerBroken(f"{initial} has other bytes than the ledger says")
+            controller.submit(replace(self._plan, origin=origin), first, weights)
             first.unlink(missing_ok=True)
-        elif controller.runs[run].status is Status.PAUSED:
-            controller.apply(run, machine.ResumeRequested())
+        else:
+            if self._extends(controller.runs[run]):
+                controller.extend(run, self._rounds)
+            if controller.runs[run].status is Status.PAUSED:
+                controller.apply(run, machine.ResumeRequested())
         over = asyncio.create_task(controller.wait(run))
         paused = asyncio.create_task(self._pause.wait())
         await asyncio.wait({over, paused}, return_when=asyncio.FIRST_COMPLETED)
         over.cancel()
         paused.cancel()
         return controller.runs[run]
+
+    def _initial(self) -> tuple[str, Origin | None]:
+        """What the run begins from; if it is another run's, its file, and which one that is.
+
+        Raises:
+            UnknownRun, WeightsRemoved, LedgerBroken: that run has no such weights.
+        """
+        weights = self._s.run_file.weights
+        if (wanted := weights.of_run) is None:
+            return weights.initial, None
+        kept = self._s.data.weights_of(wanted)
+        origin = Origin(run=wanted.run, round=kept.round, digest=kept.digest)
+        return str(kept.path.resolve()), origin
 
     def _controller(self) -> ControllerService:
         parts = Controller(

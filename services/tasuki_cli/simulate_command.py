@@ -37,6 +37,7 @@ def run_simulation(
     data: Path,
     sites: int | None,
     resume: bool,
+    rounds: int | None,
     one_process: bool | None,
     as_json: bool,
 ) -> int:
@@ -52,6 +53,7 @@ def run_simulation(
         data=DataFolder(data),
         sites=run_file.simulated_sites(sites),
         resume=resume,
+        rounds=rounds,
         one_process=one_process,
         watcher=display.watch,
         output=display.print,

@@ -11,14 +11,14 @@ import hmac
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.concurrency import run_in_threadpool
 
 import tasuki
 from tasuki.core import run as machine
-from tasuki.core.model import WeightsRef
+from tasuki.core.model import MOST, WeightsRef
 from tasuki.errors import NotPermitted, SettingsError, TransportError
 from tasuki.observe.metrics import CONTENT_TYPE
 from tasuki.settings.run import RunFile
@@ -73,7 +73,12 @@ def make_app(
     app.include_router(_pages(operations, lacks=lacks), dependencies=[known])
     guard = Depends(_guard(token.encode(), is_ready=is_ready))
     may_come = refusals(401, 422, 503)
-    for router in (_submitting(operations), _reading(operations, folder), _steering(operations)):
+    routers = (
+        _submitting(operations, folder),
+        _reading(operations, folder),
+        _steering(operations, folder),
+    )
+    for router in routers:
         app.include_router(router, dependencies=[guard, known], responses=may_come)
     return app
 
@@ -94,7 +99,7 @@ def _guard(token: bytes, *, is_ready: Callable[[], bool]) -> Callable[..., None]
 # Starting a run.
 
 
-def _submitting(operations: Operations) -> APIRouter:
+def _submitting(operations: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["submit"])
 
     @router.post(
@@ -111,17 +116,31 @@ def _submitting(operations: Operations) -> APIRouter:
     @router.post(
         "/runs",
         status_code=201,
-        summary="Start a run from uploaded weights",
-        responses=refusals(409, 422),
+        summary="Start a run from uploaded weights, or from those of another run",
+        responses=refusals(404, 409, 410, 422),
         openapi_extra=_body("application/toml", "The run file, run.toml."),
     )
     async def submit(
         request: Request,
-        digest: Annotated[str, Query(description="Of the uploaded weights.")],
-        size: Annotated[int, Query(description="Of the uploaded weights, in bytes.", ge=0)],
+        digest: Annotated[
+            str | None,
+            Query(description="Of the uploaded weights; none if they are another run's."),
+        ] = None,
+        size: Annotated[
+            int | None, Query(description="Of the uploaded weights, in bytes.", ge=0)
+        ] = None,
     ) -> documents.RunRow:
         run_file = parse(await _text(request), RunFile, name="the run file")
-        return documents.run_row(operations.submit(run_file, _weights(digest, size)))
+        wanted, weights = run_file.weights.of_run, _weights(digest, size)
+        if wanted is None and weights is not None:
+            return documents.run_row(operations.submit(run_file, weights))
+        if wanted is None or weights is not None:
+            raise SettingsError(
+                "give digest and size of uploaded weights, or [weights] initial of another run"
+            )
+        operations.state(wanted.run)
+        kept = await run_in_threadpool(folder.weights_of, wanted)
+        return documents.run_row(await operations.submit_from(run_file, wanted.run, kept))
 
     return router
 
@@ -130,11 +149,13 @@ def _submitting(operations: Operations) -> APIRouter:
 
 
 def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
-    router = APIRouter(tags=["read"], responses=refusals(404, 422))
+    router = APIRouter(tags=["read"], responses=refusals(404, 410, 422))
 
     @router.get("/runs", summary="List the runs")
-    async def runs() -> documents.RunList:
-        return documents.RunList(runs=operations.runs())
+    async def runs(
+        all: Annotated[bool, Query(description="Those too that were removed.")] = False,
+    ) -> documents.RunList:
+        return documents.RunList(runs=operations.runs(even_removed=all))
 
     @router.get("/runs/{run}", summary="Where a run stands")
     async def standing(run: str) -> documents.Standing:
@@ -147,9 +168,11 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     ) -> documents.Ledger | documents.VerifiedLedger:
         if not verify:
             return documents.Ledger(run=run, rows=operations.rows(run))
-        operations.state(run)
+        is_removed = operations.state(run).removed
         rows, files = await run_in_threadpool(folder.verify, run)
-        return documents.VerifiedLedger(run=run, rows=rows, checkpoints=files, verified=True)
+        return documents.VerifiedLedger(
+            run=run, rows=rows, checkpoints=files, removed=is_removed, verified=True
+        )
 
     @router.get(
         "/runs/{run}/weights",
@@ -203,8 +226,26 @@ async def _told(operations: Operations, run: str) -> AsyncIterator[str]:
 # Steering.
 
 
-def _steering(operations: Operations) -> APIRouter:
+def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["steer"], responses=refusals(404, 422))
+
+    @router.post(
+        "/runs/{run}/rounds/{rounds}",
+        summary="Let a run have so many rounds in all, be it finished",
+        responses=refusals(409, 410),
+    )
+    async def extend(run: str, rounds: Annotated[int, Path(ge=1, le=MOST)]) -> documents.SteeredRun:
+        return operations.extend(run, rounds)
+
+    @router.delete(
+        "/runs/{run}",
+        summary="Remove the weights of a run that is over; its ledger stays",
+        responses=refusals(409, 507),
+    )
+    async def remove(run: str) -> documents.RemovedRun:
+        operations.state(run)
+        freed = await run_in_threadpool(folder.checkpoints(run).size)
+        return documents.RemovedRun(**dict(await operations.remove(run)), freed=freed)
 
     @router.post(
         "/runs/{run}/sites/{site}",
@@ -276,7 +317,11 @@ async def _text(request: Request) -> str:
         raise SettingsError(f"the run file is not UTF-8: {exc}") from exc
 
 
-def _weights(digest: str, size: int) -> WeightsRef:
+def _weights(digest: str | None, size: int | None) -> WeightsRef | None:
+    if digest is None and size is None:
+        return None
+    if digest is None or size is None:
+        raise SettingsError("digest and size of uploaded weights go together")
     try:
         return WeightsRef(digest=digest, size=size)
     except ValueError as exc:

@@ -8,7 +8,10 @@ changed byte shows.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,6 +96,29 @@ class Checkpoints:
             self._prune(policy)
             sync(self.folder)
         return path
+
+    def remove(self) -> None:
+        """Let all of the run's files go, whatever else lies with them. Safe to do again.
+
+        Raises:
+            StorageError: some are still there.
+        """
+        with disk_errors(self.folder):
+            while self.folder.exists():
+                with suppress(FileNotFoundError):  # somebody else lets it go too
+                    shutil.rmtree(self.folder)
+            if self.folder.parent.exists():
+                sync(self.folder.parent)
+
+    def size(self) -> int:
+        """The bytes on disk that go with its files: what is linked from elsewhere stays."""
+        found: dict[int, list[os.stat_result]] = {}
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    stat = (Path(folder) / name).lstat()
+                    found.setdefault(stat.st_ino, []).append(stat)
+        return sum(its[0].st_size for its in found.values() if len(its) >= its[0].st_nlink)
 
     def verify(self, expected: Mapping[int, Document]) -> int:
         """Compare what is kept with what the ledger says; returns how many were checked.

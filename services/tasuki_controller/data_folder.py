@@ -14,11 +14,13 @@ from pathlib import Path
 
 from tasuki.core.run import RunState
 from tasuki.disk.lock import locked
-from tasuki.errors import UnknownRun
+from tasuki.errors import UnknownRun, WeightsRemoved
 from tasuki.ledger.migrations import LEDGER, is_behind
 from tasuki.ledger.sqlite import Row, SqliteLedger
+from tasuki.settings.initial import RunWeights
 from tasuki_controller import history
 from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints, Kept
+from tasuki_controller.continuing import removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,14 @@ class DataFolder:
             raise UnknownRun(f"there is no run {run!r} in {self.path}; it has {known}")
         return rows
 
+    def is_removed(self, run: str) -> bool:
+        """Whether its weights were given up, so that only its rows are left."""
+        return _is_removed(self.rows(run))
+
     def verify(self, run: str) -> tuple[int, int]:
-        """Check a run's chain and checkpoints; returns how many rows and files hold.
+        """Check a run's chain, origin and checkpoints; returns how many rows and files hold.
+
+        One that was removed has no files, or none that still count.
 
         Raises:
             LedgerBroken: naming the first row or file that does not.
@@ -83,21 +91,41 @@ class DataFolder:
         self.rows(run)
         with closing(self.ledger()) as ledger:
             rows = ledger.verify(run)
+            history.check_origin(rows, ledger)
+        if _is_removed(rows):
+            return len(rows), 0
         return len(rows), self.checkpoints(run).verify(history.documents(rows))
 
     def checkpoint(self, run: str, names: tuple[str, ...] = (BEST, LATEST)) -> Kept:
         """The weights to use: the best checkpoint if the run has chosen one, else the latest.
 
         Raises:
-            UnknownRun: it has no checkpoint.
+            UnknownRun: it has no checkpoint, or none of that name.
             LedgerBroken: it had some, and they are gone.
+            WeightsRemoved: the run was removed.
         """
         folder = self.checkpoints(run)
         for name in names:
             if (kept := folder.named(name)) is not None:
                 return kept
-        folder.check_there(history.documents(self.rows(run)))
+        self._check_there(run)
+        if folder.named(LATEST) is not None:
+            raise UnknownRun(
+                f"run {run!r} has chosen no best weights, as [checkpoint] best would; it keeps "
+                f"those of round {folder.kept_in_words()}, of which the newest is latest"
+            )
         raise UnknownRun(f"run {run!r} has no checkpoint yet")
+
+    def weights_of(self, wanted: RunWeights) -> Kept:
+        """The weights that another run begins from.
+
+        Raises:
+            UnknownRun, WeightsRemoved, LedgerBroken: there are none; the message says which are.
+        """
+        self.rows(wanted.run)
+        if wanted.round is not None:
+            return self.checkpoint_of(wanted.run, wanted.round)
+        return self.checkpoint(wanted.run, (BEST if wanted.is_best else LATEST,))
 
     def checkpoint_of(self, run: str, number: int) -> Kept:
         """The weights of the end of a round, counted from 1; 0 is what the run started from.
@@ -105,12 +133,25 @@ class DataFolder:
         Raises:
             UnknownRun: it is not kept, or not yet.
             LedgerBroken: there were some, and they are gone.
+            WeightsRemoved: the run was removed.
         """
         folder = self.checkpoints(run)
         if (kept := folder.of_round(number)) is not None:
             return kept
-        folder.check_there(history.documents(self.rows(run)))
+        self._check_there(run)
         raise UnknownRun(
             f"run {run!r} keeps no weights of round {number}, only of {folder.kept_in_words()}: "
             "[checkpoint] keep and every_n_rounds say which stay"
         )
+
+    def _check_there(self, run: str) -> None:
+        """Raises WeightsRemoved, LedgerBroken: no weights of the run are here any more."""
+        rows = self.rows(run)
+        if _is_removed(rows):
+            raise WeightsRemoved(removed(run))
+        self.checkpoints(run).check_there(history.documents(rows))
+
+
+def _is_removed(rows: list[Row]) -> bool:
+    state = history.replay(rows)
+    return state is not None and state.removed

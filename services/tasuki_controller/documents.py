@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import Origin, TurnId, TurnRecord, WeightsRef
 from tasuki.core.run import RunState, Skip, Status
 from tasuki.core.scores import mean_metrics
 from tasuki.ledger.sqlite import Row
@@ -82,12 +82,19 @@ class RunRow(Document):
     reason: str = Field(description="Why it stands as it does; empty while all is well.")
     phase: str = Field(description="What its turn is at; empty if that is not known.")
     still_s: float = Field(description="How long that has not come on, in seconds.")
+    removed: bool = Field(default=False, description="Whether only its ledger is left.")
 
 
 class SteeredRun(RunRow):
     """A run after an operator's wish."""
 
     outcome: str = Field(description="Why that changed nothing; empty if it did.")
+
+
+class RemovedRun(SteeredRun):
+    """A run of which only the ledger is left."""
+
+    freed: int = Field(description="Bytes on disk that went with it.")
 
 
 class RunList(Document):
@@ -110,6 +117,9 @@ class Summary(Document):
     unchanged: int = Field(description="Accepted turns that handed on exactly what they received.")
     digest: str
     metrics: dict[str, float | None] = Field(description="Means over the newest round.")
+    origin: Origin | None = Field(
+        default=None, description="The checkpoint of another run that it began from."
+    )
     wall_s: float
 
 
@@ -162,6 +172,7 @@ class VerifiedLedger(Document):
     run: str
     rows: int
     checkpoints: int
+    removed: bool = Field(default=False, description="Whether its weights were removed.")
     verified: Literal[True]
 
 
@@ -183,6 +194,7 @@ def run_row(state: RunState, turn: TurnNow = UNKNOWN) -> RunRow:
         turns=state.turns,
         skipped=len(state.skipped),
         digest=state.weights.digest,
+        removed=state.removed,
         **_turn_now(state, turn),
     )
 
@@ -207,6 +219,7 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Sum
             name: value if isfinite(value) else None
             for name, value in mean_metrics(last).items()
         },
+        origin=state.plan.origin,
         wall_s=round(wall_s, 3),
     )
 

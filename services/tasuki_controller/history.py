@@ -130,6 +130,26 @@ def documents(rows: list[Row]) -> dict[int, Document]:
     return expected if len(rows) > len(_FIRST_ROWS) else {}
 
 
+def check_origin(rows: list[Row], ledger: SqliteLedger) -> None:
+    """Whether the run began from just the weights that the run which it names has ended with.
+
+    Raises:
+        LedgerBroken: from others.
+    """
+    state = replay(rows)
+    origin = None if state is None else state.plan.origin
+    if origin is None:
+        return
+    began = documents(rows)[0]["digest"]
+    there = documents(list(ledger.rows(origin.run)))
+    ended = there[origin.round]["digest"] if origin.round in there else None
+    if not began == origin.digest == ended:
+        raise LedgerBroken(
+            f"round {origin.round} of {origin.run} did not end with the weights that "
+            f"{rows[0].run} began from"
+        )
+
+
 def records(rows: Iterable[Row]) -> list[TurnRecord]:
     """Every turn that was accepted and not undone, in its order."""
     closed: list[TurnRecord] = []

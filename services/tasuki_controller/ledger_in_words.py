@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from tasuki.core import run as machine
-from tasuki.core.model import Plan, TurnId, WeightsRef
+from tasuki.core.model import Origin, Plan, TurnId, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import RunState, Status
 from tasuki.errors import LedgerBroken
@@ -22,7 +22,6 @@ from tasuki_controller.history import Step
 from tasuki_controller.turn_now import doing
 
 _IN_WORDS: Mapping[type, str] = {
-    Plan: "the run as it was submitted",
     machine.RunSubmitted: "the run began",
     machine.SiteHeard: "{site} was heard of again",
     machine.SiteForgot: "{site} came back without its journal",
@@ -31,6 +30,7 @@ _IN_WORDS: Mapping[type, str] = {
     machine.PauseRequested: "an operator asked for a pause",
     machine.ResumeRequested: "an operator asked to go on",
     machine.StopRequested: "an operator asked to end it",
+    machine.RunRemoved: "an operator removed it with its weights",
 }
 
 
@@ -125,6 +125,12 @@ def _described(event: object, site: str | None) -> str:
     if (id := _id(event)) is not None:
         return f"{_place(id)}: {_of_turn(event, site)}"
     match event:
+        case Plan(origin=None):
+            return "the run as it was submitted"
+        case Plan(origin=Origin(run=run, round=round, digest=digest)):
+            return f"the run as it was submitted, from round {round} of {run}, {_short(digest)}"
+        case machine.RoundsAdded(rounds=rounds):
+            return f"an operator asked for {rounds} rounds in all"
         case WeightsRef(digest=digest):
             return f"the first weights, {_short(digest)}"
         case machine.WeightsArrived(weights=weights):

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, WeightsRef
+from tasuki.core.model import CONTROLLER, Origin, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.core.run.reports import stage_said
-from tasuki.errors import SettingsError, TooFewSites, UnknownRun, UnknownSite
+from tasuki.errors import SettingsError, TasukiError, TooFewSites, UnknownRun, UnknownSite
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents
+from tasuki_controller.checkpoints import Kept
+from tasuki_controller.continuing import check_over
 from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
@@ -79,26 +81,49 @@ class Operations:
         sites = {*(self.sites or ()), *self._heard}
         return [names.weights_stream(name) for name in (CONTROLLER, *sorted(sites))]
 
-    def submit(self, run_file: RunFile, weights: WeightsRef) -> RunState:
+    def submit(
+        self, run_file: RunFile, weights: WeightsRef, *, origin: Origin | None = None
+    ) -> RunState:
         """Start a run from weights that were uploaded before.
 
         Raises:
             SettingsError, RunExists: and nothing was started.
         """
-        plan = run_file.plan(self._sites_of(run_file))
-        if TRANSFERS * weights.size > self.stream_bytes:
-            raise SettingsError(
-                f"weights of {weights.size} bytes are too large for streams that keep "
-                f"{self.stream_bytes}: provision them with {TRANSFERS} times the weights or more"
-            )
+        plan = replace(run_file.plan(self._sites_of(run_file)), origin=origin)
+        self._check_retained(weights)
         path = self.uploads.find(weights)
         self.service.submit(plan, path, weights)
         self.uploads.taken(weights)
         return self.state(plan.run)
 
-    def runs(self) -> list[documents.RunRow]:
+    async def submit_from(self, run_file: RunFile, run: str, kept: Kept) -> RunState:
+        """Start a run from a checkpoint of another, `run`.
+
+        Raises:
+            SettingsError, RunExists: and nothing was started.
+        """
+        weights = await self.uploads.borrow(kept, non_finite=run_file.gate.non_finite)
+        origin = Origin(run=run, round=kept.round, digest=kept.digest)
+        try:
+            return self.submit(run_file, weights, origin=origin)
+        except TasukiError:
+            self.uploads.taken(weights)
+            raise
+
+    def _check_retained(self, weights: WeightsRef) -> None:
+        if TRANSFERS * weights.size > self.stream_bytes:
+            raise SettingsError(
+                f"weights of {weights.size} bytes are too large for streams that keep "
+                f"{self.stream_bytes}: provision them with {TRANSFERS} times the weights or more"
+            )
+
+    def runs(self, *, even_removed: bool = False) -> list[documents.RunRow]:
         runs, turn = self.service.runs, self.service.turn_now
-        return [documents.run_row(state, turn(run)) for run, state in runs.items()]
+        return [
+            documents.run_row(state, turn(run))
+            for run, state in runs.items()
+            if even_removed or not state.removed
+        ]
 
     def state(self, run: str) -> RunState:
         """Raises UnknownRun: with those that there are."""
@@ -119,9 +144,33 @@ class Operations:
     def steer(self, run: str, event: machine.Event) -> documents.SteeredRun:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""
         self.state(run)
-        outcome = self.service.apply(run, event)
+        return self._steered(run, self.service.apply(run, event))
+
+    def _steered(self, run: str, outcome: str) -> documents.SteeredRun:
         row = documents.run_row(self.state(run), self.service.turn_now(run))
         return documents.SteeredRun(**dict(row), outcome=outcome)
+
+    def extend(self, run: str, rounds: int) -> documents.SteeredRun:
+        """Let a run have so many rounds in all, be it finished; `outcome` as in `steer`.
+
+        Raises:
+            FewerRounds, NotExtended, WeightsRemoved: it cannot have them.
+            SettingsError: it would not be submitted with them either.
+        """
+        self._check_retained(self.state(run).weights)
+        return self._steered(run, self.service.extend(run, rounds))
+
+    async def remove(self, run: str) -> documents.SteeredRun:
+        """Let a run's weights go; `outcome` says that they had gone before, if so.
+
+        Raises:
+            RunUnderWay: it is not over.
+            StorageError: some of them are still there; ask again.
+        """
+        check_over(self.state(run))
+        answer = self.steer(run, machine.RunRemoved())
+        await self.service.let_go(run)
+        return answer
 
     def add_site(self, run: str, site: str) -> documents.SteeredRun:
         """Let a site take part from the next round on; `outcome` as in `steer`.

@@ -13,7 +13,7 @@ from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
 from tasuki.core.model import Lane, Turn, TurnId, WeightsRef
 from tasuki.core.run import RunState
-from tasuki.errors import Unroutable
+from tasuki.errors import StorageError, Unroutable
 from tasuki.ledger.sqlite import Pending
 from tasuki.moments import Moment
 from tasuki.weights.sender import hand_over, take_back
@@ -30,6 +30,7 @@ TO_BE_DONE = (
     machine.CollectWeights,
     machine.SaveCheckpoint,
     machine.Conclude,
+    machine.DiscardWeights,
 )
 """Effects that must survive a crash: they lie in the ledger until they are done."""
 
@@ -76,6 +77,8 @@ class Outbox:
 
     def review(self, run: str) -> None:
         """The run went on: a turn that is not awaited any more holds up nothing, sent or not."""
+        if self._runs[run].status not in machine.OVER and run in self._over:
+            self._over[run].clear()  # it was over, and has more rounds now
         expected = self._runs[run].expected
         id, issuing = self._issuing.get(expected.of_lane, (expected, None))
         if issuing is not None and id != expected and issuing is not asyncio.current_task():
@@ -84,6 +87,11 @@ class Outbox:
     async def concluded(self, run: str) -> None:
         """Returns once the run is over and what had to be done about that is done."""
         await self._over.setdefault(run, asyncio.Event()).wait()
+
+    async def done(self, run: str) -> None:
+        """Returns once all that was decided about a run so far is done."""
+        if run in self._waiting:
+            await self._waiting[run].join()
 
     async def tell(self, message: FenceRaised | RunEnded, *, site: str | None = None) -> None:
         """Tell one site, or all."""
@@ -101,6 +109,7 @@ class Outbox:
             pending = await waiting.get()
             await self._do(pending)
             self._c.ledger.strike(pending)
+            waiting.task_done()
 
     async def _do(self, pending: Pending) -> None:
         effect = decode(pending.effect, TO_BE_DONE)
@@ -113,12 +122,12 @@ class Outbox:
             case machine.CollectWeights(weights=weights, at=at):
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
-                plan = self._runs[pending.run].plan
-                await self._weights.save(plan, effect, decided_in=pending.seq)
-                self._reach(Moment.CHECKPOINT_SAVED, pending.run)
-            case machine.Conclude():
-                await self.tell(RunEnded(run=pending.run))
+                await self._save(pending, effect)
+            case machine.Conclude(term=term):
+                await self.tell(RunEnded(run=pending.run, term=term))
                 self._conclude(pending.run)
+            case machine.DiscardWeights():
+                await self._discard(pending.run)
 
     async def _fence(self, message: FenceRaised) -> None:
         """Terms keep results out, not fences: so one queue that takes nothing holds up no run."""
@@ -192,7 +201,22 @@ class Outbox:
     def _conclude(self, run: str) -> None:
         if all(state.status in machine.OVER for state in self._runs.values()):
             self._c.spool.clear()
-        self._over.setdefault(run, asyncio.Event()).set()
+        if self._runs[run].status in machine.OVER:  # else it has more rounds already
+            self._over.setdefault(run, asyncio.Event()).set()
+
+    async def _save(self, pending: Pending, effect: machine.SaveCheckpoint) -> None:
+        """Of a run that was removed, nothing is looked for any more: it may be gone."""
+        state = self._runs[pending.run]
+        if not state.removed:
+            await self._weights.save(state.plan, effect, decided_in=pending.seq)
+            self._reach(Moment.CHECKPOINT_SAVED, pending.run)
+
+    async def _discard(self, run: str) -> None:
+        """What a disk does not let go ends no service: who removes the run again is told why."""
+        try:
+            await self._weights.discard(run, runs=self._runs)
+        except StorageError:
+            log.exception("weights of a removed run are still there", run=run)
 
     def _reach(self, moment: Moment, run: str) -> None:
         self._c.moments.reach(moment, self._runs[run].expected)

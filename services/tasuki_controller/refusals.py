@@ -22,7 +22,10 @@ OPENAPI = "/openapi.json"
 STATUS: tuple[tuple[type[TasukiError], int], ...] = (
     (errors.NotPermitted, 401),
     (errors.UnknownRun, 404),
+    (errors.WeightsRemoved, 410),
     (errors.RunExists, 409),
+    (errors.NotExtended, 409),
+    (errors.RunUnderWay, 409),
     (errors.SettingsError, 422),
     (errors.WeightsError, 422),
     (errors.DiskFull, 507),
@@ -31,7 +34,8 @@ STATUS: tuple[tuple[type[TasukiError], int], ...] = (
 _MEANING: Mapping[int, str] = {
     401: "the token is missing or wrong",
     404: "there is no such run",
-    409: "there is a run of this name",
+    409: "the name is taken, or the run stands as that cannot be done to it",
+    410: "the run was removed with its weights",
     422: "the request is wrong; the message says how",
     503: "the controller is not ready yet",
     507: "the controller's disk is full",

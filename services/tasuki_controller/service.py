@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -37,13 +38,14 @@ from tasuki.core.run.reports import (
     judge,
     turn_of,
 )
-from tasuki.errors import MessageError, RunExists, TasukiError, UnknownRun
+from tasuki.errors import LedgerBroken, MessageError, RunExists, TasukiError, UnknownRun
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
 from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
+from tasuki_controller.continuing import check_extended, name_taken
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
@@ -183,7 +185,7 @@ class ControllerService:
             DiskFull, StorageError: nothing was started; the same may be submitted again.
         """
         if plan.run in self._runs:
-            raise RunExists(f"there is a run {plan.run!r} already: give this one another name")
+            raise RunExists(name_taken(self._runs[plan.run]))
         self._record_submission(plan, ref)
         self._runs[plan.run] = machine.submitted(plan, ref)
         try:
@@ -212,9 +214,7 @@ class ControllerService:
         Raises:
             UnknownRun: there is no such run.
         """
-        if run not in self._runs:
-            raise UnknownRun(f"there is no run {run!r} here; `tasuki runs` lists them")
-        before = self._runs[run]
+        before = self._state(run)
         state, effects = machine.step(before, event)
         outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
         if outcome and not (is_worth_recording(event, outcome) and self._may_record_refusal(run)):
@@ -237,6 +237,40 @@ class ControllerService:
         done = () if outcome else effects
         self._on_step(history.Step(row=row, event=event, before=before, after=state, effects=done))
         return outcome
+
+    def extend(self, run: str, rounds: int) -> str:
+        """Let a run have so many rounds in all; returns why that changed nothing, or "".
+
+        Raises:
+            UnknownRun: there is no such run.
+            FewerRounds, NotExtended, WeightsRemoved, TooManySites: it cannot have them.
+            LedgerBroken: its newest weights are gone.
+        """
+        state = self._state(run)
+        check_extended(state, rounds)
+        if state.status in machine.OVER and not self._weights.is_here(run, state.weights):
+            raise LedgerBroken(
+                f"the newest weights of {run} are gone from {self._c.runs / run}: restore the "
+                "folder from a copy"
+            )
+        return self.apply(run, machine.RoundsAdded(rounds=rounds))
+
+    async def let_go(self, run: str) -> None:
+        """See to it that the weights of a run that was removed are gone.
+
+        Raises:
+            StorageError: some are still there.
+        """
+        # What comes before it may wait for the broker: that holds up no removal.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._c.patience_s):
+                await self._outbox.done(run)
+        await self._weights.discard(run, runs=self._runs)
+
+    def _state(self, run: str) -> RunState:
+        if run not in self._runs:
+            raise UnknownRun(f"there is no run {run!r} here; `tasuki runs` lists them")
+        return self._runs[run]
 
     async def wait(self, run: str) -> RunState:
         """Returns once the run is over and what had to be done about that is done."""

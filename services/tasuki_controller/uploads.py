@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from tasuki.core.model import WeightsRef
 from tasuki.disk.errors import disk_errors
-from tasuki.errors import BadWeights, WeightsError
+from tasuki.disk.writing import copy_whole
+from tasuki.errors import BadWeights, LedgerBroken, UnknownRun, WeightsError
 from tasuki.weights.chunks import MAX_WEIGHTS_BYTES
-from tasuki.weights.container import read_manifest
-from tasuki.weights.digest import Hasher
+from tasuki.weights.container import FirstWeights, exempting, look_through, read_manifest
+from tasuki.weights.digest import Hasher, verify_digest
 from tasuki.weights.spool import SUFFIX
+from tasuki_controller.checkpoints import Kept
 
 
 class Uploads:
@@ -49,6 +53,28 @@ class Uploads:
             part.unlink(missing_ok=True)
         return weights
 
+    async def borrow(self, kept: Kept, *, non_finite: Sequence[str] = ()) -> WeightsRef:
+        """Keep the weights of a checkpoint, as if they had been uploaded, whatever is pruned.
+
+        Args:
+            non_finite: names, or patterns, of tensors that may hold NaN in the run to come.
+
+        Raises:
+            UnknownRun: they were pruned meanwhile.
+            LedgerBroken: they have other bytes than they should.
+            NonFiniteWeights: they hold NaN.
+            DiskFull, StorageError: they cannot be kept.
+        """
+        own = self._folder / f"{secrets.token_hex(8)}.borrowed"
+        try:
+            weights = await asyncio.to_thread(_copied, kept, own, non_finite)
+            with disk_errors(own):
+                own.replace(self._path(weights))
+            self._waiting[weights] += 1
+        finally:
+            own.unlink(missing_ok=True)
+        return weights
+
     def find(self, weights: WeightsRef) -> Path:
         """Raises WeightsError: they were not uploaded, or another run has taken them."""
         path = self._path(weights)
@@ -65,6 +91,16 @@ class Uploads:
 
     def _path(self, weights: WeightsRef) -> Path:
         return self._folder / f"{weights.digest.partition(':')[2]}{SUFFIX}"
+
+
+def _copied(kept: Kept, own: Path, non_finite: Sequence[str]) -> WeightsRef:
+    if not kept.path.exists():
+        raise UnknownRun(f"{kept.path.name} was pruned just now: name a newer round")
+    copy_whole(kept.path, own)
+    if verify_digest(own) != kept.digest:
+        raise LedgerBroken(f"{kept.path} has other bytes than the ledger says")
+    look_through(own, partial(exempting, FirstWeights().look, patterns=non_finite))
+    return WeightsRef(digest=kept.digest, size=own.stat().st_size)
 
 
 async def _write(pieces: AsyncIterator[bytes], part: Path) -> WeightsRef:

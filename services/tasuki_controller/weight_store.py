@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, Plan, WeightsRef
+from tasuki.core.run import OVER, RunState
 from tasuki.errors import StorageError
 from tasuki_controller import history
 from tasuki_controller.checkpoints import Anchor, Checkpoints, document
@@ -19,6 +22,10 @@ class WeightStore:
     def __init__(self, controller: Controller, intake: Intake) -> None:
         self._c = controller
         self._intake = intake
+
+    def is_here(self, run: str, weights: WeightsRef) -> bool:
+        """Whether these weights are on this disk."""
+        return (self._of(run).find(weights) or self._c.spool.find(weights)) is not None
 
     async def obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
         """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
@@ -61,5 +68,23 @@ class WeightStore:
             plan.checkpoint,
         )
 
+    async def discard(self, run: str, *, runs: Mapping[str, RunState]) -> None:
+        """Let everything of a run go that no other run needs. Safe to do again.
+
+        Raises:
+            StorageError: some of it is still there.
+        """
+        others = (state for state in runs.values() if state.status not in OVER)
+        wanted = {weights for state in others for weights in _weights_of(state)}
+        for weights in _weights_of(runs[run]) - wanted:
+            self._intake.discard(weights)
+        await asyncio.to_thread(self._of(run).remove)
+
     def _of(self, run: str) -> Checkpoints:
         return Checkpoints(self._c.runs / run)
+
+
+def _weights_of(state: RunState) -> set[WeightsRef]:
+    """What may lie in the spool for a run."""
+    results = (*state.records, *state.relay.early)
+    return {state.base, state.weights, *(record.sent for record in results)}

@@ -155,8 +155,8 @@ class SiteService:
         match message:
             case FenceRaised(run=run, lane=lane, term=term):
                 self._step(machine.TermRaised(run=run, lane=lane, term=term), delivery)
-            case RunEnded(run=run):
-                self._step(machine.RunOver(run=run), delivery)
+            case RunEnded(run=run, term=term):
+                self._step(machine.RunOver(run=run, term=term), delivery)
 
     def _on_chunk(self, delivery: Delivery) -> None:
         transfer = self._arrivals.take_in(delivery)

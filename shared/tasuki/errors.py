@@ -5,7 +5,8 @@
     │   ├── UnknownSite         an order names a site that the run does not have     10
     │   ├── TooFewSites         a relay needs sites                                  11
     │   ├── RunExists           the name is taken                                    12
-    │   └── TooManySites        their records do not fit into a message              13
+    │   ├── TooManySites        their records do not fit into a message              13
+    │   └── FewerRounds         the run has more already                             14
     ├── TrainerError            the site's own code                                  20
     │   ├── TrainerNotFound     it cannot be imported                                21
     │   ├── TrainerRaised       it raised                                            22
@@ -35,7 +36,10 @@
         ├── RunStopped                                                               71
         ├── RunPaused                                                                72
         ├── UnknownRun          no run of that name                                  73
-        └── SitesLeftOut        finished, without anything of some sites             74
+        ├── SitesLeftOut        finished, without anything of some sites             74
+        ├── NotExtended         it failed or was stopped                             75
+        ├── RunUnderWay         it is not over yet                                   76
+        └── WeightsRemoved      only its ledger is left                              77
 
 A class's docstring is the sentence an operator reads when nothing better is known. `exit_code` is
 stable: scripts rely on it. `docs/operations.md` has a section for each, and a test checks that.
@@ -83,6 +87,12 @@ class TooManySites(SettingsError):
     """A round of so many turns fits into no message; have fewer sites, or fewer turns a round."""
 
     exit_code = 13
+
+
+class FewerRounds(SettingsError):
+    """The run has more rounds than that already; name a larger number, or leave --rounds out."""
+
+    exit_code = 14
 
 
 class TrainerError(TasukiError):
@@ -267,3 +277,21 @@ class SitesLeftOut(RunError):
     """The run finished, and some of its sites were skipped each time: its weights lack theirs."""
 
     exit_code = 74
+
+
+class NotExtended(RunError):
+    """A run that failed or was stopped gets no more rounds; begin another from its weights."""
+
+    exit_code = 75
+
+
+class RunUnderWay(RunError):
+    """The run is not over yet; stop it first, or wait for its end."""
+
+    exit_code = 76
+
+
+class WeightsRemoved(RunError):
+    """The run was removed with its weights; only its ledger is left, and its name stays taken."""
+
+    exit_code = 77

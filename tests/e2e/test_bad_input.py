@@ -189,7 +189,7 @@ def test_a_second_run_of_one_name_leaves_the_first_alone(tmp_path: Path) -> None
     second = simulate(write_run(tmp_path, rounds=1), "--one-process")
     assert second.code == errors.RunExists.exit_code
     assert "--resume" in second.err
-    other = simulate(write_run(tmp_path, rounds=2), "--one-process", "--resume")
+    other = simulate(write_run(tmp_path, rounds=1, order='"fixed"'), "--one-process", "--resume")
     assert other.code == errors.RunExists.exit_code
     assert "other settings" in other.err
     runs = tasuki("runs", "--json", "--data", tmp_path / "data").last["runs"]

@@ -86,7 +86,7 @@ class Scripted:
         with self.client() as client:
             checked = client.verify(run)
             rows = [row.model_dump(mode="json") for row in client.rows(run)]
-        assert checked == (len(rows), ROUNDS + 1)
+        assert (checked.rows, checked.checkpoints) == (len(rows), ROUNDS + 1)
         wait_until(lambda: not self.leftovers(), what="no message stays")
         return rows
 

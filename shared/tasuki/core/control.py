@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tasuki.core.model import MOST
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceRaised:
@@ -16,9 +18,13 @@ class FenceRaised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
-    """The run is over: its trainers may end and its spool files go."""
+    """The run is over: its trainers may end and its spool files go.
+
+    A run that finished can be given more rounds: what comes with a later term is of those.
+    """
 
     run: str
+    term: int = MOST
 
 
 Control = FenceRaised | RunEnded

@@ -168,6 +168,15 @@ def _named(value: object, site: str, *, levels: int = 20) -> object:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """The checkpoint of another run that a run began from: the end of its `round`, from 1."""
+
+    run: str
+    round: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One run as it was submitted."""
 
@@ -177,6 +186,8 @@ class Plan:
     task: Task
     failure: Failure = field(default_factory=Failure)
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    # That run may have gone on since: who resumes this one asks for no other.
+    origin: Origin | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_name(self.run, what="run")

@@ -162,7 +162,12 @@ _SITES = (
     ),
 )
 _RUNS = (
-    _run("tasuki_runs", "Runs of the ledger by status.", unit="runs", labels="status"),
+    _run(
+        "tasuki_runs",
+        "Runs of the ledger by status, without those removed.",
+        unit="runs",
+        labels="status",
+    ),
     _run("tasuki_run_round", "The round under way, from 1.", unit="", labels="run"),
     _run("tasuki_run_rounds", "Rounds that the run has.", unit="rounds", labels="run"),
     _run("tasuki_run_hop", "Turns of this round that are over.", unit="turns", labels="run"),

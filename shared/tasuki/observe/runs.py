@@ -63,6 +63,8 @@ class Runs:
 
     def found(self, state: RunState) -> None:
         """A run as it is in the ledger when the controller starts."""
+        if state.removed:
+            return
         self._states[state.plan.run] = state
         if state.status not in OVER:
             self._await_sites(state)
@@ -72,9 +74,14 @@ class Runs:
         """A run went on by an event, or refused it."""
         run = state.plan.run
         before, self._states[run] = self._states.get(run), state
-        if before is not None and before.status in OVER and run not in self._ended:
+        if state.removed:
+            self._forget(run)
+            return
+        goes_on = before is not None and before.status in OVER and state.status not in OVER
+        if before is not None and before.status in OVER and run not in self._ended and not goes_on:
             return  # its series are gone, and do not return with a late report
-        if before is None:
+        if before is None or goes_on:
+            self._ended.pop(run, None)
             self._await_sites(state)
         self._count(state, before, event, outcome)
         self._show(state, before=before)
@@ -191,9 +198,7 @@ class Runs:
         board, now = self._board, self._now()
         for run, at in list(self._ended.items()):
             if now - at > KEPT_S:
-                del self._ended[run]
-                self._names.pop(run, None)
-                board.forget(run=run)
+                self._forget_series(run)
         before, self._sent_before = self._sent_before, self._sent()
         board.forget("tasuki_lease_left_seconds")
         statuses = dict.fromkeys(Status, 0)
@@ -206,6 +211,16 @@ class Runs:
                     self._show_on_its_way(run, comes_on=self._sent_before > before)
         for status, count in statuses.items():
             board.set("tasuki_runs", count, status=status.value)
+
+    def _forget(self, run: str) -> None:
+        """It was removed: it is no run of this controller's any more."""
+        self._states.pop(run, None)
+        self._forget_series(run)
+
+    def _forget_series(self, run: str) -> None:
+        self._ended.pop(run, None)
+        self._names.pop(run, None)
+        self._board.forget(run=run)
 
     def _show_on_its_way(self, run: str, *, comes_on: bool) -> None:
         """A site cannot say anything of a turn before it has it: it is the controller's to tell."""

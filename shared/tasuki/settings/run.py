@@ -11,14 +11,26 @@ from pydantic import Field, field_validator, model_validator
 from tasuki.core.model import Budget, CheckpointPolicy, Failure, OnSilent, Plan, Task, check_name
 from tasuki.core.order import POLICIES
 from tasuki.errors import SettingsError, TooFewSites, UnknownSite
+from tasuki.settings.initial import RunWeights, of_run
 from tasuki.settings.toml import Settings, SettingsPath
 from tasuki.wire.size import check_round
 
 
 class Weights(Settings):
-    """`initial`: module:factory beside the run file, or a .safetensors or .pt file."""
+    """`initial`: module:factory beside the run file, a .safetensors or .pt file, or a run's."""
 
     initial: str
+
+    @field_validator("initial")
+    @classmethod
+    def _plain_run(cls, initial: str) -> str:
+        of_run(initial)
+        return initial
+
+    @property
+    def of_run(self) -> RunWeights | None:
+        """Those of another run; None: a factory makes them, or they are in a file."""
+        return of_run(self.initial)
 
 
 class BudgetTable(Settings):

@@ -20,7 +20,7 @@ from tasuki.observe.printable import headline
 from tasuki_cli import main, records
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.documents import LedgerRow, RunRow
+from tasuki_controller.documents import LedgerRow, RemovedRun, RunRow, VerifiedLedger
 from tasuki_controller.news import Update
 
 HOSTILE = "\x1b[2J\x9b31m\u202e[/red][link=file:///]"
@@ -55,15 +55,18 @@ ROW = LedgerRow(
 class Archive:
     """Of one run, whose site chose its words."""
 
-    def runs(self) -> Sequence[RunRow]:
+    def runs(self, *, even_removed: bool = False) -> Sequence[RunRow]:
         return [RUN]
 
     def rows(self, run: str) -> Sequence[LedgerRow]:
         assert run == "r"
         return [ROW]
 
-    def verify(self, run: str) -> tuple[int, int]:
+    def verify(self, run: str) -> VerifiedLedger:
         raise NotImplementedError(run)
+
+    def remove(self, run: str, *, stop: bool) -> RemovedRun:
+        raise NotImplementedError(run, stop)
 
     def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
         raise NotImplementedError(run, folder, round)
@@ -145,7 +148,7 @@ def test_a_failure_that_repeats_itself_is_told_whole_once() -> None:
 class Failed(Archive):
     """A run whose site raised the same twice."""
 
-    def runs(self) -> Sequence[RunRow]:
+    def runs(self, *, even_removed: bool = False) -> Sequence[RunRow]:
         return [RUN.model_copy(update={"reason": f"a: {TRACEBACK} (2 attempts)"})]
 
     def rows(self, run: str) -> Sequence[LedgerRow]:

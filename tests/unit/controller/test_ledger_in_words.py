@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from support.runs import FIRST, Relay, plan
 from tasuki.core import run
-from tasuki.core.model import OnSilent, Plan
+from tasuki.core.model import OnSilent, Origin, Plan
 from tasuki.core.report import TurnRefused
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.messages import encode
@@ -146,3 +147,24 @@ def test_rows_behind_one_that_cannot_be_replayed_are_shown_all_the_same() -> Non
     illegal = Row(run="r", seq=4, at=4.0, event=encode(run.RunSubmitted()), outcome="", hash="")
     assert [row["event"] for row in told([*rows, illegal])][-1] == "RunSubmitted"
     assert run.Status.RELAYING is relay.state.status
+
+
+def test_more_rounds_and_a_removal_are_told() -> None:
+    relay = Relay(plan(rounds=1))
+    relay.finish_round()
+    relay(run.RoundsAdded(rounds=2))
+    relay.finish_round()
+    relay(run.RunRemoved())
+    told_of = {row["event"]: (row["what"], row["led_to"]) for row in in_words(relay)}
+    assert told_of["RoundsAdded"] == (
+        "an operator asked for 2 rounds in all",
+        ["issued to a, term 2, attempt 1"],
+    )
+    assert told_of["RunRemoved"] == ("an operator removed it with its weights", [])
+
+
+def test_the_first_row_names_the_run_that_this_one_began_from() -> None:
+    origin = Origin(run="other", round=7, digest=FIRST.digest)
+    first, *_ = in_words(Relay(replace(plan(), origin=origin)))
+    short = FIRST.digest.partition(":")[2][:8]
+    assert first["what"] == f"the run as it was submitted, from round 7 of other, {short}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -970,7 +971,7 @@ def test_a_stop_fences_whatever_is_under_way() -> None:
     assert (
         run.Fence(run="r", lane=0, term=before.term + 1),
         run.EndLease(),
-        run.Conclude(status=Status.STOPPED, reason="stopped by an operator"),
+        run.Conclude(status=Status.STOPPED, reason="stopped by an operator", term=before.term + 1),
     ) == relay.effects
 
 
@@ -1008,3 +1009,97 @@ def test_a_run_that_is_over_stays_so(end: str) -> None:
     for event in events:
         drops(relay, event, "run_over")
     assert end == relay.state.status
+
+
+# More rounds, and removal.
+
+
+def finished(rounds: int = 1, **of: Any) -> Relay:  # Any: of each part's own type
+    relay = Relay(plan(rounds=rounds, **of))
+    for _ in range(rounds):
+        relay.finish_round()
+    assert Status.FINISHED is relay.state.status
+    return relay
+
+
+def test_a_run_that_finished_goes_on_from_its_newest_weights() -> None:
+    relay = finished()
+    newest, term = relay.state.weights, relay.state.term
+    relay(run.RoundsAdded(rounds=2))
+    issued = relay.only(run.IssueTurn)
+    assert (newest, CONTROLLER, 1, term + 1) == (
+        issued.weights,
+        issued.at,
+        issued.id.round,
+        issued.id.term,
+    )
+    assert (Status.RELAYING, "") == (relay.state.status, relay.state.reason)
+    relay.finish_round()
+    assert (Status.FINISHED, 6) == (relay.state.status, relay.state.turns)
+
+
+@pytest.mark.parametrize("order", ["fixed", "random", "random_without_same_in_a_row"])
+def test_with_more_rounds_a_run_ends_as_one_that_had_them_from_the_start(order: str) -> None:
+    whole, added = finished(rounds=5, order=order), finished(rounds=2, order=order)
+    added(run.RoundsAdded(rounds=5))
+    for _ in range(3):
+        added.finish_round()
+    assert whole.state == added.state
+
+
+def test_a_run_under_way_has_more_rounds_to_do_and_nothing_else_changes() -> None:
+    relay = Relay(plan(rounds=1))
+    before = relay.state
+    assert () == relay(run.RoundsAdded(rounds=2))
+    assert (before.relay, 2) == (relay.state.relay, relay.state.plan.task.rounds)
+    relay.finish_round()
+    assert 1 == relay.state.round
+    relay.finish_round()
+    assert (Status.FINISHED, 6) == (relay.state.status, relay.state.turns)
+
+
+def test_a_paused_run_stays_so_with_more_rounds() -> None:
+    relay = Relay(plan(rounds=2))
+    relay(run.PauseRequested())
+    relay.finish_round()
+    relay(run.RoundsAdded(rounds=3))
+    assert (Status.PAUSED, 3) == (relay.state.status, relay.state.plan.task.rounds)
+
+
+def test_a_site_that_was_silent_at_the_end_is_asked_again() -> None:
+    relay = Relay(plan(rounds=1, on_silent=OnSilent.SKIP))
+    relay.expire()
+    relay.finish_round()
+    relay(run.RoundsAdded(rounds=2))
+    assert (SITES, frozenset()) == (relay.state.itinerary, relay.state.silent)
+
+
+@pytest.mark.parametrize(("rounds", "reason"), [(1, "has_more"), (2, "has_as_many")])
+def test_no_round_is_taken_back(rounds: int, reason: str) -> None:
+    drops(finished(rounds=2), run.RoundsAdded(rounds=rounds), reason)
+
+
+def test_a_run_that_failed_or_was_stopped_gets_no_more_rounds() -> None:
+    stopped, failed = Relay(), Relay(plan(on_silent=OnSilent.FAIL))
+    stopped(run.StopRequested())
+    failed.expire()
+    for relay in (stopped, failed):
+        drops(relay, run.RoundsAdded(rounds=9), "run_over")
+
+
+def test_what_a_site_is_told_of_the_end_says_up_to_which_term() -> None:
+    relay = finished()
+    assert relay.state.term == relay.only(run.Conclude).term
+
+
+def test_the_weights_of_a_run_that_is_over_are_discarded_once() -> None:
+    relay = finished()
+    assert (run.DiscardWeights(),) == relay(run.RunRemoved())
+    assert (True, Status.FINISHED) == (relay.state.removed, relay.state.status)
+    drops(relay, run.RunRemoved(), "removed_already")
+    drops(relay, run.RoundsAdded(rounds=9), "removed_already")
+    drops(relay, run.ResumeRequested(), "run_over")
+
+
+def test_a_run_that_is_not_over_keeps_its_weights() -> None:
+    drops(Relay(), run.RunRemoved(), "not_over")

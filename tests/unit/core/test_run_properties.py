@@ -89,7 +89,14 @@ MOVES: dict[str, Move] = {
     "pause": lambda _, __: run.PauseRequested(),
     "resume": lambda _, __: run.ResumeRequested(),
 }
-ANY_MOVE: dict[str, Move] = {**MOVES, "stop": lambda _, __: run.StopRequested()}
+ANY_MOVE: dict[str, Move] = {
+    **MOVES,
+    "stop": lambda _, __: run.StopRequested(),
+    "extend": lambda data, relay: run.RoundsAdded(
+        rounds=max(0, relay.state.plan.task.rounds + data.draw(st.integers(-1, 1)))
+    ),
+    "remove": lambda _, __: run.RunRemoved(),
+}
 COMMON = ("finish", "finish soon", "arrive", "arrive soon", "spoil")
 
 
@@ -112,17 +119,23 @@ class Watch:
         self._one_chain(after)
         self._one_checkpoint_a_round(before, relay)
         self._drops_change_nothing(before, relay)
-        if before.status in OVER:
+        if before.status in OVER and not self._is_begun_again(relay):
+            assert before == replace(after, removed=before.removed)
+        if before.removed:
             assert before == after
-        if relay.plan.task.rounds == len(self.saved):
+        rounds = after.plan.task.rounds
+        if rounds == len(self.saved) and before.plan.task.rounds <= rounds:
             assert Status.FINISHED is after.status
         if after.status is Status.FINISHED:
-            assert relay.plan.task.rounds == len(self.saved)
+            assert rounds == len(self.saved)
             trained = {record.site for saved in self.saved for record in saved.records}
             skipped = {skip.site for skip in after.skipped}
             assert skipped - trained == set(after.left_out)
         for effect in relay.effects:
             assert effect == decode(encode(effect), type(effect))
+
+    def _is_begun_again(self, relay: Relay) -> bool:
+        return isinstance(relay.history[-1], run.RoundsAdded)
 
     def _fence_only_grows(self, before: run.RunState, after: run.RunState) -> None:
         assert before.expected.fence <= after.expected.fence

@@ -455,3 +455,21 @@ def test_a_draining_site_ends_when_a_newer_turn_aborts_its_trainer() -> None:
     site.take(turn(term=2))
     assert "AbortTrainer" == site.kinds[0]
     assert ["GiveBack", "Idle"] == site.kinds[-2:]
+
+
+def test_the_end_of_a_run_that_has_gone_on_since_voids_nothing() -> None:
+    """It comes by another queue than turns do, and may come after those of the rounds added."""
+    site, new = Site(), turn(term=3)
+    site.train(new)
+    assert (machine.Settle(),) == site(machine.RunOver(run="r", term=2))
+    assert (new,) == tuple(held.turn for held in site.state.held)
+    site(machine.RunOver(run="r", term=3))
+    assert () == site.state.held
+
+
+def test_the_end_of_a_run_before_its_next_turn_leaves_that_one_alone() -> None:
+    site = Site()
+    site.train(turn(term=2))
+    site(machine.RunOver(run="r", term=2))
+    site.take(turn(term=3))
+    assert "Journal" in site.kinds

@@ -277,3 +277,28 @@ def test_a_trainer_cannot_fill_the_page_with_names() -> None:
     lines = [name for name in run.numbers if name.startswith("tasuki_training_metric")]
     assert len(lines) == MOST_NAMES
     assert max(map(len, lines)) < 200
+
+
+def test_a_run_that_goes_on_long_after_its_end_is_shown_again() -> None:
+    run = Measured(plan(rounds=1))
+    run.finish_round()
+    run.now += KEPT_S + 1
+    assert [] == run.of_run()
+    run(machine.RoundsAdded(rounds=2))
+    assert (2, 1) == (
+        run.numbers['tasuki_run_rounds{run="r"}'],
+        run.numbers['tasuki_holder{run="r",site="a"}'],
+    )
+    run.now += KEPT_S + 1
+    assert 'tasuki_run_round{run="r"}' in run.numbers
+    run.finish_round()
+    assert 2 == run.numbers['tasuki_runs_ended_total{status="finished"}']
+
+
+def test_a_removed_run_is_not_counted_any_more() -> None:
+    run = Measured(plan(rounds=1))
+    run.finish_round()
+    run(machine.RunRemoved())
+    assert ([], 0) == (run.of_run(), run.numbers['tasuki_runs{status="finished"}'])
+    run.metrics.runs.found(run.state)
+    assert 0 == run.numbers['tasuki_runs{status="finished"}']

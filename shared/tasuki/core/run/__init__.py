@@ -18,11 +18,14 @@ from tasuki.core.relay import (
     WeightsLost,
     why_not_again,
 )
-from tasuki.core.run.effects import Conclude, Effect, SaveCheckpoint
+from tasuki.core.run.continuing import why_no_rounds, why_not_removed
+from tasuki.core.run.effects import Conclude, DiscardWeights, Effect, SaveCheckpoint
 from tasuki.core.run.events import (
     Event,
     PauseRequested,
     ResumeRequested,
+    RoundsAdded,
+    RunRemoved,
     RunSubmitted,
     SiteAdded,
     StopRequested,
@@ -36,6 +39,7 @@ __all__ = [
     "OVER",
     "CollectWeights",
     "Conclude",
+    "DiscardWeights",
     "Drop",
     "Effect",
     "EndLease",
@@ -47,6 +51,8 @@ __all__ = [
     "PauseRequested",
     "RelayLost",
     "ResumeRequested",
+    "RoundsAdded",
+    "RunRemoved",
     "RunState",
     "RunSubmitted",
     "SaveCheckpoint",
@@ -66,5 +72,7 @@ __all__ = [
     "is_overdue",
     "step",
     "submitted",
+    "why_no_rounds",
     "why_not_again",
+    "why_not_removed",
 ]

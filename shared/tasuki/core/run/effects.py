@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasuki.core.model import TurnRecord, WeightsRef
+from tasuki.core.model import MOST, TurnRecord, WeightsRef
 from tasuki.core.relay import CollectWeights, Drop, EndLease, Fence, IssueTurn, StartLease
 from tasuki.core.run.state import Status
 
@@ -20,12 +20,30 @@ class SaveCheckpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conclude:
-    """The run is over."""
+    """The run is over.
+
+    Attributes:
+        term: turns up to this one are void at their sites; of a run that goes on, later ones come.
+    """
 
     status: Status
     reason: str
+    term: int = MOST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiscardWeights:
+    """Nothing of the run's weights is wanted any more."""
 
 
 Effect = (
-    IssueTurn | Fence | StartLease | EndLease | CollectWeights | SaveCheckpoint | Conclude | Drop
+    IssueTurn
+    | Fence
+    | StartLease
+    | EndLease
+    | CollectWeights
+    | SaveCheckpoint
+    | Conclude
+    | DiscardWeights
+    | Drop
 )

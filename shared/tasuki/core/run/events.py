@@ -47,6 +47,18 @@ class ResumeRequested:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoundsAdded:
+    """An operator wants the run to have so many rounds in all, be it that it has finished."""
+
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRemoved:
+    """An operator wants nothing of a run that is over but its rows: its weights go."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StopRequested:
     """An operator wants the run to end now."""
 
@@ -68,4 +80,6 @@ Event = (
     | PauseRequested
     | ResumeRequested
     | StopRequested
+    | RoundsAdded
+    | RunRemoved
 )

@@ -35,11 +35,14 @@ from tasuki.core.relay import (
     at_rest,
 )
 from tasuki.core.run.cause import why_finished
-from tasuki.core.run.effects import Conclude, Effect, SaveCheckpoint
+from tasuki.core.run.continuing import why_no_rounds, why_not_removed
+from tasuki.core.run.effects import Conclude, DiscardWeights, Effect, SaveCheckpoint
 from tasuki.core.run.events import (
     Event,
     PauseRequested,
     ResumeRequested,
+    RoundsAdded,
+    RunRemoved,
     RunSubmitted,
     SiteAdded,
     StopRequested,
@@ -59,6 +62,11 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
     Raises:
         IllegalEvent: a bug of ours; the state is unchanged.
     """
+    match event:
+        case RoundsAdded(rounds=rounds):
+            return _add_rounds(state, rounds)
+        case RunRemoved():
+            return _remove(state)
     if state.status in OVER:
         return _drop(state, "run_over")
     match state.status, event:
@@ -271,6 +279,25 @@ def _resume(state: RunState) -> Step:
     return _pass_over(state, GoneOn(absent=_absent(state)), "silent")
 
 
+def _add_rounds(state: RunState, rounds: int) -> Step:
+    """One under way just has more to do; one that finished goes on from its newest weights."""
+    if why := why_no_rounds(state, rounds):
+        return _drop(state, why)
+    plan = state.plan
+    state = replace(state, plan=replace(plan, task=replace(plan.task, rounds=rounds)))
+    if state.status is not Status.FINISHED:
+        return state, ()
+    # Nobody has listened for those that were silent at its end: each is asked again.
+    relay = at_rest(state.relay, round=state.round + 1)
+    return _plan_round(replace(state, relay=relay, reason="", silent=frozenset()))
+
+
+def _remove(state: RunState) -> Step:
+    if why := why_not_removed(state):
+        return _drop(state, why)
+    return replace(state, removed=True), (DiscardWeights(),)
+
+
 def _break_off(state: RunState, status: Status, reason: str) -> Step:
     """The run ends before its last round did: whatever is under way is void."""
     relay, fence = _steer(state.relay, TakenBack())
@@ -282,7 +309,7 @@ def _conclude(state: RunState, status: Status, reason: str) -> Step:
     over = replace(state, status=status, reason=reason, pausing=False, unattended=False)
     return over, (
         EndLease(lane=state.relay.lane),
-        Conclude(status=status, reason=reason),
+        Conclude(status=status, reason=reason, term=state.term),
     )
 
 

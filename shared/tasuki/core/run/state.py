@@ -48,6 +48,7 @@ class RunState:
         took: how long each site's last turns trained, the newest last.
         pausing: an operator asked for a pause at the end of the round.
         unattended: the pause ends by itself once enough sites are back.
+        removed: its weights are gone, or are about to go.
     """
 
     plan: Plan
@@ -62,6 +63,7 @@ class RunState:
     took: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     pausing: bool = False
     unattended: bool = False
+    removed: bool = False
 
     @property
     def term(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasuki.core.model import Turn, TurnId, TurnRecord
+from tasuki.core.model import MOST, Turn, TurnId, TurnRecord
 from tasuki.core.turn.state import Progress
 
 
@@ -57,9 +57,10 @@ class TermRaised:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOver:
-    """The controller ended a run: nobody wants anything of it any more."""
+    """The controller ended a run: nobody wants anything of it any more up to this term."""
 
     run: str
+    term: int = MOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

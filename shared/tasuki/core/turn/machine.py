@@ -70,8 +70,8 @@ def step(state: SiteState, event: Event) -> Step:
             return _finish(state, id)
         case TermRaised(run=run, lane=lane, term=term):
             return _fence(state, (run, lane), term)
-        case RunOver(run=run):
-            return _forget_run(state, run)
+        case RunOver(run=run, term=term):
+            return _forget_run(state, run, term)
         case Restarted(done=done):
             return _go_on(state, done)
         case DrainRequested():
@@ -170,8 +170,13 @@ def _fence(state: SiteState, lane: Lane, term: int) -> Step:
     return state, (*aborted, *known, *effects)
 
 
-def _forget_run(state: SiteState, run: str) -> Step:
-    """What is left of it here is void, be it a result that never was confirmed."""
+def _forget_run(state: SiteState, run: str, term: int) -> Step:
+    """What is left of it here is void, be it a result that never was confirmed.
+
+    Unless it has gone on since: its turns come by another queue, and may be here before this.
+    """
+    if any(lane[0] == run and seen[0] > term for lane, seen in state.seen.items()):
+        return state, (Settle(),)
     effects: list[Effect] = []
     for id in [held.turn.id for held in state.held if held.turn.id.run == run]:
         state, fenced = _fence(state, (run, id.lane), min(id.term + 1, MOST))

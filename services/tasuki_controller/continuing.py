@@ -1,0 +1,59 @@
+"""What comes after a run's end, in words: more rounds, a run that begins from it, its removal."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tasuki.core.run import OVER, RunState, why_no_rounds
+from tasuki.core.run.continuing import HAS_MORE, NOT_FINISHED, REMOVED
+from tasuki.errors import FewerRounds, NotExtended, RunUnderWay, WeightsRemoved
+from tasuki.wire.size import check_round
+
+
+def name_taken(state: RunState) -> str:
+    """Why no other run can have this one's name."""
+    run = state.plan.run
+    if state.removed:
+        return (
+            f"there was a run {run!r}; it was removed and its ledger stays, so that its name is "
+            "taken: give this one another name"
+        )
+    return f"there is a run {run!r} already: give this one another name"
+
+
+def check_extended(state: RunState, rounds: int) -> None:
+    """Whether a run can have so many rounds in all; those that it has, it can.
+
+    Raises:
+        FewerRounds, NotExtended, WeightsRemoved: it cannot have them.
+        TooManySites: a round of its sites does not fit into messages.
+    """
+    run, why = state.plan.run, why_no_rounds(state, rounds)
+    if why == REMOVED:
+        raise WeightsRemoved(removed(run))
+    if why == NOT_FINISHED:
+        raise NotExtended(
+            f"{run} {state.status}, and gets no more rounds: begin another run from its newest "
+            f'weights, with [weights] initial = "run:{run}"'
+        )
+    if why == HAS_MORE:
+        has = state.plan.task.rounds
+        raise FewerRounds(
+            f"{run} has {has} rounds already: {rounds} is fewer, name {has + 1} or more"
+        )
+    check_round(replace(state.plan, task=replace(state.plan.task, rounds=rounds)))
+
+
+def check_over(state: RunState) -> None:
+    """Raises RunUnderWay: the run is not over, so that its weights are wanted."""
+    if state.status not in OVER:
+        run = state.plan.run
+        raise RunUnderWay(
+            f"{run} is {state.status}: end it with `tasuki stop {run}`, or wait until it is over; "
+            f"a simulation that was interrupted ends with `tasuki remove {run} --stop`"
+        )
+
+
+def removed(run: str) -> str:
+    """That nothing of a run is left but its rows."""
+    return f"run {run!r} was removed with its weights; `tasuki ledger {run}` still shows its rows"

@@ -1,0 +1,73 @@
+"""Removing runs of a data folder that no process works in; a controller does it itself.
+
+Recorded first, then done: whatever a crash leaves, the next removal in this folder takes with it.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+from tasuki.core import run as machine
+from tasuki.core.run import OVER, RunState
+from tasuki.errors import UnknownRun
+from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.ports import Clock
+from tasuki.wire.messages import decode, encode
+from tasuki_controller import documents, history
+from tasuki_controller.continuing import check_over
+from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.outbox import TO_BE_DONE
+
+_TOLD = machine.Fence | machine.Conclude
+"""What a controller still has to tell its sites, whatever became of the weights."""
+
+
+def remove(folder: DataFolder, run: str, clock: Clock, *, stop: bool) -> documents.RemovedRun:
+    """Let a run's weights go. Harmless for one of which they are gone.
+
+    Args:
+        stop: a run that is not over ends first.
+
+    Raises:
+        UnknownRun: there is none, or it never began.
+        RunUnderWay: it is not over.
+        DataInUse: a process works in this folder.
+        StorageError: some of it is still there; remove it again.
+    """
+    folder.rows(run)  # before the lock is made in a folder that is none of ours
+    with folder.locked(), closing(folder.ledger()) as ledger:
+        state = history.replay(ledger.rows(run))
+        if state is None:
+            raise UnknownRun(f"run {run!r} was submitted and never begun: submit it again")
+        if stop and state.status not in OVER:
+            state, _ = _record(ledger, state, machine.StopRequested(), clock)
+        check_over(state)
+        freed = folder.checkpoints(run).size()
+        state, outcome = _record(ledger, state, machine.RunRemoved(), clock)
+        folder.checkpoints(run).remove()
+        _finish(folder, ledger, run)
+    row = documents.run_row(state)
+    return documents.RemovedRun(**dict(row), outcome=outcome, freed=freed)
+
+
+def _record(
+    ledger: SqliteLedger, state: RunState, event: machine.Event, clock: Clock
+) -> tuple[RunState, str]:
+    """The state after it, and why it changed nothing, if so."""
+    after, effects = machine.step(state, event)
+    outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
+    if not outcome:
+        lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
+        ledger.append(state.plan.run, encode(event), at=clock.now(), effects=lasting)
+    return after, outcome
+
+
+def _finish(folder: DataFolder, ledger: SqliteLedger, run: str) -> None:
+    """Strike out what needs weights that are gone, and do what a crash has left undone."""
+    for pending in ledger.pending():
+        effect = decode(pending.effect, TO_BE_DONE)
+        if isinstance(effect, machine.DiscardWeights):
+            folder.checkpoints(pending.run).remove()
+            ledger.strike(pending)
+        elif pending.run == run and not isinstance(effect, _TOLD):
+            ledger.strike(pending)
