@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.runs import Relay, plan
+from support.runs import turn
 from tasuki.core import scores
-from tasuki.core.model import CheckpointPolicy, TurnRecord
+from tasuki.core.model import CheckpointPolicy
 from tasuki.core.scores import MAX, MIN, Score
 
 MODES = st.sampled_from([MAX, MIN])
@@ -170,17 +169,11 @@ def test_whether_more_is_better_is_as_the_run_says_of_its_own_metric(best: str) 
 # From the records of a run.
 
 
-def turn(site: str, *, round: int, hop: int = 0, samples: int = 1, **metrics: float) -> TurnRecord:
-    record = Relay(plan()).record()
-    id = replace(record.id, round=round, hop=hop)
-    return replace(record, id=id, site=site, samples=samples, metrics=metrics)
-
-
 RUN = (
     turn("a", round=0, received_accuracy=0.1, accuracy=0.6, samples=10),
     turn("b", round=0, hop=1, received_accuracy=0.2, accuracy=0.7, samples=20),
-    turn("b", round=1, received_accuracy=0.65, accuracy=0.8),
-    turn("a", round=1, hop=1, received_accuracy=0.5, accuracy=0.9, loss=1.0),
+    turn("b", round=1, samples=1, received_accuracy=0.65, accuracy=0.8),
+    turn("a", round=1, hop=1, samples=1, received_accuracy=0.5, accuracy=0.9, loss=1.0),
 )
 
 
