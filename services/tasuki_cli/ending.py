@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tasuki.core.model import TurnRecord
@@ -44,7 +43,8 @@ def show_turns(
         console.print(turns_table(records, skipped, shown))
     else:
         rounds = sorted({r.id.round for r in records} | {s.round for s in skipped})
-        console.print(_rounds_table(records, skipped, shown, best, rounds=rounds))
+        table = _rounds_table(records, skipped, shown, best, rounds=rounds)
+        console.print(table, soft_wrap=True)
         console.print(Text(_means_said(len(rounds), every), style="dim"), soft_wrap=True)
     if best is not None:
         console.print(Text(_in_words(best)), soft_wrap=True)
@@ -66,7 +66,7 @@ def _rounds_table(
     best: BestRound | None,
     *,
     rounds: Sequence[int],
-) -> Table:
+) -> Text:
     """A row for each round, the best one marked; where they are many, the newest of them."""
     chosen = None if best is None else best.round - 1
     newest = list(rounds[-MOST_ROUNDS:])

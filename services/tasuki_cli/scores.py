@@ -54,7 +54,7 @@ def _show_rolling(run: str, scores: RollingScores, console: Console) -> None:
     first, last = _needed(scores.rounds)
     count = how_many_fit([*first, *last], sites, width=console.width)
     shown = [column for group in sites[:count] for column in group]
-    console.print(table_of([*first, *shown, *last]))
+    console.print(table_of([*first, *shown, *last]), soft_wrap=True)
     if count < len(sites):
         console.print(f"no room for {len(sites) - count} more sites; --json has all", style="dim")
     console.print(Text(_over_rounds(scores)))

@@ -15,7 +15,15 @@ from tasuki.core.scores import RECEIVED
 from tasuki.disk.writing import write_whole
 from tasuki.errors import SettingsError
 from tasuki.observe.printable import headline
-from tasuki_cli.columns import Column, how_many_fit, number, one_line, short_name, table_of
+from tasuki_cli.columns import (
+    Column,
+    how_many_fit,
+    number,
+    one_line,
+    short_name,
+    shortened,
+    table_of,
+)
 from tasuki_cli.records import Archive, print_json
 from tasuki_controller.documents import TurnRow, TurnTable
 
@@ -33,6 +41,7 @@ HEAD = (
 NO_NUMBER = "NaN"
 _BEGINS_A_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 MOST_NAMED = 8
+MOST_REASON = 24
 
 
 def show(run: str, archive: Archive, *, as_csv: bool, output: Path | None, as_json: bool) -> None:
@@ -133,7 +142,7 @@ def _show_table(table: TurnTable, console: Console) -> None:
     shown = [group for group in wanted[:count] if group is not digests]
     columns = [column for group in shown for column in group]
     tail = digests if digests in wanted[:count] else []
-    console.print(table_of([*first, *columns, *tail, *last]))
+    console.print(table_of([*first, *columns, *tail, *last]), soft_wrap=True)
     _say_what_is_left_out(console, bases[len(shown) :], without_digests=not tail)
 
 
@@ -157,7 +166,7 @@ def _needed(turns: Sequence[TurnRow]) -> tuple[list[Column], list[Column]]:
 
 def _note(turn: TurnRow) -> str:
     if turn.skipped:
-        return f"skipped: {one_line(headline(turn.skipped))}"
+        return f"skipped: {shortened(headline(turn.skipped), MOST_REASON)}"
     return "unchanged" if turn.unchanged else ""
 
 

@@ -110,6 +110,8 @@ def test_turns_scores_and_the_best_round_are_those_of_a_simulation(
     written = federation.tell("turns", name, "--csv").out.splitlines()
     assert written[0].endswith(",received_accuracy,accuracy")
     assert 1 + 9 == len(written)
+    watched = federation.tell("watch", name).out
+    assert "best round: 3, with the highest mean accuracy, 8.1667" in watched
     unknown = federation.ask("scores", name, "--metric", "dice")
     assert errors.SettingsError.exit_code == unknown.code
     assert "no site reports received_dice" in unknown.err

@@ -152,9 +152,11 @@ def rolling(records: Iterable[TurnRecord], metric: str) -> dict[int, dict[str, S
     """
     table: dict[int, dict[str, Score]] = {}
     for record in records:
+        row = table.setdefault(record.id.round, {})
+        row.pop(record.site, None)  # of an earlier turn in the same round
         if (score := _said(record, RECEIVED + metric)) is not None:
-            table.setdefault(record.id.round, {})[record.site] = score
-    return table
+            row[record.site] = score
+    return {number: row for number, row in table.items() if row}
 
 
 def own_turns_before(records: Iterable[TurnRecord], metric: str) -> dict[int, dict[str, Score]]:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,15 @@ def test_csv_and_json_at_once_are_refused(as_csv: bool, output: Path | None) -> 
 
 
 # In a terminal.
+
+
+def test_ten_thousand_turns_are_shown_without_a_pause(capsys: pytest.CaptureFixture[str]) -> None:
+    """Bug: a table that measures every cell took nine seconds."""
+    one = turn(received_accuracy=0.25, accuracy=0.5, loss=1.0)
+    archive = Archive(*(replace(one, id=replace(one.id, round=n)) for n in range(10_000)))
+    began = time.monotonic()
+    assert 10_000 < len(as_table(archive, capsys).splitlines())
+    assert time.monotonic() - began < 4
 
 
 def test_at_80_columns_no_line_is_folded_and_what_is_not_shown_is_named(

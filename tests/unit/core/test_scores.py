@@ -192,6 +192,43 @@ def test_what_was_forgotten_is_seen_from_the_own_turn_before() -> None:
     assert {"a": pytest.approx(0.1), "b": pytest.approx(0.05)} == found[1]
 
 
+TURNS = st.lists(
+    st.tuples(
+        st.sampled_from(SITES),
+        st.dictionaries(st.sampled_from(["received_accuracy", "accuracy"]), NUMBERS),
+    ),
+    max_size=15,
+)
+
+
+@given(TURNS, MODES)
+def test_rolling_scores_and_forgetting_are_those_of_a_plain_loop(
+    turns: list[tuple[str, dict[str, float]]], mode: str
+) -> None:
+    """Three turns a round, whoever has them."""
+    records = [
+        turn(site, round=n // 3, hop=n % 3, named=said) for n, (site, said) in enumerate(turns)
+    ]
+    table = scores.rolling(records, "accuracy")
+    before = scores.own_turns_before(records, "accuracy")
+    expected: dict[int, dict[str, float]] = {}
+    forgotten: dict[int, dict[str, float]] = {}
+    for index, (site, said) in enumerate(turns):
+        is_last = all(other != site for other, _ in turns[index + 1 : (index // 3 + 1) * 3])
+        if not is_last or "received_accuracy" not in said:
+            continue
+        now = said["received_accuracy"]
+        expected.setdefault(index // 3, {})[site] = now
+        own = [made for other, made in turns[:index] if other == site][-1:]
+        if own and "accuracy" in own[0]:
+            apart = own[0]["accuracy"] - now
+            forgotten.setdefault(index // 3, {})[site] = apart if mode == MAX else -apart
+    judged = {n: {site: score.value for site, score in row.items()} for n, row in table.items()}
+    found = {n: scores.forgetting(before[n], row, mode=mode) for n, row in table.items()}
+    assert expected == judged
+    assert forgotten == {n: row for n, row in found.items() if row}
+
+
 def test_of_a_site_that_has_two_turns_in_a_round_the_last_counts() -> None:
     again = turn("a", round=0, hop=2, received_accuracy=0.55, accuracy=0.65)
     records = (*RUN[:2], again)
