@@ -165,7 +165,9 @@ def scores(
     run: RunName,
     metric: Annotated[
         str | None,
-        typer.Option("--metric", help="By this; else by that of [checkpoint] best."),
+        typer.Option(
+            "--metric", help="By this one; else the one that chooses the best checkpoint."
+        ),
     ] = None,
     mode: Annotated[
         Mode | None, typer.Option("--mode", help="Whether more of it is better, or less.")

@@ -24,7 +24,7 @@ from tasuki_cli.records import in_words
 from tasuki_cli.simulate import Ended, Simulation, simulate
 from tasuki_controller import history
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.documents import summary
+from tasuki_controller.documents import best_of, summary
 
 ENDINGS: dict[Status, type[TasukiError]] = {
     Status.FAILED: RunFailed,
@@ -80,7 +80,7 @@ def _show(
         records,
         state.skipped,
         metric=state.plan.checkpoint.best,
-        best=summary(state, records, wall_s=ended.wall_s).best_round,
+        best=best_of(state, records),
         every=f"tasuki turns {state.plan.run} --data {quote(str(simulation.data.path))}",
     )
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"

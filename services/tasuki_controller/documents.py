@@ -290,12 +290,12 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Sum
             name: value if isfinite(value) else None
             for name, value in mean_metrics(last).items()
         },
-        best_round=_best_round(state, records),
+        best_round=best_of(state, records),
         wall_s=round(wall_s, 3),
     )
 
 
-def _best_round(state: RunState, records: list[TurnRecord]) -> BestRound | None:
+def best_of(state: RunState, records: list[TurnRecord]) -> BestRound | None:
     """Of the rounds that are over: the one under way has no checkpoint yet."""
     policy, is_done = state.plan.checkpoint, state.status is Status.FINISHED
     over = [record for record in records if is_done or record.id.round < state.round]
