@@ -29,9 +29,10 @@ def show(
         console.print(Text(_nothing(run)), soft_wrap=True)
         return
     names = [each.metric for each in scores.rolling]
-    chosen = metric_to_show(names, scores.best)
-    _show_rolling(run, scores.rolling[names.index(chosen)], console)
-    _say_others(console, [name for name in names if name != chosen])
+    wanted = metric_to_show(names, scores.best)
+    chosen = next((each for each in scores.rolling if each.metric == wanted), scores.rolling[0])
+    _show_rolling(run, chosen, console)
+    _say_others(console, [name for name in names if name != chosen.metric])
 
 
 def _nothing(run: str) -> str:

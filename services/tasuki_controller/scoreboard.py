@@ -52,7 +52,7 @@ def scores_of(
 
 
 def _known(metric: str, found: Sequence[str]) -> str:
-    name = metric.removeprefix(RECEIVED)
+    name = metric if metric in found else metric.removeprefix(RECEIVED)
     if name not in found:
         there = ", ".join(found) or "none"
         raise SettingsError(

@@ -94,6 +94,15 @@ def test_a_metric_s_name_does_not_steer_the_terminal(capsys: pytest.CaptureFixtu
     assert "\x1b" not in shown(Archive(*records), capsys)
 
 
+def test_a_metric_that_is_called_received_twice_is_shown_too(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    archive = Archive(turn(received_received_dice=0.25))
+    for metric in (None, "received_dice", "received_received_dice"):
+        said = shown(archive, capsys, metric=metric)
+        assert "0.2500" in said
+
+
 def test_json_has_every_metric(capsys: pytest.CaptureFixture[str]) -> None:
     scores.show("r", Archive(*RUN), metric=None, mode=None, as_json=True)
     told = Scores.model_validate(json.loads(capsys.readouterr().out))
