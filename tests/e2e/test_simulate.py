@@ -288,6 +288,7 @@ def test_every_turn_is_on_record_whatever_checkpoints_are_kept(tmp_path: Path) -
     best = simulate(run, "--one-process").last["best_round"]
     assert {"round": 3, "metric": "accuracy", "mode": "max", "value": (14 + 8 + 27) / 6} == best
     assert 1 == len(list((data / "runs/walk").glob("round-*.json")))
+    assert "round-0003.safetensors" == (data / "runs/walk/best").readlink().name
     turns = tasuki("turns", "walk", "--data", data, "--json").last["turns"]
     assert [(n, n + 1) for n in range(9)] == [
         (turn["metrics"]["received_accuracy"], turn["metrics"]["accuracy"]) for turn in turns
