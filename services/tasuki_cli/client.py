@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -43,7 +43,7 @@ class ControllerClient:
     def __init__(
         self, url: str, token_file: Path, *, ca: Path | None = None, proxy: str | None = None
     ) -> None:
-        self._url, self._proxy = url, proxy
+        self.url, self._proxy = url, proxy
         token = read_secret(token_file, what="--token-file")
         self._http = http_client.opened(url, token=token, ca=ca, proxy=proxy)
 
@@ -88,6 +88,14 @@ class ControllerClient:
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return self._ask("GET", f"/runs/{run}/ledger", documents.Ledger).rows
+
+    def turns(self, run: str) -> documents.TurnTable:
+        return self._ask("GET", f"/runs/{run}/turns", documents.TurnTable)
+
+    def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
+        asked = {"metric": metric, "mode": mode}
+        query = {key: value for key, value in asked.items() if value is not None}
+        return self._ask("GET", f"/runs/{run}/scores", documents.Scores, query=query)
 
     def verify(self, run: str) -> documents.VerifiedLedger:
         return self._ask("GET", f"/runs/{run}/ledger?verify=true", documents.VerifiedLedger)
@@ -147,9 +155,11 @@ class ControllerClient:
                     said = line.removeprefix("data: ")
                     yield LiveUpdate.model_validate_json(said).update()
 
-    def _ask(self, method: str, path: str, kind: type[D]) -> D:
+    def _ask(
+        self, method: str, path: str, kind: type[D], *, query: Mapping[str, str] | None = None
+    ) -> D:
         with self._reaching():
-            return self._read(self._http.request(method, path), kind)
+            return self._read(self._http.request(method, path, params=query), kind)
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
@@ -159,7 +169,7 @@ class ControllerClient:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as exc:
             advice = http_client.advice(proxy=self._proxy)
-            raise TransportError(f"no controller at {self._url}: {exc}; {advice}") from exc
+            raise TransportError(f"no controller at {self.url}: {exc}; {advice}") from exc
 
     def _read(self, answer: httpx.Response, kind: type[D]) -> D:
         self._check(answer)
@@ -173,7 +183,7 @@ class ControllerClient:
             problem = documents.Problem.model_validate_json(answer.content)
             kind, message = getattr(errors, problem.error), problem.message
         except (ValidationError, AttributeError):
-            kind, message = TransportError, f"{self._url} answers {answer.status_code}"
+            kind, message = TransportError, f"{self.url} answers {answer.status_code}"
         if not (isinstance(kind, type) and issubclass(kind, TasukiError)):
             kind = TransportError
         raise kind(message)

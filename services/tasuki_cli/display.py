@@ -22,11 +22,12 @@ from tasuki.core.run import (
     TurnFinished,
     why_not_again,
 )
+from tasuki.core.scores import RECEIVED
 from tasuki.observe.printable import headline, printable
+from tasuki_cli.columns import number
 from tasuki_controller.news import HeldUp, TurnOut, Update
 from tasuki_controller.turn_now import TurnNow, doing, trouble
 
-RECEIVED = "received_"
 MOST_SITES = 12
 MOST_METRICS = 6
 UNCHANGED = "trained nothing: it handed on exactly what it received"
@@ -174,8 +175,9 @@ class RunDisplay:
 def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: str) -> Table:
     """Each turn: round, site, what was received, what was handed on, how long it took."""
     table = Table(box=None, header_style="bold")
-    for name in ("round", "site", f"received {metric}", f"trained {metric}", "seconds"):
-        table.add_column(name, justify="left" if name == "site" else "right")
+    shown = printable(metric)  # a site may have named it
+    for name in ("round", "site", f"received {shown}", f"trained {shown}", "seconds"):
+        table.add_column(Text(name), justify="left" if name == "site" else "right")
     # Skipped turns first: one that was left out when its round was planned has a hop that another
     # site's turn has as well, and would have come before it.
     rows: list[tuple[tuple[int, int], tuple[str | Text, ...]]] = [
@@ -195,7 +197,7 @@ def also(skipped: int, unchanged: int) -> str:
 
 def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
     received, trained = record.metrics.get(RECEIVED + metric), record.metrics.get(metric)
-    shown = (_number(received), _number(trained), f"{record.seconds:.1f}")
+    shown = (number(received), number(trained), f"{record.seconds:.1f}")
     site = f"{record.site} (unchanged)" if record.is_unchanged else record.site
     return (str(record.id.round + 1), site, *shown)
 
@@ -224,10 +226,3 @@ def _shown(values: Mapping[str, float]) -> str:
     return "  " + "  ".join(
         f"{printable(name)} {value:.4g}" for name, value in sorted(values.items())
     )
-
-
-def _number(value: float | None) -> str:
-    """As an accuracy is written; a loss that would be nothing but zeros keeps its digits."""
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"

@@ -87,6 +87,8 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (run_commands.remove, "tasuki remove cifar10 --data .tasuki"),
     (run_commands.runs, "tasuki runs --data .tasuki"),
     (run_commands.ledger, "tasuki ledger cifar10 --verify"),
+    (run_commands.turns, "tasuki turns cifar10 --csv -o turns.csv"),
+    (run_commands.scores, "tasuki scores cifar10 --metric accuracy"),
     (run_commands.export, "tasuki export cifar10 -o model.safetensors"),
     (local_commands.provision, "tasuki provision federation.toml --out kits"),
     (local_commands.doctor, "tasuki doctor --config site.toml"),

@@ -18,7 +18,8 @@ from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read, read_text
 from tasuki_cli.client import ControllerClient
-from tasuki_cli.display import RunDisplay, also, turns_table
+from tasuki_cli.display import RunDisplay, also
+from tasuki_cli.ending import show_turns
 from tasuki_cli.records import print_json
 from tasuki_controller.documents import RunRow, Standing
 
@@ -84,7 +85,7 @@ def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
         for update in client.follow(run):
             display.watch(update)
     standing = client.outcome(run)
-    _show_end(standing, as_json=as_json)
+    _show_end(standing, client.url, as_json=as_json)
     return exit_code(standing)
 
 
@@ -128,13 +129,19 @@ def exit_code(standing: Standing) -> int:
     return RunFailed.exit_code
 
 
-def _show_end(standing: Standing, *, as_json: bool) -> None:
+def _show_end(standing: Standing, url: str, *, as_json: bool) -> None:
     if as_json:
         print_json(standing, without="history")
         return
     records = [turn.record() for turn in standing.history]
-    table = turns_table(records, standing.skips, standing.best or "accuracy")
-    Console(highlight=False).print(table)
+    show_turns(
+        Console(highlight=False),
+        records,
+        standing.skips,
+        metric=standing.best,
+        best=standing.best_round,
+        every=f"tasuki turns {standing.run} --controller {url}",
+    )
     show(standing, as_json=False)
 
 

@@ -22,6 +22,8 @@ from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.removal import remove
+from tasuki_controller.scoreboard import scores_of
+from tasuki_controller.turn_rows import turn_table
 
 
 class Archive(Protocol):
@@ -32,6 +34,12 @@ class Archive(Protocol):
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         """The ledger of a run. Raises UnknownRun."""
+
+    def turns(self, run: str) -> documents.TurnTable:
+        """Every turn of a run. Raises UnknownRun."""
+
+    def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
+        """By one metric or all; `mode`: max or min. Raises UnknownRun, SettingsError."""
 
     def verify(self, run: str) -> documents.VerifiedLedger:
         """How many rows and checkpoints hold. Raises LedgerBroken."""
@@ -58,6 +66,14 @@ class LocalArchive:
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return ledger_rows(self._data.rows(run))
+
+    def turns(self, run: str) -> documents.TurnTable:
+        state, records = self._data.run(run)
+        return turn_table(state, records)
+
+    def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
+        state, records = self._data.run(run)
+        return scores_of(state.plan, records, metric=metric, mode=mode)
 
     def verify(self, run: str) -> documents.VerifiedLedger:
         rows, files = self._data.verify(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,11 @@ from tasuki_cli.options import (
 if TYPE_CHECKING:
     from tasuki_cli.client import ControllerClient
     from tasuki_cli.records import Archive
+
+
+class Mode(StrEnum):
+    MAX = "max"
+    MIN = "min"
 
 
 def submit(
@@ -170,6 +176,54 @@ def ledger(
 
     show = records.verify if verify else records.show_ledger
     show(run, _archive(data, url, token_file, ca, proxy), as_json=as_json)
+
+
+def turns(
+    run: RunName,
+    csv: Annotated[
+        bool, typer.Option("--csv", help="All of them with every metric, as CSV.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write the CSV to this file."),
+    ] = None,
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every turn of a run with what its site reported, whatever checkpoints are kept."""
+    from tasuki_cli import turns as turns_shown
+
+    archive = _archive(data, url, token_file, ca, proxy)
+    turns_shown.show(run, archive, as_csv=csv, output=output, as_json=as_json)
+
+
+def scores(
+    run: RunName,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric", help="By this one; else the one that chooses the best checkpoint."
+        ),
+    ] = None,
+    mode: Annotated[
+        Mode | None, typer.Option("--mode", help="Whether more of it is better, or less.")
+    ] = None,
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what each site says of the weights that it receives: mean, worst, spread, forgetting."""
+    from tasuki_cli import scores as scores_shown
+
+    archive = _archive(data, url, token_file, ca, proxy)
+    scores_shown.show(run, archive, metric=metric, mode=mode, as_json=as_json)
 
 
 def export(

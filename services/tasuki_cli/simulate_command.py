@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TextIO, cast
 
 import structlog
@@ -17,12 +18,13 @@ from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
-from tasuki_cli.display import RunDisplay, also, turns_table
+from tasuki_cli.display import RunDisplay, also
+from tasuki_cli.ending import show_turns
 from tasuki_cli.records import in_words
 from tasuki_cli.simulate import Ended, Simulation, simulate
 from tasuki_controller import history
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.documents import summary
+from tasuki_controller.documents import best_of, summary
 
 ENDINGS: dict[Status, type[TasukiError]] = {
     Status.FAILED: RunFailed,
@@ -75,8 +77,14 @@ def _show(
     console: Console, simulation: Simulation, ended: Ended, records: list[TurnRecord]
 ) -> None:
     state = ended.state
-    metric = simulation.run_file.checkpoint.best or "accuracy"
-    console.print(turns_table(records, state.skipped, metric))
+    show_turns(
+        console,
+        records,
+        state.skipped,
+        metric=state.plan.checkpoint.best,
+        best=best_of(state, records),
+        every=f"tasuki turns {state.plan.run} --data {quote(str(simulation.data.path))}",
+    )
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
     unchanged = sum(record.is_unchanged for record in records)
     console.print(f"{line}{also(len(state.skipped), unchanged)}", highlight=False)

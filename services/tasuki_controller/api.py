@@ -174,6 +174,20 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
             run=run, rows=rows, checkpoints=files, removed=is_removed, verified=True
         )
 
+    @router.get("/runs/{run}/turns", summary="Every turn of a run, with all that its site reported")
+    async def turns(run: str) -> documents.TurnTable:
+        return operations.turns(run)
+
+    @router.get("/runs/{run}/scores", summary="What sites say of a run's weights")
+    async def scores(
+        run: str,
+        metric: Annotated[str | None, Query(description="This one; else all.")] = None,
+        mode: Annotated[
+            Literal["max", "min"] | None, Query(description="Whether more or less is better.")
+        ] = None,
+    ) -> documents.Scores:
+        return operations.scores(run, metric=metric, mode=mode)
+
     @router.get(
         "/runs/{run}/weights",
         summary="A checkpoint's weights, streamed",

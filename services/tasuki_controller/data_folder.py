@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasuki.core.model import TurnRecord
 from tasuki.core.run import RunState
 from tasuki.disk.lock import locked
 from tasuki.errors import UnknownRun, WeightsRemoved
@@ -75,6 +76,19 @@ class DataFolder:
         if not rows:
             raise UnknownRun(f"there is no run {run!r} in {self.path}; it has {known}")
         return rows
+
+    def run(self, run: str) -> tuple[RunState, list[TurnRecord]]:
+        """A run as it stands, and every turn that was accepted and not undone.
+
+        Raises:
+            UnknownRun: the ledger has no such run, or only half its submission.
+            LedgerBroken: a row is no event of this version.
+        """
+        rows = self.rows(run)
+        state = history.replay(rows)
+        if state is None:
+            raise UnknownRun(f"run {run!r} in {self.path} never began: submit it again")
+        return state, history.records(rows)
 
     def is_removed(self, run: str) -> bool:
         """Whether its weights were given up, so that only its rows are left."""

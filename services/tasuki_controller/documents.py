@@ -1,7 +1,8 @@
 """What operators are told, as documents: over HTTP, with `--json`, in OpenAPI, to our own client.
 
 Each shape is here once, and runs become documents below. `ledger_in_words` makes the rows of a
-ledger, and `live_updates` tells what happens while a run goes on.
+ledger, `turn_rows` those of its turns, `scoreboard` the scores, and `live_updates` tells what
+happens while a run goes on.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tasuki.core.model import Origin, TurnId, TurnRecord, WeightsRef
 from tasuki.core.run import RunState, Skip, Status
-from tasuki.core.scores import mean_metrics
+from tasuki.core.scores import best_round, mean_metrics, round_means
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
@@ -103,6 +104,15 @@ class RunList(Document):
     runs: list[RunRow]
 
 
+class BestRound(Document):
+    """The round whose turns have the best mean of the metric that `[checkpoint] best` names."""
+
+    round: int = Field(description="Counted from 1, of those that are over.")
+    metric: str
+    mode: str = Field(description="Whether more or less of it is better: max or min.")
+    value: float = Field(description="The mean over the round's turns, weighted by their samples.")
+
+
 class Summary(Document):
     """How a run went, so far: what `simulate --json` prints last."""
 
@@ -120,6 +130,9 @@ class Summary(Document):
     origin: Origin | None = Field(
         default=None, description="The checkpoint of another run that it began from."
     )
+    best_round: BestRound | None = Field(
+        default=None, description="None if the run chooses none, or no round has its metric."
+    )
     wall_s: float
 
 
@@ -132,6 +145,76 @@ class Standing(Summary):
     error: str | None = Field(description="The class of error that the run failed with.")
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
     history: list[AcceptedTurn]
+
+
+class TurnRow(Document):
+    """A planned turn that was accepted, or passed over; rounds and turns are counted from 1."""
+
+    round: int
+    turn: int
+    site: str
+    samples: int | None = None
+    seconds: float | None = None
+    metrics: dict[str, float | None] = Field(
+        default={}, description="All that its site reported; null where that is no number."
+    )
+    unchanged: bool = Field(default=False, description="It handed on exactly what it received.")
+    received: str | None = Field(default=None, description="The digest of what it was handed.")
+    sent: str | None = Field(default=None, description="The digest of what it handed on.")
+    skipped: str = Field(default="", description="Why it was passed over; empty: it was accepted.")
+
+
+class TurnTable(Document):
+    """Every turn of a run, from its ledger."""
+
+    run: str
+    best: str | None = Field(description="The metric that chooses the best checkpoint.")
+    turns: list[TurnRow]
+
+
+class SiteScore(Document):
+    """What one site said of some weights."""
+
+    site: str
+    value: float | None = Field(description="Null: no number.")
+    samples: int
+    forgotten: float | None = Field(
+        description="How much worse than right after its own turn before; null: not known."
+    )
+
+
+class ScoredRound(Document):
+    """What the sites said in one round; `docs/scores.md` has the formulas."""
+
+    round: int = Field(description="Counted from 1.")
+    sites: list[SiteScore]
+    mean: float | None
+    worst: float | None
+    worst_site: str
+    spread: float | None
+
+
+class RollingScores(Document):
+    """What each site said of the weights that it received, by one metric.
+
+    In one round these are different weights: none of these numbers judges one model.
+    """
+
+    metric: str
+    mode: str = Field(description="Whether more or less of it is better: max or min.")
+    rounds: list[ScoredRound]
+    forgotten: float | None = Field(description="The mean over sites of each one's newest.")
+    swing: float | None = Field(description="Of the last `swing_rounds` means.")
+    swing_rounds: int
+    monotonicity: float | None = Field(description="Of the means.")
+
+
+class Scores(Document):
+    """What sites say of a run's weights."""
+
+    run: str
+    best: str | None = Field(description="The metric that chooses the best checkpoint.")
+    rolling: list[RollingScores] = Field(description="By metric, in the order of their names.")
 
 
 class LedgerTurn(Document):
@@ -220,8 +303,21 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Sum
             for name, value in mean_metrics(last).items()
         },
         origin=state.plan.origin,
+        best_round=best_of(state, records),
         wall_s=round(wall_s, 3),
     )
+
+
+def best_of(state: RunState, records: list[TurnRecord]) -> BestRound | None:
+    """Of the rounds that are over: the one under way has no checkpoint yet."""
+    policy, is_done = state.plan.checkpoint, state.status is Status.FINISHED
+    over = [record for record in records if is_done or record.id.round < state.round]
+    means = round_means(over)
+    number = best_round(policy, means.items())
+    if number is None or policy.best is None:
+        return None
+    value = means[number][policy.best]
+    return BestRound(round=number + 1, metric=policy.best, mode=policy.best_mode, value=value)
 
 
 def standing(state: RunState, rows: list[Row], turn: TurnNow = UNKNOWN) -> Standing:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, Origin, WeightsRef
+from tasuki.core.model import CONTROLLER, Origin, TurnRecord, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.core.run.reports import stage_said
@@ -16,13 +16,15 @@ from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
-from tasuki_controller import documents
+from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import Kept
 from tasuki_controller.continuing import check_over
 from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
+from tasuki_controller.scoreboard import scores_of
 from tasuki_controller.service import ControllerService
+from tasuki_controller.turn_rows import turn_table
 from tasuki_controller.uploads import Uploads
 
 HEARD_S = 60.0
@@ -140,6 +142,16 @@ class Operations:
     def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
         return ledger_rows(list(self.ledger.rows(run)))
+
+    def turns(self, run: str) -> documents.TurnTable:
+        return turn_table(self.state(run), self._records(run))
+
+    def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
+        """Raises SettingsError: no site says anything by this metric."""
+        return scores_of(self.state(run).plan, self._records(run), metric=metric, mode=mode)
+
+    def _records(self, run: str) -> list[TurnRecord]:
+        return history.records(self.ledger.rows(run))
 
     def steer(self, run: str, event: machine.Event) -> documents.SteeredRun:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""

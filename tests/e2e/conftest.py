@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from support.broker import Broker
-from support.federation import NO_TORCH, Federation
+from support.federation import NO_TORCH, SITES, Federation
 from support.simulation import write_run
 
+JUDGING = dict.fromkeys(SITES, '[trainers.judging]\nrun = "walk:judge_first"')
 ORDER = '["site-2", "site-1", "site-3"]'
 _names = (f"run-{number}" for number in itertools.count(1))
 
@@ -26,7 +27,7 @@ def processes(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Itera
     with pytest.MonkeyPatch.context() as patch:
         # Trainers that need no torch do not pay for it: a second of each process.
         patch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
-        with Federation(folder, broker, vhost) as federation:
+        with Federation(folder, broker, vhost, trainers=JUDGING) as federation:
             yield federation
     broker.drop_vhost(vhost)
 

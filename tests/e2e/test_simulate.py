@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import random
@@ -277,3 +279,32 @@ def test_checkpoints_that_were_deleted_are_said_to_be_gone(
     ended = tasuki(*words, "--data", tmp_path / "data")
     assert errors.LedgerBroken.exit_code == ended.code
     assert "are gone from" in ended.err
+
+
+def test_every_turn_is_on_record_whatever_checkpoints_are_kept(tmp_path: Path) -> None:
+    """Bug: only `round-*.json` had metrics, and `keep` prunes those."""
+    run, data = write_run(tmp_path, order=FIXED, trainer="judge_first"), tmp_path / "data"
+    run.write_text(run.read_text().replace('best = "accuracy"', 'best = "accuracy"\nkeep = 1'))
+    best = simulate(run, "--one-process").last["best_round"]
+    assert {"round": 3, "metric": "accuracy", "mode": "max", "value": (14 + 8 + 27) / 6} == best
+    assert 1 == len(list((data / "runs/walk").glob("round-*.json")))
+    assert "round-0003.safetensors" == (data / "runs/walk/best").readlink().name
+    turns = tasuki("turns", "walk", "--data", data, "--json").last["turns"]
+    assert [(n, n + 1) for n in range(9)] == [
+        (turn["metrics"]["received_accuracy"], turn["metrics"]["accuracy"]) for turn in turns
+    ]
+    assert [turn["sent"] for turn in turns[:-1]] == [turn["received"] for turn in turns[1:]]
+    written = tasuki("turns", "walk", "--data", data, "--csv").out
+    rows = list(csv.DictReader(io.StringIO(written)))
+    assert [str(float(n)) for n in range(1, 10)] == [row["accuracy"] for row in rows]
+    tasuki("turns", "walk", "--data", data, "-o", tmp_path / "turns.csv")
+    assert written == (tmp_path / "turns.csv").read_text()
+
+
+def test_a_metric_that_no_site_sends_has_no_scores(tmp_path: Path) -> None:
+    simulate(write_run(tmp_path, rounds=1), "--one-process")
+    ended = tasuki("scores", "walk", "--data", tmp_path / "data", "--metric", "dice")
+    assert errors.SettingsError.exit_code == ended.code
+    assert "no site reports received_dice" in ended.err
+    none = tasuki("scores", "walk", "--data", tmp_path / "data")
+    assert (0, True) == (none.code, "report received_accuracy" in none.out)

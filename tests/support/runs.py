@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from blake3 import blake3
@@ -111,3 +113,18 @@ def drops(relay: Relay, event: run.Event, reason: str) -> None:
     before = relay.state
     assert (run.Drop(reason=reason),) == relay(event)
     assert before == relay.state
+
+
+def turn(
+    site: str = "a",
+    *,
+    round: int = 0,
+    hop: int = 0,
+    samples: int = 10,
+    named: Mapping[str, float] = MappingProxyType({}),
+    **metrics: float,
+) -> TurnRecord:
+    """A turn that was accepted. `named`: metrics whose names no argument can have."""
+    record = Relay().record()
+    id = replace(record.id, round=round, hop=hop)
+    return replace(record, id=id, site=site, samples=samples, metrics={**named, **metrics})

@@ -1,13 +1,185 @@
-"""What a round's turns say of the model: means over sites, and which round was best."""
+"""What sites say of weights: means over sites, the worst, what is forgotten, which round was best.
+
+A row of scores is what each site says by one metric; a table has a row for each round, or for each
+weights that were judged. `docs/scores.md` has the formulas in words. Everywhere, a score that is no
+number is not left out: what is made of it is no number either.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from math import isfinite
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isfinite, isnan, nan, sqrt
 
 from tasuki.core.model import CheckpointPolicy, TurnRecord
 
 Metrics = Mapping[str, float | None]
+
+RECEIVED = "received_"
+"""In front of a metric's name: it judges the weights that the turn received, before it trained."""
+
+MAX, MIN = "max", "min"
+"""Whether more of a metric is better, or less."""
+
+_LESS_IS_BETTER = ("loss", "error", "err", "mae", "mse", "rmse", "perplexity")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What a site says of some weights by one metric, judged on so many samples."""
+
+    value: float
+    samples: int = 0
+
+
+Row = Mapping[str, Score]
+"""By site."""
+
+
+# Over sites: what a row says.
+
+
+def mean(row: Row) -> float | None:
+    """The mean over sites, weighted by their samples; equally if nobody has any.
+
+    sum(n_i * a_i) / sum(n_i)
+    """
+    weights = [score.samples for score in row.values()]
+    if sum(weights) <= 0:
+        weights = [1] * len(row)
+    products = (n * score.value for n, score in zip(weights, row.values(), strict=True))
+    return _sum(products) / sum(weights) if row else None
+
+
+def worst(row: Row, *, mode: str) -> str | None:
+    """The site with the worst score, the first of equals by name; no number is worse than any.
+
+    argmin_i a_i where more is better, argmax_i a_i where less is
+    """
+
+    def badness(site: str) -> tuple[bool, float, str]:
+        value = row[site].value
+        return not isnan(value), 0.0 if isnan(value) else _sign(mode) * value, site
+
+    return min(row, key=badness, default=None)
+
+
+def spread(row: Row) -> float | None:
+    """How far apart the sites are.
+
+    max_i a_i - min_i a_i
+    """
+    values = [score.value for score in row.values()]
+    if not values:
+        return None
+    return nan if any(map(isnan, values)) else max(values) - min(values)
+
+
+def forgetting(after: Row, now: Row, *, mode: str) -> dict[str, float]:
+    """How much worse each site's score is than right after its own turn; below 0: better.
+
+    after_i - now_i where more is better, now_i - after_i where less is; of sites that have both
+    """
+    sign = _sign(mode)
+    return {
+        site: sign * (after[site].value - score.value)
+        for site, score in now.items()
+        if site in after
+    }
+
+
+# Over rounds: what the rounds' means, or any other numbers in their order, say.
+
+
+def swing(values: Sequence[float], *, last: int) -> float | None:
+    """How much the last so many differ from each other; None of fewer than two.
+
+    sqrt(sum((v_k - m)^2) / N) with m the mean of those N: their standard deviation
+    """
+    newest = values[-last:]
+    if len(newest) < 2:
+        return None
+    middle = _sum(newest) / len(newest)
+    return sqrt(_sum((value - middle) * (value - middle) for value in newest) / len(newest))
+
+
+def monotonicity(values: Sequence[float], *, mode: str) -> float | None:
+    """The share of steps from one to the next that did not get worse; None of fewer than two.
+
+    |{k: v_(k+1) >= v_k}| / (N - 1) where more is better, with <= where less is
+    """
+    if len(values) < 2:
+        return None
+    sign = _sign(mode)
+    kept = sum(sign * after >= sign * before for before, after in pairwise(values))
+    return kept / (len(values) - 1)
+
+
+def mode_of(metric: str, policy: CheckpointPolicy) -> str:
+    """Whether more or less is better: as the run says of its own metric, else by the name."""
+    if policy.best is not None and policy.best.removeprefix(RECEIVED) == metric:
+        return policy.best_mode
+    words = metric.lower().replace("-", "_").replace("/", "_").replace(" ", "_").split("_")
+    return MIN if any(word in _LESS_IS_BETTER for word in words) else MAX
+
+
+def _sign(mode: str) -> int:
+    return -1 if mode == MIN else 1
+
+
+def _sum(values: Iterable[float]) -> float:
+    """One after the other, as a plain loop does: from Python 3.12 on, `sum` rounds otherwise."""
+    total = 0.0
+    for value in values:
+        total += value
+    return total
+
+
+# Rolling scores: what the turns themselves said.
+
+
+def rolling_metrics(records: Iterable[TurnRecord]) -> list[str]:
+    """The metrics by which a site judged weights that it received."""
+    names = {name for record in records for name in record.metrics if name.startswith(RECEIVED)}
+    return sorted(name.removeprefix(RECEIVED) for name in names if name != RECEIVED)
+
+
+def rolling(records: Iterable[TurnRecord], metric: str) -> dict[int, dict[str, Score]]:
+    """By round, what each site said of the weights that it received: of different ones.
+
+    Of a site that has several turns in a round, the last counts.
+    """
+    table: dict[int, dict[str, Score]] = {}
+    for record in records:
+        row = table.setdefault(record.id.round, {})
+        row.pop(record.site, None)  # of an earlier turn in the same round
+        if (score := _said(record, RECEIVED + metric)) is not None:
+            row[record.site] = score
+    return {number: row for number, row in table.items() if row}
+
+
+def own_turns_before(records: Iterable[TurnRecord], metric: str) -> dict[int, dict[str, Score]]:
+    """By round, what each site said right after its own turn before the one that it has there."""
+    table: dict[int, dict[str, Score]] = {}
+    newest: dict[str, Score] = {}
+    for record in records:
+        row = table.setdefault(record.id.round, {})
+        row.pop(record.site, None)  # of an earlier turn in the same round
+        if (before := newest.pop(record.site, None)) is not None:
+            row[record.site] = before
+        if (score := _said(record, metric)) is not None:
+            newest[record.site] = score
+    return table
+
+
+def _said(record: TurnRecord, name: str) -> Score | None:
+    if name not in record.metrics:
+        return None
+    return Score(value=record.metrics[name], samples=record.samples)
+
+
+# Which round was best.
 
 
 def mean_metrics(records: tuple[TurnRecord, ...]) -> dict[str, float]:
@@ -20,8 +192,16 @@ def mean_metrics(records: tuple[TurnRecord, ...]) -> dict[str, float]:
         if sum(weights) > 0:
             values = [record.metrics[name] for record in having]
             products = (weight * value for weight, value in zip(weights, values, strict=True))
-            means[name] = sum(products) / sum(weights)
+            means[name] = _sum(products) / sum(weights)
     return means
+
+
+def round_means(records: Iterable[TurnRecord]) -> dict[int, dict[str, float]]:
+    """`mean_metrics` of each round of these."""
+    rounds: dict[int, list[TurnRecord]] = {}
+    for record in records:
+        rounds.setdefault(record.id.round, []).append(record)
+    return {number: mean_metrics(tuple(turns)) for number, turns in rounds.items()}
 
 
 def best_round(policy: CheckpointPolicy, rounds: Iterable[tuple[int, Metrics]]) -> int | None:
@@ -31,7 +211,7 @@ def best_round(policy: CheckpointPolicy, rounds: Iterable[tuple[int, Metrics]]) 
     """
     if policy.best is None:
         return None
-    sign = -1 if policy.best_mode == "min" else 1
+    sign = _sign(policy.best_mode)
     scores = [(metrics.get(policy.best), number) for number, metrics in rounds]
     scored = [
         (sign * score, -number) for score, number in scores if score is not None and isfinite(score)

@@ -149,6 +149,14 @@ def list_of_metrics(turn: Turn) -> Result:
     return turn.result(walk(turn.weights("numpy"), turn.seed), metrics={"accuracy": [0.1, 0.2]})  # type: ignore[dict-item]
 
 
+def judge_first(turn: Turn) -> Result:
+    """Says what the weights that it received are worth beside what it makes of them."""
+    received = {"received_accuracy": float(turn.weights("numpy")["n"])}
+    result = train(turn)
+    samples = int(turn.site[-1])
+    return turn.result(result.state, metrics={**received, **result.metrics}, samples=samples)
+
+
 def nan_among_metrics(turn: Turn) -> Result:
     turn.log(loss=float("nan"))
     state = walk(turn.weights("numpy"), turn.seed)

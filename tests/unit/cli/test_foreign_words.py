@@ -17,10 +17,18 @@ from tasuki.core.report import TurnProgressed
 from tasuki.core.run import Skip, Status, TurnFailed
 from tasuki.errors import SettingsError
 from tasuki.observe.printable import headline
-from tasuki_cli import main, records
+from tasuki_cli import main, records, turns
 from tasuki_cli.display import RunDisplay, turns_table
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.documents import LedgerRow, RemovedRun, RunRow, VerifiedLedger
+from tasuki_controller.documents import (
+    LedgerRow,
+    RemovedRun,
+    RunRow,
+    Scores,
+    TurnRow,
+    TurnTable,
+    VerifiedLedger,
+)
 from tasuki_controller.news import Update
 
 HOSTILE = "\x1b[2J\x9b31m\u202e[/red][link=file:///]"
@@ -62,6 +70,16 @@ class Archive:
         assert run == "r"
         return [ROW]
 
+    def turns(self, run: str) -> TurnTable:
+        skipped = TurnRow(round=1, turn=1, site="a", skipped=HOSTILE)
+        metrics: dict[str, float | None] = {HOSTILE: 0.5, "accuracy": 0.5}
+        return TurnTable(
+            run=run, best=None, turns=[skipped, TurnRow(round=1, turn=2, site="b", metrics=metrics)]
+        )
+
+    def scores(self, run: str, *, metric: str | None, mode: str | None) -> Scores:
+        raise NotImplementedError(run, metric, mode)
+
     def verify(self, run: str) -> VerifiedLedger:
         raise NotImplementedError(run)
 
@@ -96,6 +114,18 @@ def test_in_the_table_of_turns() -> None:
     skip = Skip(round=0, hop=0, site="a", reason=HOSTILE)
     Console(file=out, width=200).print(turns_table([], [skip], "accuracy"))
     assert is_spelled(out.getvalue())
+
+
+def test_in_every_turn_as_a_table_and_as_csv(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    turns.show("r", Archive(), as_csv=True, output=None, as_json=False)
+    assert is_spelled(capsys.readouterr().out, times=2)
+    turns.show("r", Archive(), as_csv=False, output=None, as_json=False)
+    shown = capsys.readouterr().out
+    assert rf"skipped: {SPELLED[:23]}…" in shown  # a reason is cut there
+    assert not {"\x1b", "\x9b", "\u202e"} & set(shown)
 
 
 def test_while_a_run_is_watched() -> None:

@@ -7,13 +7,14 @@ import math
 import time
 from dataclasses import replace
 
-from support.runs import Relay
+from support.runs import Relay, plan
+from tasuki.core.model import CheckpointPolicy, TurnRecord
 from tasuki.core.report import TurnProgressed, TurnTaken
-from tasuki.core.run import Skip, TurnFailed, TurnFinished
+from tasuki.core.run import Skip, StopRequested, TurnFailed, TurnFinished, WeightsArrived
 from tasuki.observe.board import Board
 from tasuki.observe.catalogue import CATALOGUE
 from tasuki.observe.runs import Runs
-from tasuki_controller.documents import AcceptedTurn, Standing, summary
+from tasuki_controller.documents import AcceptedTurn, BestRound, Standing, summary
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.news import HeldUp, TurnOut, Update
 
@@ -101,3 +102,42 @@ def test_a_long_run_is_shown_and_counted_without_a_pause() -> None:
     runs.changed(state, None, "")
     runs.changed(state, None, "")
     assert time.monotonic() - began < 2
+
+
+def judged(relay: Relay, *values: float) -> list[TurnRecord]:
+    """A round for each of these, which is what its turns are worth."""
+    records = []
+    for value in values:
+        while relay.state.holder is not None:
+            records.append(replace(relay.record(), metrics={"accuracy": value}))
+            relay(TurnFinished(record=records[-1]))
+        relay(WeightsArrived(weights=relay.state.weights))
+    return records
+
+
+CHOOSING = replace(plan(rounds=3), checkpoint=CheckpointPolicy(best="accuracy"))
+
+
+def test_the_best_round_is_named_with_what_chose_it() -> None:
+    relay = Relay(CHOOSING)
+    records = judged(relay, 0.25, 0.75, 0.5)
+    best = summary(relay.state, records, wall_s=1.0).best_round
+    assert BestRound(round=2, metric="accuracy", mode="max", value=0.75) == best
+
+
+def test_a_round_that_is_not_over_is_not_the_best() -> None:
+    relay = Relay(CHOOSING)
+    records = judged(relay, 0.25)
+    records.append(replace(relay.record(), metrics={"accuracy": 0.9}))
+    relay(TurnFinished(record=records[-1]))
+    relay(StopRequested(reason="enough"))
+    best = summary(relay.state, records, wall_s=1.0).best_round
+    assert best is not None
+    assert (1, 0.25) == (best.round, best.value)
+
+
+def test_no_round_is_the_best_where_none_is_asked_for_or_none_has_a_number() -> None:
+    for policy, value in ((CheckpointPolicy(), 0.5), (CHOOSING.checkpoint, math.nan)):
+        relay = Relay(replace(CHOOSING, checkpoint=policy))
+        records = judged(relay, value, value, value)
+        assert summary(relay.state, records, wall_s=1.0).best_round is None

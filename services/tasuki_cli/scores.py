@@ -1,0 +1,120 @@
+"""`tasuki scores`: what sites say of a run's weights, round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from tasuki.core.scores import MAX, RECEIVED
+from tasuki_cli.columns import Column, how_many_fit, number, one_line, short_name, table_of
+from tasuki_cli.records import Archive, print_json
+from tasuki_cli.turns import MOST_NAMED, NO_NUMBER, metric_to_show
+from tasuki_controller.documents import RollingScores, ScoredRound
+
+MOST_FORGETFUL = 8
+
+
+def show(
+    run: str, archive: Archive, *, metric: str | None, mode: str | None, as_json: bool
+) -> None:
+    """The rolling scores by one metric, and which others there are."""
+    scores = archive.scores(run, metric=metric, mode=mode)
+    if as_json:
+        print_json(scores)
+        return
+    console = Console(highlight=False)
+    if not scores.rolling:
+        console.print(Text(_nothing(run)), soft_wrap=True)
+        return
+    names = [each.metric for each in scores.rolling]
+    wanted = metric_to_show(names, scores.best)
+    chosen = next((each for each in scores.rolling if each.metric == wanted), scores.rolling[0])
+    _show_rolling(run, chosen, console)
+    _say_others(console, [name for name in names if name != chosen.metric])
+
+
+def _nothing(run: str) -> str:
+    return (
+        f"{run}: no site says what the weights that it received are worth: let the trainer judge "
+        f"them before it trains, and report {RECEIVED}accuracy or the like; docs/scores.md has more"
+    )
+
+
+def _show_rolling(run: str, scores: RollingScores, console: Console) -> None:
+    better = "more" if scores.mode == MAX else "less"
+    console.print(
+        Text(
+            f"rolling scores of {run} by {short_name(scores.metric)} ({better} is better): what "
+            "each site says of the weights that it received. Within a round these are different "
+            "weights: no mean here judges one model."
+        )
+    )
+    sites = [[_site_column(site, scores.rounds)] for site in _sites(scores.rounds)]
+    first, last = _needed(scores.rounds)
+    count = how_many_fit([*first, *last], sites, width=console.width)
+    shown = [column for group in sites[:count] for column in group]
+    console.print(table_of([*first, *shown, *last]), soft_wrap=True)
+    if count < len(sites):
+        console.print(f"no room for {len(sites) - count} more sites; --json has all", style="dim")
+    console.print(Text(_over_rounds(scores)))
+
+
+def _sites(rounds: Sequence[ScoredRound]) -> list[str]:
+    return sorted({score.site for each in rounds for score in each.sites})
+
+
+def _site_column(site: str, rounds: Sequence[ScoredRound]) -> Column:
+    return Column(head=site, cells=[_said(site, each) for each in rounds])
+
+
+def _said(site: str, scored: ScoredRound) -> str:
+    found = [score.value for score in scored.sites if score.site == site]
+    return _number(found[0]) if found else "-"
+
+
+def _needed(rounds: Sequence[ScoredRound]) -> tuple[list[Column], list[Column]]:
+    last = [
+        Column(head="mean", cells=[_number(each.mean) for each in rounds]),
+        Column(head="worst", cells=[_number(each.worst) for each in rounds]),
+        Column(head="at", cells=[each.worst_site for each in rounds], is_text=True),
+        Column(head="spread", cells=[_number(each.spread) for each in rounds]),
+    ]
+    return [Column(head="round", cells=[str(each.round) for each in rounds])], last
+
+
+def _number(value: float | None) -> str:
+    return NO_NUMBER if value is None else number(value)
+
+
+def _over_rounds(scores: RollingScores) -> str:
+    """What the rounds say together; `-` where there are too few of them."""
+    return (
+        f"forgotten since the own turn before, mean over sites: {number(scores.forgotten)}"
+        f"{_forgetful(scores.rounds)}\n"
+        f"swing of the last {min(scores.swing_rounds, len(scores.rounds))} means: "
+        f"{number(scores.swing)}; "
+        f"monotonicity of the means: {number(scores.monotonicity)}"
+    )
+
+
+def _forgetful(rounds: Sequence[ScoredRound]) -> str:
+    """Each site's newest, the most forgetful first."""
+    newest = {
+        score.site: score.forgotten
+        for each in rounds
+        for score in each.sites
+        if score.forgotten is not None
+    }
+    most = sorted(newest.items(), key=lambda found: (-found[1], found[0]))
+    named = ", ".join(f"{site} {number(value)}" for site, value in most[:MOST_FORGETFUL])
+    more = ", ..." if len(most) > MOST_FORGETFUL else ""
+    return f" ({named}{more})" if named else ""
+
+
+def _say_others(console: Console, names: Sequence[str]) -> None:
+    if names:
+        told = ", ".join(map(one_line, names[:MOST_NAMED]))
+        told += f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        console.print(Text(f"--metric shows another: {told}"), style="dim")

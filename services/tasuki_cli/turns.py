@@ -1,0 +1,210 @@
+"""`tasuki turns`: every turn of a run, as a table, as CSV or as JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from tasuki.core.scores import RECEIVED
+from tasuki.disk.writing import write_whole
+from tasuki.errors import SettingsError
+from tasuki.observe.printable import headline
+from tasuki_cli.columns import (
+    Column,
+    how_many_fit,
+    number,
+    one_line,
+    short_name,
+    shortened,
+    table_of,
+)
+from tasuki_cli.records import Archive, print_json
+from tasuki_controller.documents import TurnRow, TurnTable
+
+HEAD = (
+    "round",
+    "turn",
+    "site",
+    "samples",
+    "seconds",
+    "unchanged",
+    "skipped",
+    "received",
+    "sent",
+)
+NO_NUMBER = "NaN"
+_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+MOST_NAMED = 8
+MOST_REASON = 24
+
+
+def show(run: str, archive: Archive, *, as_csv: bool, output: Path | None, as_json: bool) -> None:
+    """A row for each turn; `output`: a file for the CSV."""
+    if as_json and (as_csv or output is not None):
+        raise SettingsError("give --csv or --json, not both; -o FILE is for CSV")
+    table = archive.turns(run)
+    if as_json:
+        print_json(table)
+    elif output is not None:
+        write_whole(output, csv_of(table).encode())
+        Console().print(Text(f"{output}: {len(table.turns)} turns of {run}"), soft_wrap=True)
+    elif as_csv:
+        typer.echo(csv_of(table), nl=False)
+    else:
+        _show_table(table, Console(highlight=False))
+
+
+# As CSV.
+
+
+def csv_of(table: TurnTable) -> str:
+    """Every turn with every metric; docs/scores.md says what a field can be."""
+    metrics = metrics_of(table)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*HEAD, *_heads(metrics)])
+    writer.writerows(_fields(turn, metrics) for turn in table.turns)
+    return out.getvalue()
+
+
+def _heads(metrics: Sequence[str]) -> list[str]:
+    """A column's name for each metric, unlike every other column's."""
+    taken = set(HEAD)
+    heads = []
+    for metric in metrics:
+        head = _foreign(metric)
+        while head in taken:
+            head += "_"
+        taken.add(head)
+        heads.append(head)
+    return heads
+
+
+def _fields(turn: TurnRow, metrics: Sequence[str]) -> list[object]:
+    values = [_field(turn.metrics, metric) for metric in metrics]
+    where = (turn.round, turn.turn, turn.site)
+    if turn.skipped:
+        return [*where, "", "", "", _foreign(turn.skipped), "", "", *values]
+    unchanged = "true" if turn.unchanged else "false"
+    numbers = (turn.samples, turn.seconds)
+    return [*where, *numbers, unchanged, "", turn.received, turn.sent, *values]
+
+
+def _field(values: Mapping[str, float | None], metric: str) -> object:
+    if metric not in values:
+        return ""
+    value = values[metric]
+    return NO_NUMBER if value is None else value
+
+
+def _foreign(text: str) -> str:
+    """What a site wrote, where a spreadsheet may read it: no formula, and nothing but one line."""
+    line = one_line(text)
+    return f"'{line}" if line.lstrip().startswith(_BEGINS_A_FORMULA) else line
+
+
+# As a table.
+
+
+def metrics_of(table: TurnTable, *, first: str = "") -> list[str]:
+    """All that were reported, by name; of the weights received beside that of those trained."""
+    names = {name for turn in table.turns for name in turn.metrics}
+    return sorted(names, key=lambda name: (_base(name) != first, _base(name), name == _base(name)))
+
+
+def metric_to_show(names: Sequence[str], best: str | None) -> str:
+    """By which a run is looked at: the one that it chooses by, else accuracy, else any."""
+    bases = [_base(name) for name in sorted(names)]
+    return next((name for name in (_base(best or ""), "accuracy", *bases) if name in bases), "")
+
+
+def _base(name: str) -> str:
+    return name.removeprefix(RECEIVED) or name
+
+
+def _show_table(table: TurnTable, console: Console) -> None:
+    if not table.turns:
+        console.print(f"{table.run}: no turn is over yet")
+        return
+    first, last = _needed(table.turns)
+    digests = _digests(table.turns)
+    metrics = _metric_columns(table)
+    bases = list(metrics)
+    # Digests give way to the first metric, and to no other.
+    wanted = [*list(metrics.values())[:1], digests, *list(metrics.values())[1:]]
+    count = how_many_fit([*first, *last], wanted, width=console.width)
+    shown = [group for group in wanted[:count] if group is not digests]
+    columns = [column for group in shown for column in group]
+    tail = digests if digests in wanted[:count] else []
+    console.print(table_of([*first, *columns, *tail, *last]), soft_wrap=True)
+    _say_what_is_left_out(console, bases[len(shown) :], without_digests=not tail)
+
+
+def _needed(turns: Sequence[TurnRow]) -> tuple[list[Column], list[Column]]:
+    def told(value: object) -> str:
+        return "-" if value is None else str(value)
+
+    first = [
+        Column(head="round", cells=[str(turn.round) for turn in turns]),
+        Column(head="turn", cells=[str(turn.turn) for turn in turns]),
+        Column(head="site", cells=[turn.site for turn in turns], is_text=True),
+        Column(head="samples", cells=[told(turn.samples) for turn in turns]),
+        Column(
+            head="seconds",
+            cells=["-" if turn.seconds is None else f"{turn.seconds:.1f}" for turn in turns],
+        ),
+    ]
+    notes = [_note(turn) for turn in turns]
+    return first, [Column(head="", cells=notes, is_text=True)] if any(notes) else []
+
+
+def _note(turn: TurnRow) -> str:
+    if turn.skipped:
+        return f"skipped: {shortened(headline(turn.skipped), MOST_REASON)}"
+    return "unchanged" if turn.unchanged else ""
+
+
+def _digests(turns: Sequence[TurnRow]) -> list[Column]:
+    def short(digest: str | None) -> str:
+        return "-" if digest is None else digest.partition(":")[2][:8]
+
+    return [
+        Column(head="received\nweights", cells=[short(turn.received) for turn in turns]),
+        Column(head="sent\nweights", cells=[short(turn.sent) for turn in turns]),
+    ]
+
+
+def _metric_columns(table: TurnTable) -> dict[str, list[Column]]:
+    """By what they measure: of the weights received, and of those trained."""
+    names = metrics_of(table)
+    groups: dict[str, list[Column]] = {}
+    for name in metrics_of(table, first=metric_to_show(names, table.best)):
+        base = _base(name)
+        head = short_name(base) if name == base else f"received\n{short_name(base)}"
+        cells = [_cell(turn.metrics, name) for turn in table.turns]
+        groups.setdefault(base, []).append(Column(head=head, cells=cells))
+    return groups
+
+
+def _cell(values: Mapping[str, float | None], metric: str) -> str:
+    value = values.get(metric)
+    return NO_NUMBER if metric in values and value is None else number(value)
+
+
+def _say_what_is_left_out(
+    console: Console, metrics: Sequence[str], *, without_digests: bool
+) -> None:
+    named = [short_name(name) for name in metrics[:MOST_NAMED]]
+    if len(metrics) > MOST_NAMED:
+        named.append(f"{len(metrics) - MOST_NAMED} more")
+    if without_digests:
+        named.append("digests")
+    if named:
+        said = f"no room for: {', '.join(named)}; --csv and --json have all"
+        console.print(Text(said), style="dim")

@@ -1,0 +1,56 @@
+"""A run's turns as its ledger has them, read from a data folder."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from support.runs import FIRST, Relay, plan
+from tasuki.core.model import OnSilent
+from tasuki.core.run import WeightsLost
+from tasuki.errors import UnknownRun
+from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.wire.messages import encode
+from tasuki_cli.records import LocalArchive
+
+
+def archive_of(folder: Path, relay: Relay, *, rows: int | None = None) -> LocalArchive:
+    """A data folder whose ledger has this, or its first rows."""
+    with closing(SqliteLedger(folder / "ledger.sqlite")) as ledger:
+        for event in [relay.plan, FIRST, *relay.history][:rows]:
+            ledger.append("r", encode(event), at=0.0)
+    return LocalArchive(folder)
+
+
+def test_every_accepted_turn_is_there_in_its_order_with_what_was_skipped(tmp_path: Path) -> None:
+    relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=2))
+    first = relay.finish_turn()
+    relay.expire()
+    relay.finish_round()
+    relay.finish_round()
+    turns = archive_of(tmp_path, relay).turns("r").turns
+    assert [(1, 1, "a"), (1, 2, "b"), (1, 3, "c"), (2, 1, "a")] == [
+        (turn.round, turn.turn, turn.site) for turn in turns
+    ][:4]
+    assert ["", "silent", ""] == [turn.skipped for turn in turns[:3]]
+    assert ("b", "silent") in {(turn.site, turn.skipped) for turn in turns if turn.round == 2}
+    one = turns[0]
+    assert (first.received, first.sent.digest) == (one.received, one.sent)
+    assert (10, 1.5, {"accuracy": 0.5}) == (one.samples, one.seconds, one.metrics)
+
+
+def test_a_round_that_begins_anew_leaves_no_turn_twice(tmp_path: Path) -> None:
+    relay = Relay(plan(rounds=1))
+    relay.finish_turn()
+    relay(WeightsLost(weights=relay.state.weights))
+    assert [] == archive_of(tmp_path, relay).turns("r").turns
+
+
+def test_a_run_that_is_not_there_or_never_began_is_an_error(tmp_path: Path) -> None:
+    archive = archive_of(tmp_path, Relay(), rows=1)
+    with pytest.raises(UnknownRun, match=r"'r' in .* never began"):
+        archive.turns("r")
+    with pytest.raises(UnknownRun, match=r"there is no run 's'.*it has r"):
+        archive.scores("s", metric=None, mode=None)
