@@ -28,6 +28,7 @@ KNOWN = {
     "tasuki_site/service.py _part": "how long a service that ends waits for what stands still",
     "tasuki_site/reports.py all_confirmed": "how long a service that ends waits for the broker",
     "tasuki_controller/outbox.py _fence": "only as long as a queue takes no fence",
+    "tasuki_controller/service.py let_go": "only of a run that is over, and was removed",
     "trainer/launcher.py _fail_unless": "only after a rank of a command died",
     "trainer/time_limits.py hear": "only as long as the run lets a turn take",
     "trainer/pool.py close": "how long trainers may take when their service ends",
