@@ -43,7 +43,7 @@ def test_an_added_site_takes_part_from_the_next_round_on(
 def test_a_run_whose_order_is_a_list_and_a_site_that_nobody_heard_of_are_refused(
     federation: Federation, write: Write
 ) -> None:
-    run = federation.begin(two_sites(write(rounds=3, pause_s=0.3), order='["site-2", "site-1"]'))
+    run = federation.begin(two_sites(write(rounds=10, pause_s=0.3), order='["site-2", "site-1"]'))
     federation.await_turns(run.name, 1)
     listed = federation.ask("add", run.name, "site-3")
     unheard = federation.ask("add", run.name, "site-9")

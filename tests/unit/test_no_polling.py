@@ -37,7 +37,6 @@ KNOWN = {
     "trainer/connection.py next_request": "only if the trainer's script itself sets a limit",
     "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",
     "tasuki_controller/turns_out.py _ask_broker": "only after silence",
-    "tasuki_controller/service.py let_go": "only when a run is removed",
     "followers/following.py led": "how long a follower may take when its controller ends",
     "followers/following.py _lead": "only before a follower is told again what it failed at",
     "followers/watch.py follow": "tells an onlooker that nothing is new",
