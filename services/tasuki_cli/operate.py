@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO, cast
 
 from rich.console import Console
 
 from tasuki import errors
-from tasuki.core.run import Status
+from tasuki.core.run import OVER, Status
 from tasuki.errors import RunError, RunFailed, RunStopped, SitesLeftOut, TasukiError
 from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
@@ -77,16 +79,20 @@ def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
     # Who reads it may go; the run goes on.
     console = Console(file=cast("TextIO", Outlet(sys.stderr if as_json else sys.stdout)))
     display = RunDisplay(console)
-    if console.is_terminal:
-        with display:
-            for update in client.follow(run):
-                display.watch(update)
-    else:
-        for update in client.follow(run):
-            display.watch(update)
-    standing = client.outcome(run)
+    with display if console.is_terminal else nullcontext():
+        standing = _followed(run, client, display)
     _show_end(standing, client.url, as_json=as_json)
     return exit_code(standing)
+
+
+def _followed(run: str, client: ControllerClient, display: RunDisplay) -> Standing:
+    """How it ended. A run that was over may have been given more rounds before we asked."""
+    while True:
+        for update in client.follow(run):
+            display.watch(update)
+        standing = client.outcome(run)
+        if standing.status in OVER:
+            return standing
 
 
 def steer(run: str, what: str, client: ControllerClient, *, as_json: bool) -> int:
@@ -133,7 +139,7 @@ def _show_end(standing: Standing, url: str, *, as_json: bool) -> None:
     if as_json:
         print_json(standing, without="history")
         return
-    records = [turn.record() for turn in standing.history]
+    records = [turn.record(instead=math.nan) for turn in standing.history]
     show_turns(
         Console(highlight=False),
         records,

@@ -140,7 +140,7 @@ class _Federation:
     async def run(self) -> Ended:
         began = time.monotonic()
         known = self._known()
-        if known is not None and known.status in machine.OVER and not self._extends(known):
+        if known is not None and self._is_done(known):
             return Ended(state=known, wall_s=0.0, error=None)
         controller = self._controller()
         sites = [self._site(name) for name in self._s.sites]
@@ -166,6 +166,11 @@ class _Federation:
             self._spool.folder.rmdir()
         error = getattr(errors, self._failed or "", None) if state.status is Status.FAILED else None
         return Ended(state=state, wall_s=time.monotonic() - began, error=error)
+
+    def _is_done(self, known: RunState) -> bool:
+        """Whether nothing is left to do: killed at its end, a run may lack its last checkpoint."""
+        is_over = known.status in machine.OVER and not self._extends(known)
+        return is_over and not any(each.run == self._plan.run for each in self._ledger.pending())
 
     def _known(self) -> RunState | None:
         """The run as an earlier simulation left it.
@@ -238,12 +243,28 @@ class _Federation:
             if self._extends(controller.runs[run]):
                 controller.extend(run, self._rounds)
             if controller.runs[run].status is Status.PAUSED:
-                controller.apply(run, machine.ResumeRequested())
+                self._resume(controller)
+        return await self._until_over_or_paused(controller)
+
+    def _resume(self, controller: ControllerService) -> None:
+        """All sites of a simulation are here, whatever was heard of them when it paused."""
+        run = self._plan.run
+        for site in controller.runs[run].silent & set(self._s.sites):
+            controller.apply(run, machine.SiteHeard(site=site))
+        if controller.runs[run].status is Status.PAUSED:
+            controller.apply(run, machine.ResumeRequested())
+
+    async def _until_over_or_paused(self, controller: ControllerService) -> RunState:
+        run = self._plan.run
         over = asyncio.create_task(controller.wait(run))
-        paused = asyncio.create_task(self._pause.wait())
-        await asyncio.wait({over, paused}, return_when=asyncio.FIRST_COMPLETED)
+        while not over.done():
+            paused = asyncio.create_task(self._pause.wait())
+            await asyncio.wait({over, paused}, return_when=asyncio.FIRST_COMPLETED)
+            paused.cancel()
+            if controller.runs[run].status is Status.PAUSED:
+                break
+            self._pause.clear()  # it was paused, and goes on
         over.cancel()
-        paused.cancel()
         return controller.runs[run]
 
     def _initial(self) -> tuple[str, Origin | None]:

@@ -98,6 +98,6 @@ def _show(
 
 
 def _exit_code(ended: Ended) -> int:
-    without = SitesLeftOut if ended.state.left_out else None
-    kind = ended.error or ENDINGS.get(ended.state.status, without)
-    return 0 if kind is None else kind.exit_code
+    if ended.state.status is Status.FINISHED:
+        return SitesLeftOut.exit_code if ended.state.left_out else 0
+    return (ended.error or ENDINGS.get(ended.state.status, RunPaused)).exit_code

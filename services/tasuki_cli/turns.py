@@ -105,8 +105,12 @@ def _field(values: Mapping[str, float | None], metric: str) -> object:
 
 def _foreign(text: str) -> str:
     """What a site wrote, where a spreadsheet may read it: no formula, and nothing but one line."""
-    line = one_line(text)
-    return f"'{line}" if line.lstrip().startswith(_BEGINS_A_FORMULA) else line
+    # Some spreadsheets separate fields by semicolons, whatever stands in quotes.
+    return ";".join(map(_defused, one_line(text).split(";")))
+
+
+def _defused(field: str) -> str:
+    return f"'{field}" if field.lstrip().startswith(_BEGINS_A_FORMULA) else field
 
 
 # As a table.

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 
 from tasuki.core.model import CONTROLLER, WeightsRef
+from tasuki.disk.errors import disk_errors
 from tasuki.errors import MessageError, StorageError, Unroutable
 from tasuki.ports import Delivery, Settlement, Transport
 from tasuki.weights.position import KeptPosition, PositionFile
@@ -76,7 +77,8 @@ class Intake:
     def discard(self, weights: WeightsRef) -> None:
         """They are kept elsewhere now."""
         while (path := self._spool.find(weights)) is not None:
-            path.unlink()
+            with disk_errors(path):
+                path.unlink(missing_ok=True)
 
     def _receiver(self, stream: str, *, position: KeptPosition | None = None) -> Receiver:
         return Receiver(

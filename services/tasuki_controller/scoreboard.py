@@ -42,8 +42,10 @@ def scores_of(
     """Of every metric, or of one; `mode`: max or min, where the name tells the wrong one.
 
     Raises:
-        SettingsError: no site says anything by this metric.
+        SettingsError: no site says anything by this metric, or there is a mode and no metric.
     """
+    if mode is not None and metric is None:
+        raise SettingsError("max or min is said of one metric: name it, as in --metric accuracy")
     found = rolling_metrics(records)
     if metric is not None:
         found = [_known(metric, found)]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, Plan, WeightsRef
-from tasuki.core.run import OVER, RunState
+from tasuki.core.run import RunState
 from tasuki.errors import StorageError
 from tasuki_controller import history
 from tasuki_controller.checkpoints import Anchor, Checkpoints, document
@@ -74,7 +74,8 @@ class WeightStore:
         Raises:
             StorageError: some of it is still there.
         """
-        others = (state for state in runs.values() if state.status not in OVER)
+        # One that is over may still have to save what it ended with.
+        others = (state for state in runs.values() if state is not runs[run] and not state.removed)
         wanted = {weights for state in others for weights in _weights_of(state)}
         for weights in _weights_of(runs[run]) - wanted:
             self._intake.discard(weights)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,10 @@ import pytest
 from support.plain import plain_loop
 from support.simulation import Outcome, command, environment, simulate, tasuki, write_run
 from tasuki import errors
+from tasuki.core.run import LeaseExpired, Status
+from tasuki.weights.digest import verify_digest
+from tasuki.wire.messages import encode
+from tasuki_controller.data_folder import DataFolder
 
 ORDER = ["site-2", "site-1", "site-3"]
 FIXED = '["site-2", "site-1", "site-3"]'
@@ -85,6 +91,56 @@ def test_a_simulation_that_is_killed_in_its_further_rounds_goes_on_with_them(
     ended = simulate(run, "--one-process", "--resume")
     assert (ended.code, ended.last["digest"]) == (0, plain_loop([ORDER] * 4)), ended.err
     assert "goes on to 4 rounds" in ended.err
+
+
+def test_a_simulation_that_waited_for_its_sites_goes_on_since_all_are_here(tmp_path: Path) -> None:
+    """Bug: it paused again before its sites were heard of, and ended with 0 and half its turns."""
+    failure = 'on_silent = "skip"'
+    changes = {"rounds": 2, "order": FIXED, "failure": failure, "min_sites": 3, "pause_s": 0.2}
+    run = write_run(tmp_path, **changes)
+    words = command("simulate", run, "--data", tmp_path / "data", "--one-process", "--json")
+    process = subprocess.Popen(words, env=environment(), stderr=subprocess.PIPE, text=True)
+    with process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "round 1" in line)
+        process.kill()
+    data = DataFolder(tmp_path / "data")
+    with closing(data.ledger()) as ledger:
+        silent = LeaseExpired(id=data.runs()["walk"].expected)
+        ledger.append("walk", encode(silent), at=0.0)
+    assert data.runs()["walk"].status is Status.PAUSED
+    ended = simulate(run, "--one-process", "--resume")
+    assert (ended.code, ended.last["digest"]) == (0, plain_loop([ORDER] * 2)), ended.err
+
+
+KILLED_AS_IT_SAVES = """
+import os, sys
+from tasuki_cli.main import main
+from tasuki_controller.checkpoints import Checkpoints
+save = Checkpoints.save
+def killed(self, source, content, policy):
+    return os._exit(9) if content["round"] == 2 else save(self, source, content, policy)
+Checkpoints.save = killed
+sys.argv = ["tasuki", *sys.argv[1:]]
+main()
+"""
+
+
+def test_a_simulation_that_is_killed_as_it_saves_its_last_weights_has_them_after_all(
+    tmp_path: Path,
+) -> None:
+    """Bug: it was over, so that nothing was done, and the round before passed for its end."""
+    run = write_run(tmp_path, rounds=2, order=FIXED)
+    words = ["simulate", str(run), "--data", str(tmp_path / "data"), "--one-process"]
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AS_IT_SAVES, *words], env=environment(), check=False
+    )
+    assert 9 == killed.returncode
+    assert "finished" == rows_of(run)[-1]["led_to"][-1].partition(":")[0]
+    ended = simulate(run, "--one-process", "--resume")
+    assert (ended.code, ended.last["digest"]) == (0, plain_loop([ORDER] * 2)), ended.err
+    copied = tasuki("export", "walk", "-o", tmp_path / "w.safetensors", "--data", tmp_path / "data")
+    assert (0, ended.last["digest"]) == (copied.code, verify_digest(tmp_path / "w.safetensors"))
 
 
 def test_a_failed_run_gets_no_more_rounds_and_its_weights_are_offered(tmp_path: Path) -> None:

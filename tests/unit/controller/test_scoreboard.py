@@ -54,6 +54,8 @@ def test_what_is_no_number_is_null_and_not_left_out() -> None:
 def test_a_metric_that_no_site_sends_is_an_error_with_its_name(metric: str) -> None:
     with pytest.raises(SettingsError, match=r"no site reports received_dice.*there is accuracy;"):
         Archive(*RUN).scores("r", metric=metric, mode=None)
+    with pytest.raises(SettingsError, match="name it"):
+        Archive(*RUN).scores("r", metric=None, mode="min")
 
 
 def test_a_metric_may_be_asked_for_by_the_name_that_turns_have() -> None:
