@@ -1,4 +1,4 @@
-"""What comes after a run's end, in words: more rounds, a run that begins from it, its removal."""
+"""What a run may be given beyond its plan, and what after its end: sites, rounds, its removal."""
 
 from __future__ import annotations
 
@@ -42,6 +42,12 @@ def check_extended(state: RunState, rounds: int) -> None:
             f"{run} has {has} rounds already: {rounds} is fewer, name {has + 1} or more"
         )
     check_round(replace(state.plan, task=replace(state.plan.task, rounds=rounds)))
+
+
+def check_joined(state: RunState, site: str) -> None:
+    """Raises TooManySites: a round with this site too does not fit into messages."""
+    sites = dict.fromkeys((*state.plan.sites, site))
+    check_round(replace(state.plan, sites=tuple(sites)))
 
 
 def check_over(state: RunState) -> None:

@@ -18,7 +18,7 @@ from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.continuing import check_over
+from tasuki_controller.continuing import check_joined, check_over
 from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
@@ -189,8 +189,9 @@ class Operations:
 
         Raises:
             UnknownSite: it was not heard of lately, so that its turns might go nowhere.
+            TooManySites: a round with it would not fit into messages.
         """
-        self.state(run)
+        check_joined(self.state(run), site)
         if site not in self._heard_lately():
             heard = ", ".join(self._heard_lately()) or "nobody"
             raise UnknownSite(
