@@ -103,7 +103,11 @@ def test_turns_scores_and_the_best_round_are_those_of_a_simulation(
     name, data = ended.last["run"], run.parent / "data"
     assert 3 == ended.last["best_round"]["round"]
     assert simulated.last["best_round"] == ended.last["best_round"]
-    for words in (["turns", name], ["scores", name], ["scores", name, "--mode", "min"]):
+    for words in (
+        ["turns", name],
+        ["scores", name],
+        ["scores", name, "--metric", "accuracy", "--mode", "min"],
+    ):
         here, there = tasuki(*words, "--data", data, "--json").last, federation.ask(*words).last
         assert without_seconds(here) == without_seconds(there)
         assert here.get("turns") or here["rolling"][0]["rounds"]
