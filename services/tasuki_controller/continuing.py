@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasuki.core.run import OVER, RunState, why_no_rounds
-from tasuki.core.run.continuing import HAS_MORE, NOT_FINISHED, REMOVED
+from tasuki.core.run.machine import HAS_MORE, NOT_FINISHED, REMOVED
 from tasuki.errors import FewerRounds, NotExtended, RunUnderWay, WeightsRemoved
 from tasuki.wire.size import check_round
 

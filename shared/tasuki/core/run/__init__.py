@@ -18,7 +18,6 @@ from tasuki.core.relay import (
     WeightsLost,
     why_not_again,
 )
-from tasuki.core.run.continuing import why_no_rounds, why_not_removed
 from tasuki.core.run.effects import Conclude, DiscardWeights, Effect, SaveCheckpoint
 from tasuki.core.run.events import (
     Event,
@@ -31,7 +30,7 @@ from tasuki.core.run.events import (
     StopRequested,
     WeightsArrived,
 )
-from tasuki.core.run.machine import Step, step
+from tasuki.core.run.machine import Step, step, why_no_rounds, why_not_removed
 from tasuki.core.run.pace import is_overdue
 from tasuki.core.run.state import OVER, RunState, Skip, Status, submitted
 

@@ -35,7 +35,6 @@ from tasuki.core.relay import (
     at_rest,
 )
 from tasuki.core.run.cause import why_finished
-from tasuki.core.run.continuing import why_no_rounds, why_not_removed
 from tasuki.core.run.effects import Conclude, DiscardWeights, Effect, SaveCheckpoint
 from tasuki.core.run.events import (
     Event,
@@ -52,6 +51,13 @@ from tasuki.core.run.pace import with_turn
 from tasuki.core.run.state import OVER, RunState, Skip, Status
 
 Step = tuple[RunState, tuple[Effect, ...]]
+
+# Why a run gets no more rounds, or is not removed.
+REMOVED = "removed_already"
+NOT_OVER = "not_over"
+NOT_FINISHED = "run_over"
+HAS_AS_MANY = "has_as_many"
+HAS_MORE = "has_more"
 
 _STATUS = {Phase.OUT: Status.RELAYING, Phase.DONE: Status.CLOSING}
 
@@ -277,6 +283,28 @@ def _resume(state: RunState) -> Step:
     if len(state.eligible) < state.plan.failure.min_sites:
         return _wait_for_sites(state)
     return _pass_over(state, GoneOn(absent=_absent(state)), "silent")
+
+
+def why_no_rounds(state: RunState, rounds: int) -> str:
+    """Why the run cannot have so many rounds in all; "" if it can.
+
+    One that failed or was stopped ended in the middle of a round, whose order would be another now.
+    """
+    if state.removed:
+        return REMOVED
+    if state.status in OVER - {Status.FINISHED}:
+        return NOT_FINISHED
+    has = state.plan.task.rounds
+    if rounds == has:
+        return HAS_AS_MANY
+    return HAS_MORE if rounds < has else ""
+
+
+def why_not_removed(state: RunState) -> str:
+    """Why the run's weights cannot go; "" if they can."""
+    if state.removed:
+        return REMOVED
+    return "" if state.status in OVER else NOT_OVER
 
 
 def _add_rounds(state: RunState, rounds: int) -> Step:
