@@ -197,8 +197,8 @@ class Checkpoints:
 
 
 def _told(record: TurnRecord) -> Document:
-    """Without its bytes, which the ledger has."""
-    return {key: value for key, value in asdict(record).items() if key != "written"}
+    """Without its bytes, which the ledger has; only what trains is among them."""
+    return {key: value for key, value in asdict(record).items() if key not in {"kind", "written"}}
 
 
 def _number(path: Path) -> int:

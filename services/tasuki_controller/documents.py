@@ -105,12 +105,18 @@ class RunList(Document):
 
 
 class BestRound(Document):
-    """The round whose turns have the best mean of the metric that `[checkpoint] best` names."""
+    """The round that is best by the metric that `[checkpoint] best` names."""
 
     round: int = Field(description="Counted from 1, of those that are over.")
     metric: str
     mode: str = Field(description="Whether more or less of it is better: max or min.")
-    value: float = Field(description="The mean over the round's turns, weighted by their samples.")
+    value: float
+    by: str = Field(
+        default="rolling",
+        description="evaluation: what all sites say of the round's weights; rolling: what the "
+        "round's turns reported.",
+    )
+    of: str = Field(default="mean", description="mean, weighted by samples, or worst.")
 
 
 class Summary(Document):
@@ -209,11 +215,67 @@ class RollingScores(Document):
     monotonicity: float | None = Field(description="Of the means.")
 
 
+class LeftOut(Document):
+    """A site without scores in an evaluation."""
+
+    site: str
+    reason: str = Field(description="In a word: silent, or the class of its error.")
+    detail: str = Field(description="In its own words; empty if it said nothing.")
+
+
+class Evaluation(Document):
+    """All sites were asked to score the same weights."""
+
+    number: int = Field(description="Counted from 1, in the order in which they were asked for.")
+    round: int | None = Field(
+        description="Of whose end the weights are, from 1; 0: those that the run began with; "
+        "null: a file's."
+    )
+    digest: str
+    split: str = Field(description="The data that it was to be on; empty: the trainer's choice.")
+    asked: bool = Field(description="By an operator; else the run's `[evaluate]` called for it.")
+    is_over: bool = Field(description="Whether nobody is waited for any more.")
+    scored: list[str] = Field(description="The sites that have scored.")
+    left_out: list[LeftOut]
+
+
+class EvaluatedRow(Document):
+    """What the sites say of the same weights by one metric; `docs/scores.md` has the formulas."""
+
+    number: int = Field(description="Of the evaluation.")
+    round: int | None
+    sites: list[SiteScore]
+    mean: float | None
+    worst: float | None
+    worst_site: str
+    spread: float | None
+
+
+class EvaluatedScores(Document):
+    """All evaluations of a run on one split, by one metric."""
+
+    metric: str
+    mode: str = Field(description="Whether more or less of it is better: max or min.")
+    split: str
+    rows: list[EvaluatedRow]
+    forgotten: float | None = Field(description="The mean over sites of the newest row's.")
+    swing: float | None = Field(description="Of the means of the last `swing_rounds` rows.")
+    swing_rounds: int
+    monotonicity: float | None = Field(description="Of the means.")
+
+
 class Scores(Document):
     """What sites say of a run's weights."""
 
     run: str
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
+    best_round: BestRound | None = Field(
+        default=None, description="The best of the rounds so far; null: none was chosen."
+    )
+    evaluations: list[Evaluation] = Field(default=[], description="In their order.")
+    evaluated: list[EvaluatedScores] = Field(
+        default=[], description="By metric and split; only weights of rounds are in the swing."
+    )
     rolling: list[RollingScores] = Field(description="By metric, in the order of their names.")
 
 

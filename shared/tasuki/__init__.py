@@ -3,8 +3,8 @@
 The names here are for trainers; everything else is imported from where it lives.
 """
 
-from tasuki.trainer import Result, Turn
+from tasuki.trainer import Result, Scores, Turn
 
-__all__ = ["Result", "Turn", "__version__"]
+__all__ = ["Result", "Scores", "Turn", "__version__"]
 
 __version__ = "0.1.0"

@@ -54,6 +54,19 @@ class Result:
     is_difference: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a turn that evaluates gives back.
+
+    Attributes:
+        metrics: numbers about the received weights.
+        samples: how many the site judged them on; weighs its metrics.
+    """
+
+    metrics: Mapping[str, float]
+    samples: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """One site's turn with the weights, as its trainer sees it.
@@ -66,6 +79,8 @@ class Turn:
         budget: how long to train: `epochs`, `steps` or `seconds`, each None unless the run says.
         seed: below 2**32; the same if this turn is repeated. Python, NumPy and torch are seeded
             with it already.
+        kind: whether to train, or to evaluate: to score the received weights and change nothing.
+        split: which data to evaluate on, as the run's `[evaluate] split` says; empty: it does not.
         data: the site's `[data] path`, or None.
     """
 
@@ -78,6 +93,7 @@ class Turn:
     site: str
     seed: int
     kind: Kind = Kind.TRAIN
+    split: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
     budget: Budget = field(default_factory=Budget)
     data: str | None = None
@@ -116,6 +132,10 @@ class Turn:
         """As `result`, where `state` is what to add to the received weights."""
         numbers = plain_numbers(metrics or {}, what="metrics")
         return Result(state=state, metrics=numbers, samples=samples, is_difference=True)
+
+    def scores(self, metrics: Mapping[str, float], *, samples: int = 0) -> Scores:
+        """What `evaluate` returns: how good the received weights are here."""
+        return Scores(metrics=plain_numbers(metrics, what="scores"), samples=samples)
 
 
 def plain_numbers(values: Mapping[str, Any], *, what: str) -> dict[str, float]:

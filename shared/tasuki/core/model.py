@@ -122,6 +122,13 @@ class Failure:
     same_twice_ends: bool = field(default=False, compare=False)
 
 
+class Of(StrEnum):
+    """Which number over all sites says how good weights are."""
+
+    MEAN = "mean"  # weighted by the sites' samples
+    WORST = "worst"  # that of the site with the worst score
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointPolicy:
     """What to keep. `best` names a metric; more is better unless `best_mode` is min."""
@@ -130,6 +137,45 @@ class CheckpointPolicy:
     keep: int = 5
     best: str | None = None
     best_mode: str = "max"
+    of: Of = Of.MEAN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatePolicy:
+    """When all sites score the same weights.
+
+    Attributes:
+        every_n_rounds: after each n-th round; None: only at the end, if then.
+        at_end: after the last round.
+        wait_s: how long a silent site is waited for; None: a lease.
+        split: the name of the data to score on, for the trainer; empty: its own choice.
+    """
+
+    every_n_rounds: int | None = None
+    at_end: bool = True
+    wait_s: float | None = None
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopPolicy:
+    """When a run has done enough before its last round.
+
+    Attributes:
+        metric: what is looked at; more is better unless `mode` is min. None: the time alone.
+        target: enough, once it is reached.
+        patience: enough, once so many scores in a row were no better than the best before.
+        min_delta: by how much more a score has to be better to count as better.
+        hours: enough, once a round ends so long after the run began.
+    """
+
+    metric: str | None = None
+    mode: str = "max"
+    of: Of = Of.MEAN
+    target: float | None = None
+    patience: int | None = None
+    min_delta: float = 0.0
+    hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +190,7 @@ class Task:
     rounds: int = 1
     beat_s: float = 5.0
     requires: tuple[str, ...] = ()  # metrics that a result must have
+    scores: tuple[str, ...] = ()  # metrics that an evaluation must have
     max_norm: float | None = None  # L2 norm that a turn may move the weights by
     non_finite: tuple[str, ...] = ()  # names, or patterns, of tensors that may hold NaN and Inf
     refuses_unchanged: bool = False  # a result that is exactly what was received
@@ -186,6 +233,8 @@ class Plan:
     task: Task
     failure: Failure = field(default_factory=Failure)
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
+    evaluate: EvaluatePolicy | None = None
+    stop: StopPolicy | None = None
     # That run may have gone on since: who resumes this one asks for no other.
     origin: Origin | None = field(default=None, compare=False)
 
@@ -203,8 +252,9 @@ class Plan:
 class TurnRecord:
     """What one accepted turn did: the link between the weights it received and those it sent.
 
-    `written` is the record as its site wrote it; empty in a record that was not written yet. That
-    is what is passed on and kept, whatever else a newer site has put into it.
+    One that evaluates sends nothing on: what it has `sent` is what it received, and its metrics are
+    scores. `written` is the record as its site wrote it; empty in a record that was not written
+    yet. That is what is passed on and kept, whatever else a newer site has put into it.
     """
 
     id: TurnId
@@ -214,18 +264,20 @@ class TurnRecord:
     metrics: Mapping[str, float] = field(default_factory=dict)
     samples: int = 0
     seconds: float = 0.0
+    kind: Kind = Kind.TRAIN
     written: bytes = field(default=b"", compare=False, repr=False)
 
     @property
     def is_unchanged(self) -> bool:
         """Whether the turn handed on exactly what it received: it trained nothing."""
-        return self.received == self.sent.digest
+        return self.kind is Kind.TRAIN and self.received == self.sent.digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """The weights' way through one round, as it travels from site to site.
 
+    One that evaluates goes to one site and ends there. `split`: the data that it is to score on.
     `history` holds the round's records so far, encoded and opaque here, so that a hop costs no
     more the longer the round gets.
     """
@@ -235,6 +287,7 @@ class Turn:
     weights: WeightsRef
     task: Task
     kind: Kind = Kind.TRAIN
+    split: str = ""
     history: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite, isnan, nan, sqrt
 
-from tasuki.core.model import CheckpointPolicy, TurnRecord
+from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, TurnRecord
 
 Metrics = Mapping[str, float | None]
 
@@ -114,6 +114,12 @@ def monotonicity(values: Sequence[float], *, mode: str) -> float | None:
     sign = _sign(mode)
     kept = sum(sign * after >= sign * before for before, after in pairwise(values))
     return kept / (len(values) - 1)
+
+
+def is_evaluated(metric: str, policy: EvaluatePolicy | None) -> bool:
+    """Whether rounds are judged by what all sites say of their weights, or by their turns."""
+    is_of_rounds = policy is not None and policy.every_n_rounds is not None
+    return is_of_rounds and not metric.startswith(RECEIVED)
 
 
 def mode_of(metric: str, policy: CheckpointPolicy) -> str:

@@ -8,8 +8,20 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tasuki.core.model import Budget, CheckpointPolicy, Failure, OnSilent, Plan, Task, check_name
+from tasuki.core.model import (
+    Budget,
+    CheckpointPolicy,
+    EvaluatePolicy,
+    Failure,
+    Of,
+    OnSilent,
+    Plan,
+    StopPolicy,
+    Task,
+    check_name,
+)
 from tasuki.core.order import POLICIES
+from tasuki.core.scores import is_evaluated
 from tasuki.errors import SettingsError, TooFewSites, UnknownSite
 from tasuki.settings.initial import RunWeights, of_run
 from tasuki.settings.toml import Settings, SettingsPath
@@ -52,6 +64,40 @@ class FailureTable(Settings):
     progress_s: float | None = Field(default=None, gt=0)
 
 
+class EvaluateTable(Settings):
+    """When all sites score the same weights; without this table, never unless asked."""
+
+    every_n_rounds: int | None = Field(default=None, ge=1)
+    at_end: bool = True
+    of: Of = Of.MEAN
+    wait_s: float | None = Field(default=None, gt=0)
+    split: str = Field(default="", max_length=256)
+
+
+class StopTable(Settings):
+    """When the run has done enough before its last round."""
+
+    metric: str | None = None
+    mode: Literal["max", "min"] = "max"
+    of: Of | None = None
+    target: float | None = None
+    patience: int | None = Field(default=None, ge=1)
+    min_delta: float = Field(default=0.0, ge=0)
+    hours: float | None = Field(default=None, gt=0)
+
+    @model_validator(mode="after")
+    def _says_when(self) -> StopTable:
+        limits = {"target": self.target, "patience": self.patience}
+        given = [name for name, value in limits.items() if value is not None]
+        if given and self.metric is None:
+            raise ValueError(f"{given[0]} is of a metric: name it, as in metric = 'accuracy'")
+        if self.metric is not None and not given:
+            raise ValueError(f"when is {self.metric} enough? give a target or patience")
+        if not given and self.hours is None:
+            raise ValueError("give a metric with target or patience, or hours, or leave [stop] out")
+        return self
+
+
 class CheckpointTable(Settings):
     """Which checkpoints to keep."""
 
@@ -59,6 +105,7 @@ class CheckpointTable(Settings):
     keep: int = Field(default=5, ge=1)
     best: str | None = None
     best_mode: str = Field(default="max", pattern="^(max|min)$")
+    of: Of | None = None
 
 
 class GateTable(Settings):
@@ -77,6 +124,7 @@ class SimulateTable(Settings):
 
     sites: int | list[str] = 3
     trainer: str | None = None
+    evaluate: str | None = None
     data: SettingsPath | None = None
     farewell_s: float = Field(default=600.0, ge=0)
     processes: int | None = Field(default=None, ge=1)
@@ -104,6 +152,8 @@ class RunFile(Settings):
     budget: BudgetTable = BudgetTable()
     failure: FailureTable = FailureTable()
     checkpoint: CheckpointTable = CheckpointTable()
+    evaluate: EvaluateTable | None = None
+    stop: StopTable | None = None
     gate: GateTable = GateTable()
     simulate: SimulateTable = SimulateTable()
 
@@ -167,7 +217,10 @@ class RunFile(Settings):
         return plan
 
     def _plan(self, sites: Sequence[str]) -> Plan:
-        failure = self.failure
+        failure, evaluate, stop = self.failure, self._evaluate(), self._stop()
+        checkpoint = CheckpointPolicy(**{**self.checkpoint.model_dump(), "of": self._best_of})
+        judging = [checkpoint.best, stop and stop.metric]
+        wanted = dict.fromkeys(metric for metric in judging if metric)
         return Plan(
             run=self.name,
             sites=tuple(sites),
@@ -180,7 +233,8 @@ class RunFile(Settings):
                 seed=self.seed,
                 rounds=self.rounds,
                 beat_s=min(5.0, failure.lease_s / 4),
-                requires=(self.checkpoint.best,) if self.checkpoint.best else (),
+                requires=tuple(m for m in wanted if not is_evaluated(m, evaluate)),
+                scores=tuple(m for m in wanted if is_evaluated(m, evaluate)),
                 max_norm=self.gate.max_norm,
                 turn_s=failure.turn_s,
                 progress_s=failure.progress_s,
@@ -190,8 +244,28 @@ class RunFile(Settings):
             failure=Failure(
                 **failure.model_dump(exclude={"turn_s", "progress_s"}), same_twice_ends=True
             ),
-            checkpoint=CheckpointPolicy(**self.checkpoint.model_dump()),
+            checkpoint=checkpoint,
+            evaluate=evaluate,
+            stop=stop,
         )
+
+    @property
+    def _best_of(self) -> Of:
+        return self.checkpoint.of or self._judged_of
+
+    @property
+    def _judged_of(self) -> Of:
+        return self.evaluate.of if self.evaluate else Of.MEAN
+
+    def _evaluate(self) -> EvaluatePolicy | None:
+        if self.evaluate is None:
+            return None
+        return EvaluatePolicy(**self.evaluate.model_dump(exclude={"of"}))
+
+    def _stop(self) -> StopPolicy | None:
+        if self.stop is None:
+            return None
+        return StopPolicy(**{**self.stop.model_dump(), "of": self.stop.of or self._judged_of})
 
 
 def _refuse_unknown(named: Iterable[str], sites: Sequence[str], *, what: str) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import get_args
+from typing import TypeGuard, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -37,14 +37,20 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
     """Every key of a file with its default as TOML, "none" for none and "" if it must be set."""
     for name, field in model.model_fields.items():
         inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        if _is_table(inner):
             yield from keys(inner, f"{prefix}{name}.")
         elif getattr(inner, "__origin__", None) is dict:
             of = get_args(inner)[1]
-            is_table = isinstance(of, type) and issubclass(of, BaseModel)
-            yield from keys(of, f"{prefix}{name}.*.") if is_table else [(f"{name}.*", "none")]
+            yield from keys(of, f"{prefix}{name}.*.") if _is_table(of) else [(f"{name}.*", "none")]
+        elif tables := [each for each in get_args(inner) if _is_table(each)]:
+            yield prefix + name, default(field)
+            yield from keys(tables[0], f"{prefix}{name}.")
         else:
             yield prefix + name, default(field)
+
+
+def _is_table(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def default(field: FieldInfo) -> str:

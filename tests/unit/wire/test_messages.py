@@ -79,6 +79,7 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
             "rounds": 1,
             "beat_s": 5.0,
             "requires": [],
+            "scores": [],
             "max_norm": None,
             "non_finite": [],
             "refuses_unchanged": False,
@@ -86,6 +87,7 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
             "progress_s": None,
         },
         "kind": "train",
+        "split": "",
         "history": [b"\x01"],
     } == msgpack.unpackb(encode(mine))
 
