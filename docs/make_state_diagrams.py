@@ -18,9 +18,12 @@ from typing import Any
 from tasuki.core import relay, run, turn
 from tasuki.core.model import (
     CONTROLLER,
+    EvaluatePolicy,
     Failure,
+    Kind,
     OnSilent,
     Plan,
+    StopPolicy,
     Task,
     Turn,
     TurnId,
@@ -139,6 +142,8 @@ def _turn_ends(
         return
     id, site = state.expected, state.itinerary[state.hop]
     record = _record(id, site, state.weights)
+    if state.kind is Kind.EVALUATE:
+        record = replace(record, kind=state.kind, sent=state.weights)
     yield relay.TurnFinished(record=record)
     yield relay.TurnFailed(id=id, site=site, error="TrainerRaised")
     yield relay.TurnReturned(id=id, site=site)
@@ -171,6 +176,15 @@ def _run_starts() -> Iterator[run.RunState]:
                 failure=Failure(on_silent=policy, max_attempts=MAX_ATTEMPTS, min_sites=min_sites),
             )
             yield run.submitted(plan, _weights("first"))
+    # What else can be so is not repeated with all of these.
+    failure = Failure(on_silent=OnSilent.FAIL, max_attempts=1, min_sites=1)
+    task, judged = Task(trainer="trainer", rounds=ROUNDS), EvaluatePolicy(every_n_rounds=1)
+    stop = StopPolicy(hours=1.0)
+    one = SITES[:1]
+    plan = Plan(
+        run="run", sites=one, order=one, task=task, failure=failure, evaluate=judged, stop=stop
+    )
+    yield run.submitted(plan, _weights("first"))
 
 
 def _run_key(state: run.RunState) -> object:
@@ -183,6 +197,9 @@ def _run_key(state: run.RunState) -> object:
         state.pausing,
         state.unattended,
         state.removed,
+        state.evaluation and len(state.evaluation.relays),
+        len(state.asked),
+        state.enough,
     )
 
 
@@ -201,6 +218,12 @@ def _run_events(state: run.RunState) -> Iterator[run.Event]:
     yield run.RoundsAdded(rounds=ROUNDS + 1)
     yield run.RunRemoved()
     yield from _turn_ends(state.relay)
+    if state.plan.evaluate is not None:
+        yield run.TimeUp()
+        if state.evaluation is None:
+            yield run.EvaluationRequested(weights=state.weights, after=None)
+        else:
+            yield from _turn_ends(next(iter(state.evaluation.relays.values())))
 
 
 RUN = Exploration(

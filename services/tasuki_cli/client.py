@@ -124,7 +124,7 @@ class ControllerClient:
                 for update in self._told(run):
                     deadline = time.monotonic() + PATIENCE_S
                     yield update
-                    if update.run is not None and update.run.status in OVER:
+                    if update.run is not None and update.run.is_done:
                         return
             except TransportError as exc:
                 _wait_or_raise(exc, deadline)

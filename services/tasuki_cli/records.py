@@ -17,7 +17,7 @@ from tasuki.core.run import OVER
 from tasuki.errors import SettingsError
 from tasuki.observe.printable import headline, printable
 from tasuki.weights.digest import verify_digest
-from tasuki_controller import documents
+from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.ledger_in_words import ledger_rows
@@ -73,7 +73,8 @@ class LocalArchive:
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         state, records = self._data.run(run)
-        return scores_of(state.plan, records, metric=metric, mode=mode)
+        evaluations = history.evaluations(self._data.rows(run))
+        return scores_of(state, records, evaluations, metric=metric, mode=mode)
 
     def verify(self, run: str) -> documents.VerifiedLedger:
         rows, files = self._data.verify(run)

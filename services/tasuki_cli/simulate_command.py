@@ -82,7 +82,7 @@ def _show(
         records,
         state.skipped,
         metric=state.plan.checkpoint.best,
-        best=best_of(state, records),
+        best=best_of(state),
         every=f"tasuki turns {state.plan.run} --data {quote(str(simulation.data.path))}",
     )
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"

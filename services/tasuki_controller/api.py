@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, FastAPI, Path, Query, Request, Response
@@ -250,6 +251,41 @@ def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
     )
     async def extend(run: str, rounds: Annotated[int, Path(ge=1, le=MOST)]) -> documents.SteeredRun:
         return operations.extend(run, rounds)
+
+    @router.post(
+        "/runs/{run}/evaluations",
+        status_code=201,
+        summary="Let all sites score the same weights, be it that the run is over",
+        responses=refusals(409, 410, 507),
+    )
+    async def evaluate(
+        run: str,
+        which: Annotated[
+            Literal["best", "latest"] | None,
+            Query(description="best, which is the default: the latest if none was chosen."),
+        ] = None,
+        round: Annotated[
+            int | None,
+            Query(description="The end of this round, from 1; 0: what the run began with.", ge=0),
+        ] = None,
+        digest: Annotated[str | None, Query(description="Of uploaded weights.")] = None,
+        size: Annotated[
+            int | None, Query(description="Of uploaded weights, in bytes.", ge=0)
+        ] = None,
+        split: Annotated[
+            str | None,
+            Query(description="The data to score on; else as the run says.", max_length=256),
+        ] = None,
+    ) -> documents.AskedEvaluation:
+        state = operations.state(run)
+        own = state.plan.evaluate.split if state.plan.evaluate else ""
+        wanted, uploaded = own if split is None else split, _weights(digest, size)
+        if uploaded is not None:
+            if which is not None or round is not None:
+                raise SettingsError("give uploaded weights or a checkpoint's, not both")
+            return operations.evaluate_uploaded(run, uploaded, split=wanted)
+        kept = await run_in_threadpool(partial(_chosen, folder, run, which=which, round=round))
+        return await operations.evaluate(run, kept, split=wanted)
 
     @router.delete(
         "/runs/{run}",

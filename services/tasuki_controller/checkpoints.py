@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
-from tasuki.core.scores import best_round, mean_metrics
+from tasuki.core.scores import mean_metrics
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, point, sync, write_whole
 from tasuki.errors import LedgerBroken
@@ -92,10 +92,22 @@ class Checkpoints:
                 copy_whole(source, path)
             write_whole(path.with_suffix(".json"), _encoded(content))
             point(self.folder / LATEST, path.name)
-            self._choose_best(policy)
             self._prune(policy)
             sync(self.folder)
         return path
+
+    def name_best(self, number: int, policy: CheckpointPolicy) -> None:
+        """From now on this one, which was saved, is the best. Safe to do again.
+
+        Raises:
+            DiskFull, StorageError: it is not.
+        """
+        with disk_errors(self.folder):
+            # An older one may be named again after a restart, when it is gone already.
+            if self.weights_path(number).exists():
+                point(self.folder / BEST, self.weights_path(number).name)
+            self._prune(policy)
+            sync(self.folder)
 
     def remove(self) -> None:
         """Let all of the run's files go, whatever else lies with them. Safe to do again.
@@ -171,12 +183,6 @@ class Checkpoints:
 
     def _numbers(self) -> list[int]:
         return sorted(map(_number, self.folder.glob("round-*.json")))
-
-    def _choose_best(self, policy: CheckpointPolicy) -> None:
-        kept = map(_read, self.folder.glob("round-*.json"))
-        number = best_round(policy, ((found["round"], found["metrics"]) for found in kept))
-        if number is not None:
-            point(self.folder / BEST, self.weights_path(number).name)
 
     def _prune(self, policy: CheckpointPolicy) -> None:
         """Keep the newest few, the best, and those of every n-th round."""

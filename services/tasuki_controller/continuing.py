@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasuki.core.run import OVER, RunState, why_no_rounds
+from tasuki.core.run import RunState, Status, why_no_rounds
 from tasuki.core.run.machine import HAS_MORE, NOT_FINISHED, REMOVED
-from tasuki.errors import FewerRounds, NotExtended, RunUnderWay, WeightsRemoved
+from tasuki.errors import FewerRounds, NotExtended, RunUnderWay, UnknownRun, WeightsRemoved
 from tasuki.wire.size import check_round
 
 
@@ -50,9 +50,25 @@ def check_joined(state: RunState, site: str) -> None:
     check_round(replace(state.plan, sites=tuple(sites)))
 
 
+def check_evaluated(state: RunState) -> None:
+    """Whether sites can be asked to score weights of this run.
+
+    Raises:
+        WeightsRemoved: nothing of it is left but its rows.
+        UnknownRun: it has not begun.
+    """
+    if state.removed:
+        raise WeightsRemoved(removed(state.plan.run))
+    if state.status is Status.SUBMITTED:
+        raise UnknownRun(f"run {state.plan.run!r} has not begun: ask again in a moment")
+
+
 def check_over(state: RunState) -> None:
     """Raises RunUnderWay: the run is not over, so that its weights are wanted."""
-    if state.status not in OVER:
+    if state.evaluation is not None and state.is_over:
+        asked = f"evaluation {state.evaluation.asked.number}"
+        raise RunUnderWay(f"the sites of {state.plan.run} still score it ({asked}): wait for that")
+    if not state.is_over:
         run = state.plan.run
         raise RunUnderWay(
             f"{run} is {state.status}: end it with `tasuki stop {run}`, or wait until it is over; "

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tasuki.core.model import Origin, TurnId, TurnRecord, WeightsRef
+from tasuki.core import run as machine
+from tasuki.core.model import Kind, Origin, TurnId, TurnRecord, WeightsRef
 from tasuki.core.run import RunState, Skip, Status
-from tasuki.core.scores import best_round, mean_metrics, round_means
+from tasuki.core.scores import is_evaluated, mean_metrics
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
@@ -45,6 +46,7 @@ class AcceptedTurn(Document):
     metrics: dict[str, float | None]
     samples: int
     seconds: float
+    kind: Kind = Field(default=Kind.TRAIN, description="evaluate: its metrics are scores.")
 
     @classmethod
     def of(cls, record: TurnRecord) -> AcceptedTurn:
@@ -90,6 +92,12 @@ class SteeredRun(RunRow):
     """A run after an operator's wish."""
 
     outcome: str = Field(description="Why that changed nothing; empty if it did.")
+
+
+class AskedEvaluation(SteeredRun):
+    """All sites are to score some weights."""
+
+    number: int = Field(description="Of the evaluation, from 1: `scores` shows it.")
 
 
 class RemovedRun(SteeredRun):
@@ -365,21 +373,42 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Sum
             for name, value in mean_metrics(last).items()
         },
         origin=state.plan.origin,
-        best_round=best_of(state, records),
+        best_round=best_of(state),
         wall_s=round(wall_s, 3),
     )
 
 
-def best_of(state: RunState, records: list[TurnRecord]) -> BestRound | None:
-    """Of the rounds that are over: the one under way has no checkpoint yet."""
-    policy, is_done = state.plan.checkpoint, state.status is Status.FINISHED
-    over = [record for record in records if is_done or record.id.round < state.round]
-    means = round_means(over)
-    number = best_round(policy, means.items())
-    if number is None or policy.best is None:
+def best_of(state: RunState) -> BestRound | None:
+    """Of the rounds that are over, and evaluated if that chooses."""
+    policy, best = state.plan.checkpoint, state.best
+    if best is None or policy.best is None:
         return None
-    value = means[number][policy.best]
-    return BestRound(round=number + 1, metric=policy.best, mode=policy.best_mode, value=value)
+    return BestRound(
+        round=best.after,
+        metric=policy.best,
+        mode=policy.best_mode,
+        value=best.value,
+        by="evaluation" if is_evaluated(policy.best, state.plan.evaluate) else "rolling",
+        of=policy.of,
+    )
+
+
+def evaluation(state: machine.Evaluation) -> Evaluation:
+    """One evaluation, over or not."""
+    asked = state.asked
+    return Evaluation(
+        number=asked.number,
+        round=asked.after,
+        digest=asked.weights.digest,
+        split=asked.split,
+        asked=not asked.is_planned,
+        is_over=state.is_over,
+        scored=[record.site for record in state.scores],
+        left_out=[
+            LeftOut(site=each.site, reason=each.reason, detail=each.detail)
+            for each in state.left_out
+        ],
+    )
 
 
 def standing(state: RunState, rows: list[Row], turn: TurnNow = UNKNOWN) -> Standing:

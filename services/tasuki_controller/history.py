@@ -13,7 +13,7 @@ from typing import get_args
 from tasuki.core import run as machine
 from tasuki.core.model import Plan, TurnRecord, WeightsRef
 from tasuki.core.report import TurnRefused
-from tasuki.core.run import RunState
+from tasuki.core.run import Evaluation, RunState
 from tasuki.errors import LedgerBroken, MessageError
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.wire.messages import decode
@@ -161,6 +161,17 @@ def records(rows: Iterable[Row]) -> list[TurnRecord]:
                 closed.extend(effect.records)
                 open_round = ()
     return [*closed, *(record for record in open_round if record not in closed)]
+
+
+def evaluations(rows: Iterable[Row]) -> list[Evaluation]:
+    """Every evaluation, in the order in which they began; the last may be under way."""
+    found: dict[int, Evaluation] = {}
+    for step in steps(rows):
+        closed = [e.evaluation for e in step.effects if isinstance(e, machine.CloseEvaluation)]
+        under_way = None if step.after is None else step.after.evaluation
+        for each in (*closed, *([] if under_way is None else [under_way])):
+            found[each.asked.number] = each
+    return list(found.values())
 
 
 def failure(rows: Iterable[Row]) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
-from tasuki.core.model import Lane, TurnId
+from tasuki.core.model import EVALUATION, Lane, TurnId
 from tasuki.core.relay import EndLease, IssueTurn, LeaseExpired, StartLease, lease
 from tasuki.core.relay.lease import Due, Lease, Sending
 from tasuki.core.report import Stage
@@ -92,8 +92,9 @@ class Leases:
         return after
 
     def left_s(self, run: str) -> float | None:
-        """Until the first of the run's leases runs out; None if it has none now."""
-        ends = [held.ends_at for held in self._leases.values() if held.id.run == run]
+        """Until the first lease of those that train runs out; None if there is none now."""
+        of_run = (held for held in self._leases.values() if held.id.run == run)
+        ends = [held.ends_at for held in of_run if held.id.lane < EVALUATION]
         return max(0.0, min(ends) - _now()) if ends else None
 
     def close(self) -> None:

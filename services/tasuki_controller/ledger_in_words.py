@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from tasuki.core import run as machine
-from tasuki.core.model import Origin, Plan, TurnId, WeightsRef
+from tasuki.core.model import EVALUATION, Kind, Origin, Plan, TurnId, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import RunState, Status
 from tasuki.errors import LedgerBroken
@@ -30,6 +30,7 @@ _IN_WORDS: Mapping[type, str] = {
     machine.PauseRequested: "an operator asked for a pause",
     machine.ResumeRequested: "an operator asked to go on",
     machine.StopRequested: "an operator asked to end it",
+    machine.TimeUp: "its time is over",
     machine.RunRemoved: "an operator removed it with its weights",
 }
 
@@ -52,7 +53,7 @@ def _ledger_row(step: Step) -> LedgerRow:
     # One that changed nothing says no more than what it records.
     before, after = (None, None) if row.outcome else (step.before, step.after)
     newly = () if after is None else after.skipped[len(before.skipped) if before else 0 :]
-    site = _site(event) or (before.holder if before else None)
+    site = _site(event) or _holder(before, event)
     at = datetime.fromtimestamp(row.at, UTC)
     return LedgerRow(
         seq=row.seq,
@@ -79,12 +80,25 @@ def _led_to(
     for skip in after.skipped[len(before.skipped) if before else 0 :]:
         yield f"{skip.site} skipped: {skip.reason}"
     for effect in effects:
-        if isinstance(effect, machine.IssueTurn):
+        if isinstance(effect, machine.IssueTurn) and effect.kind is Kind.EVALUATE:
+            yield f"{effect.site} asked to score {_short(effect.weights.digest)}"
+        elif isinstance(effect, machine.CloseEvaluation):
+            yield _scored(effect.evaluation)
+        elif isinstance(effect, machine.NameBest):
+            yield f"round {effect.round + 1} is the best so far"
+        elif isinstance(effect, machine.IssueTurn):
             yield f"issued to {effect.site}, term {effect.id.term}, attempt {after.relay.attempts}"
         elif isinstance(effect, machine.SaveCheckpoint):
             yield f"checkpoint of round {effect.round + 1}"
     if after.reason and (before is None or after.reason != before.reason):
         yield after.reason if after.status is Status.RELAYING else f"{after.status}: {after.reason}"
+
+
+def _scored(evaluation: machine.Evaluation) -> str:
+    """How many have scored, and why the others have not."""
+    said = f"{len(evaluation.scores)} of {len(evaluation.sites)} sites have scored"
+    without = ", ".join(f"{each.site} {each.reason}" for each in evaluation.left_out)
+    return f"{said}; without {without}" if without else said
 
 
 def _given_up(before: RunState, event: machine.TurnFailed, after: RunState) -> str:
@@ -114,6 +128,15 @@ def _site(event: object) -> str | None:
     return event.site if isinstance(event, by_site) else None
 
 
+def _holder(before: RunState | None, event: object) -> str | None:
+    """Who had the turn that it is about; who trains, if it is about none."""
+    if before is None:
+        return None
+    id = _id(event)
+    relay = before.relay if id is None else before.relay_of(id.lane)
+    return None if relay is None else relay.holder
+
+
 def _turn(event: object, site: str | None) -> LedgerTurn | None:
     """Which turn, for machines."""
     if (id := _id(event)) is None:
@@ -129,6 +152,8 @@ def _described(event: object, site: str | None) -> str:
             return "the run as it was submitted"
         case Plan(origin=Origin(run=run, round=round, digest=digest)):
             return f"the run as it was submitted, from round {round} of {run}, {_short(digest)}"
+        case machine.EvaluationRequested(weights=weights):
+            return f"an operator asked all sites to score {_short(weights.digest)}"
         case machine.RoundsAdded(rounds=rounds):
             return f"an operator asked for {rounds} rounds in all"
         case WeightsRef(digest=digest):
@@ -142,6 +167,8 @@ def _described(event: object, site: str | None) -> str:
 
 def _of_turn(event: object, site: str | None) -> str:
     match event:
+        case machine.TurnFinished(record=record) if record.kind is Kind.EVALUATE:
+            return f"{site} scored {_short(record.received)}"
         case machine.TurnFinished(record=record):
             said = f"{site} trained {_short(record.received)} -> {_short(record.sent.digest)}"
             return f"{said}, unchanged" if record.is_unchanged else said
@@ -159,6 +186,8 @@ def _of_turn(event: object, site: str | None) -> str:
 
 def _place(id: TurnId) -> str:
     """Which turn, as people count."""
+    if id.lane >= EVALUATION:
+        return f"evaluation after round {id.round + 1}, term {id.term}"
     lane = f"lane {id.lane + 1}, " if id.lane else ""
     return f"{lane}round {id.round + 1}, turn {id.hop + 1}, term {id.term}"
 

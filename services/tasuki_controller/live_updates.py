@@ -13,10 +13,20 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from tasuki.core.model import Plan, WeightsRef
+from tasuki.core.model import EVALUATION, Plan, WeightsRef
 from tasuki.core.relay import Failed, Phase, RelayState
 from tasuki.core.report import TurnProgressed
-from tasuki.core.run import RunState, Skip, Status, TurnFailed, TurnFinished
+from tasuki.core.run import (
+    Asked,
+    Best,
+    Evaluation,
+    LeftOut,
+    RunState,
+    Skip,
+    Status,
+    TurnFailed,
+    TurnFinished,
+)
 from tasuki_controller.documents import AcceptedTurn, Document
 from tasuki_controller.news import HeldUp, TurnOut, Update
 
@@ -26,8 +36,45 @@ _SHOWN: dict[str, type] = {
 """What is told with all that it says; of the rest, onlookers get the state that it led to."""
 
 
-_PHASES = {Status.RELAYING: Phase.OUT, Status.CLOSING: Phase.DONE, Status.FINISHED: Phase.DONE}
+_PHASES = {
+    Status.RELAYING: Phase.OUT,
+    Status.CLOSING: Phase.DONE,
+    Status.EVALUATING: Phase.DONE,
+    Status.FINISHED: Phase.DONE,
+}
 """How the relay of a run stands by where the run does; at rest otherwise."""
+
+
+class EvaluationNow(Document):
+    """An evaluation that is under way. `waiting`: the sites that have not scored yet."""
+
+    asked: Asked
+    sites: tuple[str, ...]
+    waiting: tuple[str, ...]
+    scores: tuple[AcceptedTurn, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @classmethod
+    def of(cls, evaluation: Evaluation) -> EvaluationNow:
+        return cls.model_construct(
+            asked=evaluation.asked,
+            sites=evaluation.sites,
+            waiting=tuple(evaluation.relays),
+            scores=tuple(map(AcceptedTurn.of, evaluation.scores)),
+            left_out=evaluation.left_out,
+        )
+
+    def evaluation(self, run: str) -> Evaluation:
+        """The other way; of those that are waited for, no more than that."""
+        weights = self.asked.weights
+        waits = RelayState(run=run, lane=EVALUATION, weights=weights, base=weights)
+        return Evaluation(
+            asked=self.asked,
+            sites=self.sites,
+            relays=dict.fromkeys(self.waiting, waits),
+            scores=tuple(turn.record() for turn in self.scores),
+            left_out=self.left_out,
+        )
 
 
 class RunNow(Document):
@@ -56,6 +103,9 @@ class RunNow(Document):
     took: Mapping[str, tuple[float, ...]]
     pausing: bool
     unattended: bool
+    evaluation: EvaluationNow | None = None
+    evaluations: int = 0
+    best: Best | None = None
 
     @classmethod
     def of(cls, state: RunState) -> RunNow:
@@ -65,6 +115,8 @@ class RunNow(Document):
         }
         for key in ("early", "records"):
             told[key] = tuple(map(AcceptedTurn.of, told[key]))
+        if state.evaluation is not None:
+            told["evaluation"] = EvaluationNow.of(state.evaluation)
         return cls.model_construct(**told)
 
     def state(self) -> RunState:
@@ -72,6 +124,8 @@ class RunNow(Document):
         told = dict(self)
         for key in ("early", "records"):
             told[key] = tuple(turn.record() for turn in told[key])
+        if self.evaluation is not None:
+            told["evaluation"] = self.evaluation.evaluation(self.plan.run)
         relay = RelayState(
             run=self.plan.run,
             failure=self.plan.failure,

@@ -18,7 +18,7 @@ from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.continuing import check_joined, check_over
+from tasuki_controller.continuing import check_evaluated, check_joined, check_over
 from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
@@ -148,7 +148,9 @@ class Operations:
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         """Raises SettingsError: no site says anything by this metric."""
-        return scores_of(self.state(run).plan, self._records(run), metric=metric, mode=mode)
+        rows = list(self.ledger.rows(run))
+        records, evaluations = history.records(rows), history.evaluations(rows)
+        return scores_of(self.state(run), records, evaluations, metric=metric, mode=mode)
 
     def _records(self, run: str) -> list[TurnRecord]:
         return history.records(self.ledger.rows(run))
@@ -171,6 +173,42 @@ class Operations:
         """
         self._check_retained(self.state(run).weights)
         return self._steered(run, self.service.extend(run, rounds))
+
+    async def evaluate(self, run: str, kept: Kept, *, split: str) -> documents.AskedEvaluation:
+        """Let all sites score the weights of a checkpoint.
+
+        Raises:
+            WeightsRemoved: nothing of the run is left but its rows.
+            LedgerBroken, NonFiniteWeights, DiskFull, StorageError: they cannot be given out.
+        """
+        check_evaluated(self.state(run))
+        weights = await self.uploads.borrow(kept, non_finite=self.state(run).plan.task.non_finite)
+        return self._evaluate(run, weights, after=kept.round, split=split)
+
+    def evaluate_uploaded(
+        self, run: str, weights: WeightsRef, *, split: str
+    ) -> documents.AskedEvaluation:
+        """Let all sites score weights that were uploaded before.
+
+        Raises:
+            WeightsRemoved: nothing of the run is left but its rows.
+            WeightsError: they were not uploaded.
+            SettingsError: they are too large for the sites' streams.
+        """
+        self.uploads.find(weights)
+        check_evaluated(self.state(run))
+        self._check_retained(weights)
+        return self._evaluate(run, weights, after=None, split=split)
+
+    def _evaluate(
+        self, run: str, weights: WeightsRef, *, after: int | None, split: str
+    ) -> documents.AskedEvaluation:
+        path = self.uploads.find(weights)
+        try:
+            number = self.service.evaluate(run, weights, path, after=after, split=split)
+        finally:
+            self.uploads.taken(weights)
+        return documents.AskedEvaluation(**dict(self._steered(run, "")), number=number)
 
     async def remove(self, run: str) -> documents.SteeredRun:
         """Let a run's weights go; `outcome` says that they had gone before, if so.

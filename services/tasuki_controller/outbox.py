@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
+from typing import get_args
 
 import structlog
 
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import Lane, Turn, TurnId, WeightsRef
+from tasuki.core.model import Kind, Lane, Turn, TurnId, WeightsRef
 from tasuki.core.run import RunState
 from tasuki.errors import StorageError, Unroutable
 from tasuki.ledger.sqlite import Pending
@@ -24,15 +25,20 @@ from tasuki_controller.weight_store import WeightStore
 
 log = structlog.get_logger()
 
-TO_BE_DONE = (
-    machine.IssueTurn,
-    machine.Fence,
-    machine.CollectWeights,
-    machine.SaveCheckpoint,
-    machine.Conclude,
-    machine.DiscardWeights,
+ToBeDone = (
+    machine.IssueTurn
+    | machine.Fence
+    | machine.CollectWeights
+    | machine.SaveCheckpoint
+    | machine.NameBest
+    | machine.Conclude
+    | machine.DiscardWeights
 )
+TO_BE_DONE: tuple[type[ToBeDone], ...] = get_args(ToBeDone)
 """Effects that must survive a crash: they lie in the ledger until they are done."""
+
+AT_A_TIME = 4
+"""Weights to be scored go to so many sites at once."""
 
 
 class Outbox:
@@ -67,6 +73,7 @@ class Outbox:
         self._waiting: dict[str, asyncio.Queue[Pending]] = {}
         self._issuing: dict[Lane, tuple[TurnId, asyncio.Task[None]]] = {}
         self._over: dict[str, asyncio.Event] = {}
+        self._sends = asyncio.Semaphore(AT_A_TIME)
 
     def put(self, pending: Pending) -> None:
         """To be done after what this run has here already."""
@@ -77,12 +84,13 @@ class Outbox:
 
     def review(self, run: str) -> None:
         """The run went on: a turn that is not awaited any more holds up nothing, sent or not."""
-        if self._runs[run].status not in machine.OVER and run in self._over:
-            self._over[run].clear()  # it was over, and has more rounds now
-        expected = self._runs[run].expected
-        id, issuing = self._issuing.get(expected.of_lane, (expected, None))
-        if issuing is not None and id != expected and issuing is not asyncio.current_task():
-            issuing.cancel()
+        state = self._runs[run]
+        if not state.is_done and run in self._over:
+            self._over[run].clear()  # it was over, and has more to do now
+        for id, issuing in self._issuing.values():
+            is_void = id.run == run and not state.awaits(id)
+            if is_void and issuing is not asyncio.current_task():
+                issuing.cancel()
 
     async def concluded(self, run: str) -> None:
         """Returns once the run is over and what had to be done about that is done."""
@@ -107,12 +115,21 @@ class Outbox:
     async def _do_all(self, waiting: asyncio.Queue[Pending]) -> None:
         while True:
             pending = await waiting.get()
-            await self._do(pending)
-            self._c.ledger.strike(pending)
-            waiting.task_done()
+            effect = decode(pending.effect, TO_BE_DONE)
+            doing = self._finish(pending, effect, waiting)
+            if isinstance(effect, machine.IssueTurn) and effect.kind is Kind.EVALUATE:
+                self._spawn(doing)  # all sites score at once
+            else:
+                await doing
 
-    async def _do(self, pending: Pending) -> None:
-        effect = decode(pending.effect, TO_BE_DONE)
+    async def _finish(
+        self, pending: Pending, effect: ToBeDone, waiting: asyncio.Queue[Pending]
+    ) -> None:
+        await self._do(pending, effect)
+        self._c.ledger.strike(pending)
+        waiting.task_done()
+
+    async def _do(self, pending: Pending, effect: ToBeDone) -> None:
         match effect:
             case machine.IssueTurn():
                 await self._issue_while_awaited(effect)
@@ -123,6 +140,8 @@ class Outbox:
                 await self._collect(pending.run, weights, at)
             case machine.SaveCheckpoint():
                 await self._save(pending, effect)
+            case machine.NameBest(round=round):
+                self._name_best(pending.run, round)
             case machine.Conclude(term=term):
                 await self.tell(RunEnded(run=pending.run, term=term))
                 self._conclude(pending.run)
@@ -145,15 +164,21 @@ class Outbox:
                 raise  # the service ends
             log.info("turn not sent any further", turn=str(effect.id), site=effect.site)
         finally:
-            del self._issuing[effect.id.of_lane]
+            if self._issuing.get(effect.id.of_lane) == (effect.id, issuing):
+                del self._issuing[effect.id.of_lane]
 
     async def _issue(self, effect: machine.IssueTurn) -> None:
         """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
-        if effect.id != self._runs[effect.id.run].expected:
+        async with self._sends if effect.kind is Kind.EVALUATE else nullcontext():
+            await self._send(effect)
+
+    async def _send(self, effect: machine.IssueTurn) -> None:
+        if not self._runs[effect.id.run].awaits(effect.id):
             return
         path = await self._weights.obtain(effect.id.run, effect.weights, effect.at)
         if path is None:
-            self._apply(effect.id.run, machine.WeightsLost(weights=effect.weights))
+            lost = machine.WeightsLost(weights=effect.weights, lane=effect.id.lane)
+            self._apply(effect.id.run, lost)
             return
         turn = self._turn(effect)
         came_on = partial(self._sent_on, turn.id)
@@ -169,7 +194,7 @@ class Outbox:
             )
             self._c.moments.reach(Moment.CONFIRMED, turn.id)
         except asyncio.CancelledError:
-            if effect.id != self._runs[effect.id.run].expected:
+            if not self._runs[effect.id.run].awaits(effect.id):
                 self._take_back(turn)
             raise
         except Unroutable as exc:
@@ -188,7 +213,9 @@ class Outbox:
             id=effect.id,
             itinerary=effect.itinerary,
             weights=effect.weights,
-            task=self._runs[effect.id.run].plan.task,
+            task=self._runs[effect.id.run].task_of(effect.id),
+            kind=effect.kind,
+            split=effect.split,
             history=tuple(map(encode, effect.records)),
         )
 
@@ -199,9 +226,9 @@ class Outbox:
         self._apply(run, event(weights=weights))
 
     def _conclude(self, run: str) -> None:
-        if all(state.status in machine.OVER for state in self._runs.values()):
+        if all(state.is_done for state in self._runs.values()):
             self._c.spool.clear()
-        if self._runs[run].status in machine.OVER:  # else it has more rounds already
+        if self._runs[run].is_done:  # else it has more to do already
             self._over.setdefault(run, asyncio.Event()).set()
 
     async def _save(self, pending: Pending, effect: machine.SaveCheckpoint) -> None:
@@ -210,6 +237,11 @@ class Outbox:
         if not state.removed:
             await self._weights.save(state.plan, effect, decided_in=pending.seq)
             self._reach(Moment.CHECKPOINT_SAVED, pending.run)
+
+    def _name_best(self, run: str, round: int) -> None:
+        state = self._runs[run]
+        if not state.removed:
+            self._weights.name_best(state.plan, round)
 
     async def _discard(self, run: str) -> None:
         """What a disk does not let go ends no service: who removes the run again is told why."""

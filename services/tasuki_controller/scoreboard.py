@@ -1,23 +1,26 @@
 """The scoreboard: what sites say of a run's weights, as a document.
 
-So far there are the rolling scores, which turns report beside what they trained: of the weights
-that each site received. `docs/scores.md` says what they are good for.
+What all sites say of the same weights is one table, the rolling scores another, never mixed: those
+come beside training, from each site of other weights. `docs/scores.md` says what each is good for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 from tasuki.core.model import Plan, TurnRecord
+from tasuki.core.run import Evaluation, RunState
 from tasuki.core.scores import (
     RECEIVED,
     Row,
     Score,
+    evaluated,
     forgetting,
     mean,
     mode_of,
     monotonicity,
+    newest_own_turns,
     own_turns_before,
     rolling,
     rolling_metrics,
@@ -26,15 +29,24 @@ from tasuki.core.scores import (
     worst,
 )
 from tasuki.errors import SettingsError
-from tasuki_controller.documents import RollingScores, ScoredRound, Scores, SiteScore
+from tasuki_controller import documents
+from tasuki_controller.documents import (
+    EvaluatedRow,
+    EvaluatedScores,
+    RollingScores,
+    ScoredRound,
+    Scores,
+    SiteScore,
+)
 
 SWING_ROUNDS = 5
 """So many of the last rounds say how much a run swings."""
 
 
 def scores_of(
-    plan: Plan,
+    state: RunState,
     records: Sequence[TurnRecord],
+    evaluations: Sequence[Evaluation],
     *,
     metric: str | None = None,
     mode: str | None = None,
@@ -46,22 +58,110 @@ def scores_of(
     """
     if mode is not None and metric is None:
         raise SettingsError("max or min is said of one metric: name it, as in --metric accuracy")
-    found = rolling_metrics(records)
+    plan, of_turns, of_sites = state.plan, rolling_metrics(records), _metrics(evaluations)
     if metric is not None:
-        found = [_known(metric, found)]
-    tables = [_rolling(records, name, mode or mode_of(name, plan.checkpoint)) for name in found]
-    return Scores(run=plan.run, best=plan.checkpoint.best, rolling=tables)
+        name = _known(metric, of_turns, of_sites)
+        of_turns, of_sites = _only(name, of_turns), _only(name, of_sites)
+
+    def mode_for(name: str) -> str:
+        return mode or mode_of(name, plan.checkpoint)
+
+    return Scores(
+        run=plan.run,
+        best=plan.checkpoint.best,
+        best_round=documents.best_of(state),
+        evaluations=list(map(documents.evaluation, evaluations)),
+        evaluated=[
+            _evaluated(plan, records, evaluations, name, split, mode_for(name))
+            for split in dict.fromkeys(each.asked.split for each in evaluations)
+            for name in of_sites
+            if any(name in score.metrics for score in _scores(evaluations, split))
+        ],
+        rolling=[_rolling(records, name, mode_for(name)) for name in of_turns],
+    )
 
 
-def _known(metric: str, found: Sequence[str]) -> str:
+def _scores(evaluations: Iterable[Evaluation], split: str) -> Iterable[TurnRecord]:
+    return (score for each in evaluations if each.asked.split == split for score in each.scores)
+
+
+def _metrics(evaluations: Iterable[Evaluation]) -> list[str]:
+    return sorted({name for each in evaluations for s in each.scores for name in s.metrics})
+
+
+def _only(name: str, found: Sequence[str]) -> list[str]:
+    return [name] if name in found else []
+
+
+def _known(metric: str, of_turns: Sequence[str], of_sites: Sequence[str]) -> str:
+    found = {*of_turns, *of_sites}
     name = metric if metric in found else metric.removeprefix(RECEIVED)
     if name not in found:
-        there = ", ".join(found) or "none"
+        there = ", ".join(sorted(found)) or "none"
         raise SettingsError(
             f"no site reports {RECEIVED}{name}, by which it would judge the weights that it "
-            f"receives: there is {there}; docs/scores.md says how a trainer reports one"
+            f"receives, nor has one scored by it: there is {there}; docs/scores.md says how a "
+            "trainer reports one"
         )
     return name
+
+
+# What all sites say of the same weights.
+
+
+def _evaluated(
+    plan: Plan,
+    records: Sequence[TurnRecord],
+    evaluations: Sequence[Evaluation],
+    metric: str,
+    split: str,
+    mode: str,
+) -> EvaluatedScores:
+    rows: list[EvaluatedRow] = []
+    of_rounds: dict[int, Row] = {}  # the newest row of each round's end
+    forgot: Mapping[str, float] = {}
+    for each in evaluations:
+        row = evaluated(each.scores, metric)
+        if each.asked.split != split or not row:
+            continue
+        after, own = each.asked.after, {}
+        if after is not None:
+            of_rounds[after] = row
+            own = newest_own_turns(records, metric, rounds=after)
+        forgot = forgetting(own, row, mode=mode)
+        rows.append(_evaluated_row(each, row, forgot, mode=mode))
+    by_round = (mean(of_rounds[number]) for number in sorted(of_rounds))
+    means = [value for value in by_round if value is not None]
+    return EvaluatedScores(
+        metric=metric,
+        mode=mode,
+        split=split,
+        rows=rows,
+        forgotten=_number(mean({site: Score(value=value) for site, value in forgot.items()})),
+        swing=_number(swing(means, last=SWING_ROUNDS)),
+        swing_rounds=SWING_ROUNDS,
+        monotonicity=monotonicity(means, mode=mode),
+    )
+
+
+def _evaluated_row(
+    evaluation: Evaluation, row: Row, forgot: Mapping[str, float], *, mode: str
+) -> EvaluatedRow:
+    worst_site = worst(row, mode=mode) or ""
+    return EvaluatedRow(
+        number=evaluation.asked.number,
+        round=evaluation.asked.after,
+        sites=[
+            _site(site, row[site], forgot.get(site)) for site in evaluation.sites if site in row
+        ],
+        mean=_number(mean(row)),
+        worst=_number(row[worst_site].value),
+        worst_site=worst_site,
+        spread=_number(spread(row)),
+    )
+
+
+# What each site says of the weights that it received.
 
 
 def _rolling(records: Sequence[TurnRecord], metric: str, mode: str) -> RollingScores:

@@ -45,12 +45,13 @@ from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
-from tasuki_controller.continuing import check_extended, name_taken
+from tasuki_controller.continuing import check_evaluated, check_extended, name_taken
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
 from tasuki_controller.one_controller import be_alone
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
+from tasuki_controller.time_limits import TimeLimits
 from tasuki_controller.turn_now import TurnNow
 from tasuki_controller.turns_out import TurnsOut
 from tasuki_controller.weight_store import WeightStore
@@ -103,6 +104,12 @@ class ControllerService:
             given_out=self._leases.given_out,
             spawn=self._work_on,
         )
+        self._time_limits = TimeLimits(
+            controller.ledger,
+            controller.clock,
+            self._runs,
+            expire=lambda run: self._soon(self.apply, run, machine.TimeUp()),
+        )
         self._tasks: asyncio.TaskGroup
         self._stopped = asyncio.Event()
 
@@ -151,6 +158,7 @@ class ControllerService:
                 started.set()
                 await self._stopped.wait()
                 self._leases.close()
+                self._time_limits.close()
                 for worker in list(self._workers):
                     worker.cancel()
         finally:
@@ -192,6 +200,7 @@ class ControllerService:
             # The file first: with the event, turns may be issued from it.
             self._weights.keep_first(plan, weights, ref)
             self.apply(plan.run, machine.RunSubmitted())
+            self._time_limits.watch(plan.run)
         except TasukiError:
             del self._runs[plan.run]
             raise
@@ -228,6 +237,8 @@ class ControllerService:
         self._reach(Moment.LEDGER_APPENDED, run)
         for effect in effects:
             self._leases.apply(run, effect)
+            if isinstance(effect, machine.CloseEvaluation):
+                self._weights.keep_to_score(run, state)
         for each in pending:
             self._outbox.put(each)
         if state.turns > before.turns and not self._c.transport.is_durable:
@@ -254,6 +265,24 @@ class ControllerService:
                 "folder from a copy"
             )
         return self.apply(run, machine.RoundsAdded(rounds=rounds))
+
+    def evaluate(
+        self, run: str, weights: WeightsRef, path: Path, *, after: int | None, split: str
+    ) -> int:
+        """Let all sites of a run score these weights; returns the number of that evaluation.
+
+        Args:
+            path: their file, which may go once this returns.
+            after: of which round's end they are, from 1; 0: the run's first; None: a file's.
+
+        Raises:
+            UnknownRun, WeightsRemoved: there is no such run, or no more than its ledger.
+            DiskFull, StorageError: they cannot be kept until they are scored.
+        """
+        check_evaluated(self._state(run))
+        self._weights.hold(run, path, weights)
+        self.apply(run, machine.EvaluationRequested(weights=weights, after=after, split=split))
+        return self._runs[run].evaluations
 
     async def let_go(self, run: str) -> None:
         """See to it that the weights of a run that was removed are gone.
@@ -349,9 +378,12 @@ class ControllerService:
             self._leases.apply(pending.run, decode(pending.effect, TO_BE_DONE))
             self._outbox.put(pending)
         for run, state in self._runs.items():
-            if state.status is machine.Status.RELAYING:
-                lease_s = state.plan.failure.lease_s
-                self._leases.apply(run, machine.StartLease(id=state.expected, lease_s=lease_s))
+            for relay in state.relays:
+                if relay.holder is not None and not (state.is_over and relay is state.relay):
+                    start = machine.StartLease(id=relay.expected, lease_s=relay.failure.lease_s)
+                    self._leases.apply(run, start)
+            self._weights.keep_to_score(run, state)
+            self._time_limits.watch(run)
         if not self._c.transport.is_durable:
             for run in list(self._runs):
                 self.apply(run, machine.RelayLost())

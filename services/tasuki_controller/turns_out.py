@@ -91,7 +91,8 @@ class TurnsOut:
         So it is given what its reader knows already; with its confirmation it takes from others
         too. If it is short of memory or disk, it says that long before its time is over.
         """
-        if (holder := self._runs[id.run].holder) is None:
+        relay = self._runs[id.run].relay_of(id.lane)
+        if relay is None or (holder := relay.holder) is None:
             return
         known = FenceRaised(run=id.run, lane=id.lane, term=id.term)
         with suppress(TimeoutError, Unroutable):

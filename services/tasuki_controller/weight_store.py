@@ -9,11 +9,16 @@ from pathlib import Path
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, Plan, WeightsRef
 from tasuki.core.run import RunState
+from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import copy_whole, sync
 from tasuki.errors import StorageError
 from tasuki_controller import history
 from tasuki_controller.checkpoints import Anchor, Checkpoints, document
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
+
+TO_SCORE = "to-score"
+"""The folder of weights that were asked to be scored and are not yet."""
 
 
 class WeightStore:
@@ -30,7 +35,31 @@ class WeightStore:
     async def obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
         """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
         kept = self._of(run).find(weights) or self._c.spool.find(weights)
+        held = self._to_score(run, weights)
+        if kept is None and held.exists():
+            return held
         return kept or await self._intake.obtain(weights, at)
+
+    def hold(self, run: str, path: Path, weights: WeightsRef) -> None:
+        """Keep weights that are to be scored, whatever becomes of the checkpoint that they are.
+
+        Raises:
+            DiskFull, StorageError: they are not kept.
+        """
+        held = self._to_score(run, weights)
+        with disk_errors(held):
+            held.parent.mkdir(parents=True, exist_ok=True)
+        if not held.exists():
+            copy_whole(path, held)
+            sync(held.parent)
+
+    def keep_to_score(self, run: str, state: RunState) -> None:
+        """Let those go that nobody is to score any more."""
+        evaluation = () if state.evaluation is None else (state.evaluation.asked,)
+        wanted = {self._to_score(run, asked.weights) for asked in (*evaluation, *state.asked)}
+        for path in (self._c.runs / run / TO_SCORE).glob("*"):
+            if path not in wanted:
+                path.unlink(missing_ok=True)
 
     async def save(
         self, plan: Plan, effect: machine.SaveCheckpoint, *, decided_in: int | None
@@ -59,6 +88,10 @@ class WeightStore:
         self._of(run).save(source, content, plan.checkpoint)
         self._intake.discard(effect.weights)
 
+    def name_best(self, plan: Plan, round: int) -> None:
+        """The end of this round (from 0) is the best one now."""
+        self._of(plan.run).name_best(round + 1, plan.checkpoint)
+
     def keep_first(self, plan: Plan, weights: Path, ref: WeightsRef) -> None:
         """Keep what a run starts from as its round 0."""
         seq, previous = self._c.ledger.head(plan.run)
@@ -83,6 +116,10 @@ class WeightStore:
 
     def _of(self, run: str) -> Checkpoints:
         return Checkpoints(self._c.runs / run)
+
+    def _to_score(self, run: str, weights: WeightsRef) -> Path:
+        name = weights.digest.replace(":", "-")
+        return self._c.runs / run / TO_SCORE / f"{name}.safetensors"
 
 
 def _weights_of(state: RunState) -> set[WeightsRef]:

@@ -37,7 +37,7 @@ class Archive:
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         assert "r" == run
-        return scores_of(self.state.plan, self.records, metric=metric, mode=mode)
+        return scores_of(self.state, self.records, [], metric=metric, mode=mode)
 
     def verify(self, run: str) -> documents.VerifiedLedger:
         raise NotImplementedError(run)

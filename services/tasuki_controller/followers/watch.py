@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 
 from tasuki.core import run as machine
-from tasuki.core.run import OVER, RunState
+from tasuki.core.run import RunState
 from tasuki_controller.followers.follower import Follower
 from tasuki_controller.history import Step
 from tasuki_controller.news import Update, Watcher
@@ -50,7 +50,7 @@ class Onlookers:
             for update in now:
                 state = update.run or state
                 yield update
-            while state is None or state.status not in OVER:
+            while state is None or not state.is_done:
                 try:
                     came = await asyncio.wait_for(queue.get(), beat_s)
                 except TimeoutError:

@@ -14,6 +14,13 @@ CONTROLLER = "controller"
 """The controller's name wherever a site's name may stand. No site can have it."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+EVALUATION = 2**32
+"""The lane of evaluate turns at a run's first site, and so on: each site of a run has its own.
+
+A site takes a turn only if it is above what it has seen in its lane. So whatever is scored, when,
+and how often, no training turn is taken for an old one, nor one site's fence for another's.
+"""
+
 MOST = 2**63 - 1
 """The largest whole number that whatever keeps our records can hold."""
 

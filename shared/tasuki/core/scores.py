@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isfinite, isnan, nan, sqrt
+from math import isnan, nan, sqrt
 
 from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, TurnRecord
 
@@ -58,11 +58,7 @@ def worst(row: Row, *, mode: str) -> str | None:
     argmin_i a_i where more is better, argmax_i a_i where less is
     """
 
-    def badness(site: str) -> tuple[bool, float, str]:
-        value = row[site].value
-        return not isnan(value), 0.0 if isnan(value) else _sign(mode) * value, site
-
-    return min(row, key=badness, default=None)
+    return min(row, key=lambda site: (_goodness(row[site].value, mode), site), default=None)
 
 
 def spread(row: Row) -> float | None:
@@ -122,12 +118,26 @@ def is_evaluated(metric: str, policy: EvaluatePolicy | None) -> bool:
     return is_of_rounds and not metric.startswith(RECEIVED)
 
 
+def worst_value(values: Iterable[float], *, mode: str) -> float | None:
+    """The worst of some scores; no number is worse than any."""
+    return min(values, key=lambda value: _goodness(value, mode), default=None)
+
+
+def is_better(value: float, *, than: float | None, mode: str, by_more_than: float = 0.0) -> bool:
+    """Whether it is, by more than that; anything is better than nothing."""
+    return than is None or _sign(mode) * (value - than) > by_more_than
+
+
 def mode_of(metric: str, policy: CheckpointPolicy) -> str:
     """Whether more or less is better: as the run says of its own metric, else by the name."""
     if policy.best is not None and policy.best.removeprefix(RECEIVED) == metric:
         return policy.best_mode
     words = metric.lower().replace("-", "_").replace("/", "_").replace(" ", "_").split("_")
     return MIN if any(word in _LESS_IS_BETTER for word in words) else MAX
+
+
+def _goodness(value: float, mode: str) -> tuple[bool, float]:
+    return not isnan(value), 0.0 if isnan(value) else _sign(mode) * value
 
 
 def _sign(mode: str) -> int:
@@ -179,6 +189,28 @@ def own_turns_before(records: Iterable[TurnRecord], metric: str) -> dict[int, di
     return table
 
 
+# What all sites say of the same weights.
+
+
+def evaluated(scores: Iterable[TurnRecord], metric: str) -> dict[str, Score]:
+    """What each site says of some weights, in the order in which they said it."""
+    found = ((record.site, _said(record, metric)) for record in scores)
+    return {site: score for site, score in found if score is not None}
+
+
+def newest_own_turns(
+    records: Iterable[TurnRecord], metric: str, *, rounds: int
+) -> dict[str, Score]:
+    """What each site said right after its newest turn in the first so many rounds."""
+    newest: dict[str, Score] = {}
+    for record in records:
+        if record.id.round < rounds:
+            newest.pop(record.site, None)
+            if (score := _said(record, metric)) is not None:
+                newest[record.site] = score
+    return newest
+
+
 def _said(record: TurnRecord, name: str) -> Score | None:
     if name not in record.metrics:
         return None
@@ -208,18 +240,3 @@ def round_means(records: Iterable[TurnRecord]) -> dict[int, dict[str, float]]:
     for record in records:
         rounds.setdefault(record.id.round, []).append(record)
     return {number: mean_metrics(tuple(turns)) for number, turns in rounds.items()}
-
-
-def best_round(policy: CheckpointPolicy, rounds: Iterable[tuple[int, Metrics]]) -> int | None:
-    """The number of the best of these, the earlier of equals; None if nothing says which.
-
-    A round without the policy's metric, or with one that is no number, is no candidate.
-    """
-    if policy.best is None:
-        return None
-    sign = _sign(policy.best_mode)
-    scores = [(metrics.get(policy.best), number) for number, metrics in rounds]
-    scored = [
-        (sign * score, -number) for score, number in scores if score is not None and isfinite(score)
-    ]
-    return -max(scored)[1] if scored else None

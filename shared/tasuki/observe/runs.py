@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tasuki import errors
 from tasuki.core import run as machine
-from tasuki.core.model import TurnRecord
+from tasuki.core.model import EVALUATION, TurnRecord
 from tasuki.core.report import Stage
 from tasuki.core.run import OVER, RunState, Status
 from tasuki.observe.board import Board
@@ -107,7 +107,8 @@ class Runs:
     # How turns ended.
 
     def _count(self, state: RunState, before: RunState | None, event: object, outcome: str) -> None:
-        self._count_event(state, event, outcome)
+        if not _is_of_evaluation(event):
+            self._count_event(state, event, outcome)
         grown = 0 if before is None else max(0, state.turns - before.turns)
         for record in state.records[len(state.records) - grown :]:
             self._turn(state, record.site, "accepted")
@@ -232,6 +233,16 @@ class Runs:
 def _known(state: RunState, site: str) -> str:
     """A site of the run; a record may name whatever its sender likes."""
     return site if site in state.plan.sites else "other"
+
+
+def _is_of_evaluation(event: object) -> bool:
+    """Whether it is about a turn that is to score: no such turn is one that trains."""
+    match event:
+        case machine.TurnFinished(record=record):
+            return record.id.lane >= EVALUATION
+        case machine.TurnFailed(id=id) | machine.TurnReturned(id=id) | machine.LeaseExpired(id=id):
+            return id.lane >= EVALUATION
+    return False
 
 
 def _is_retried(before: RunState, after: RunState) -> bool:

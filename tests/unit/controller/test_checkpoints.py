@@ -73,19 +73,6 @@ def test_a_file_that_another_run_left_under_the_name_is_not_taken_for_ours(tmp_p
     assert 1 == checkpoints.verify({0: kept})
 
 
-@pytest.mark.parametrize("mode", ["max", "min"])
-@pytest.mark.parametrize("order", [(NAN, 0.5, 0.5), (0.5, NAN, 0.5), (0.5, 0.5, NAN)])
-def test_a_metric_that_is_no_number_makes_no_checkpoint_the_best(
-    tmp_path: Path, mode: str, order: tuple[float, ...]
-) -> None:
-    checkpoints = Checkpoints(tmp_path / "r")
-    policy = CheckpointPolicy(best="auc", best_mode=mode)
-    for number, auc in enumerate(order, start=1):
-        save(checkpoints, number, f"{number}".encode(), policy, auc=auc)
-    best = (checkpoints.folder / BEST).readlink().name
-    assert best == f"round-{1 + order.index(0.5):04}.safetensors"
-
-
 @pytest.mark.parametrize("number", [NAN, math.inf])
 def test_what_is_kept_beside_weights_is_json_that_every_reader_takes(
     tmp_path: Path, number: float

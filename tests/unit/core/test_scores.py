@@ -246,6 +246,3 @@ def test_a_turn_that_did_not_judge_what_it_trained_leaves_nothing_to_compare_wit
 def test_each_round_has_the_means_that_choose_the_best() -> None:
     means = scores.round_means(RUN)
     assert pytest.approx((10 * 0.6 + 20 * 0.7) / 30) == means[0]["accuracy"]
-    assert 1 == scores.best_round(CheckpointPolicy(best="accuracy"), means.items())
-    least = CheckpointPolicy(best="received_accuracy", best_mode=MIN)
-    assert 0 == scores.best_round(least, means.items())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasuki.core.model import TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import Kind, TurnId, TurnRecord, WeightsRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,8 @@ class IssueTurn:
     weights: WeightsRef
     at: str
     records: tuple[TurnRecord, ...]
+    kind: Kind = Kind.TRAIN
+    split: str = ""
 
     @property
     def site(self) -> str:

@@ -63,6 +63,7 @@ class WeightsLost:
     """These weights cannot be had anywhere any more."""
 
     weights: WeightsRef
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tasuki.core.model import CONTROLLER, OnSilent, TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import CONTROLLER, Kind, OnSilent, TurnId, TurnRecord, WeightsRef
 from tasuki.core.relay.cause import how_it_failed, why_expired, why_not_again
 from tasuki.core.relay.effects import (
     CollectWeights,
@@ -109,6 +109,10 @@ def _consider(state: RelayState, record: TurnRecord) -> Step:
         return _drop(state, "wrong_site")
     if record.id.hop > expected.hop:
         return _keep_early(state, record)
+    if record.kind is not state.kind:
+        return _drop(state, "wrong_kind")
+    if record.kind is Kind.EVALUATE and record.sent != state.weights:
+        return _drop(state, "broken_chain")
     if record.received != state.weights.digest:
         return _drop(state, "broken_chain")
     return _accept(state, record)
@@ -154,12 +158,16 @@ def _issue(state: RelayState) -> Step:
         weights=state.weights,
         at=state.at,
         records=state.records,
+        kind=state.kind,
+        split=state.split,
     )
     return state, (issued, _lease(state))
 
 
 def _collect(state: RelayState) -> Step:
     state = replace(state, phase=Phase.DONE, waits="")
+    if state.kind is Kind.EVALUATE:
+        return state, (EndLease(lane=state.lane),)  # its weights are where they were
     return state, (EndLease(lane=state.lane), _collection(state))
 
 

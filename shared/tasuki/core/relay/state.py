@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from tasuki.core.model import CONTROLLER, Failure, TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import CONTROLLER, Failure, Kind, TurnId, TurnRecord, WeightsRef
 
 
 class Phase(StrEnum):
@@ -29,6 +29,8 @@ class RelayState:
     """One relay, now.
 
     Attributes:
+        kind: what its turns ask for; where they evaluate, nothing is handed on.
+        split: the data that they are to score on.
         failure: what may go wrong before a turn is given up.
         itinerary: who has a turn, in which order; empty: the round was not planned yet.
         weights: the newest accepted weights.
@@ -44,6 +46,8 @@ class RelayState:
 
     run: str
     lane: int = 0
+    kind: Kind = Kind.TRAIN
+    split: str = ""
     failure: Failure = field(default_factory=Failure)
     phase: Phase = Phase.RESTING
     term: int = 0

@@ -18,8 +18,17 @@ from tasuki.core.relay import (
     WeightsLost,
     why_not_again,
 )
-from tasuki.core.run.effects import Conclude, DiscardWeights, Effect, SaveCheckpoint
+from tasuki.core.run.effects import (
+    CloseEvaluation,
+    Conclude,
+    DiscardWeights,
+    Effect,
+    NameBest,
+    SaveCheckpoint,
+)
+from tasuki.core.run.evaluation import Asked, Evaluation, LeftOut
 from tasuki.core.run.events import (
+    EvaluationRequested,
     Event,
     PauseRequested,
     ResumeRequested,
@@ -28,25 +37,33 @@ from tasuki.core.run.events import (
     RunSubmitted,
     SiteAdded,
     StopRequested,
+    TimeUp,
     WeightsArrived,
 )
 from tasuki.core.run.machine import Step, step, why_no_rounds, why_not_removed
 from tasuki.core.run.pace import is_overdue
-from tasuki.core.run.state import OVER, RunState, Skip, Status, submitted
+from tasuki.core.run.state import OVER, Best, RunState, Skip, Status, submitted
 
 __all__ = [
     "OVER",
+    "Asked",
+    "Best",
+    "CloseEvaluation",
     "CollectWeights",
     "Conclude",
     "DiscardWeights",
     "Drop",
     "Effect",
     "EndLease",
+    "Evaluation",
+    "EvaluationRequested",
     "Event",
     "Fence",
     "IllegalEvent",
     "IssueTurn",
     "LeaseExpired",
+    "LeftOut",
+    "NameBest",
     "PauseRequested",
     "RelayLost",
     "ResumeRequested",
@@ -63,6 +80,7 @@ __all__ = [
     "Status",
     "Step",
     "StopRequested",
+    "TimeUp",
     "TurnFailed",
     "TurnFinished",
     "TurnReturned",

@@ -8,9 +8,13 @@ MOST_NAMED = 8
 """Sites that a sentence names."""
 
 
-def why_finished(left_out: Sequence[str]) -> str:
-    """The end of a run, with those of whom nobody would find out otherwise."""
-    done = "every round is done"
+def why_finished(left_out: Sequence[str], *, enough: str = "") -> str:
+    """The end of a run, with those of whom nobody would find out otherwise.
+
+    Args:
+        enough: why it ended before its last round; empty if it did not.
+    """
+    done = f"enough: {enough}" if enough else "every round is done"
     return f"{done}, and {never_trained(left_out)}" if left_out else done
 
 

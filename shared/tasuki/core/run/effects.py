@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tasuki.core.model import MOST, TurnRecord, WeightsRef
 from tasuki.core.relay import CollectWeights, Drop, EndLease, Fence, IssueTurn, StartLease
+from tasuki.core.run.evaluation import Evaluation
 from tasuki.core.run.state import Status
 
 
@@ -19,8 +20,22 @@ class SaveCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameBest:
+    """The checkpoint of this round's end is the best one now. `round`: from 0."""
+
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloseEvaluation:
+    """Everybody has scored or was left out."""
+
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Conclude:
-    """The run is over.
+    """The run is over, and nothing of it is under way.
 
     Attributes:
         term: turns up to this one are void at their sites; of a run that goes on, later ones come.
@@ -43,6 +58,8 @@ Effect = (
     | EndLease
     | CollectWeights
     | SaveCheckpoint
+    | NameBest
+    | CloseEvaluation
     | Conclude
     | DiscardWeights
     | Drop

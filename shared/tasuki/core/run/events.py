@@ -54,6 +54,25 @@ class RoundsAdded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRequested:
+    """An operator wants all sites to score these weights, which the controller has.
+
+    Attributes:
+        after: of which round's end they are, from 1; 0: the run's first; None: a file's.
+        split: the data to score on; empty: the trainer's choice.
+    """
+
+    weights: WeightsRef
+    after: int | None
+    split: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeUp:
+    """The run has lasted for as long as it may."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunRemoved:
     """An operator wants nothing of a run that is over but its rows: its weights go."""
 
@@ -81,5 +100,7 @@ Event = (
     | ResumeRequested
     | StopRequested
     | RoundsAdded
+    | EvaluationRequested
+    | TimeUp
     | RunRemoved
 )

@@ -2,7 +2,9 @@
 
 `step(state, event) -> (state, effects)`. It plans each round and gives it to a relay, which decides
 who holds the weights; what the relay gives up, this decides about: whether the round goes on
-without that turn, waits for more sites, or the run ends.
+without that turn, waits for more sites, or the run ends. After a round all sites may score what it
+ended with, beside a round what an operator asks for: see `evaluation`, and for what follows
+`judging`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasuki.core import relay as one_round
-from tasuki.core.model import OnSilent
+from tasuki.core.model import EVALUATION, OnSilent, WeightsRef
 from tasuki.core.order import Situation, itinerary
 from tasuki.core.relay import (
     Drop,
@@ -34,9 +36,19 @@ from tasuki.core.relay import (
     WeightsLost,
     at_rest,
 )
+from tasuki.core.run import evaluation as scoring
 from tasuki.core.run.cause import why_finished
-from tasuki.core.run.effects import Conclude, DiscardWeights, Effect, SaveCheckpoint
+from tasuki.core.run.effects import (
+    CloseEvaluation,
+    Conclude,
+    DiscardWeights,
+    Effect,
+    NameBest,
+    SaveCheckpoint,
+)
+from tasuki.core.run.evaluation import Asked, is_due
 from tasuki.core.run.events import (
+    EvaluationRequested,
     Event,
     PauseRequested,
     ResumeRequested,
@@ -45,8 +57,10 @@ from tasuki.core.run.events import (
     RunSubmitted,
     SiteAdded,
     StopRequested,
+    TimeUp,
     WeightsArrived,
 )
+from tasuki.core.run.judging import judged_by_sites, judged_by_turns
 from tasuki.core.run.pace import with_turn
 from tasuki.core.run.state import OVER, RunState, Skip, Status
 
@@ -73,14 +87,21 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
             return _add_rounds(state, rounds)
         case RunRemoved():
             return _remove(state)
-    if state.status in OVER:
+        case EvaluationRequested():
+            return _ask(state, event)
+        case RelayLost() | SiteForgot():
+            return _relays(state, event)
+        case TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | WeightsLost():
+            if scoring.lane_of(event) >= EVALUATION:
+                return _evaluate(state, event)
+    if state.is_over:
         return _drop(state, "run_over")
     match state.status, event:
         case Status.SUBMITTED, RunSubmitted():
             return _plan_round(state)
-        case _, (TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | SiteForgot()):
-            return _relay(state, event)
-        case _, (WeightsLost() | RelayLost()):
+        case Status.EVALUATING, WeightsLost():
+            return _drop(state, "not_awaited")
+        case _, (TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | WeightsLost()):
             return _relay(state, event)
         case _, SiteHeard(site=site):
             return _hear(state, site)
@@ -90,18 +111,38 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
             return _close_round(state)
         case _, WeightsArrived():
             return _drop(state, "not_awaited")
-        case ((Status.RELAYING | Status.CLOSING), PauseRequested()):
+        case ((Status.RELAYING | Status.CLOSING | Status.EVALUATING), PauseRequested()):
             return replace(state, pausing=True), ()
         case Status.PAUSED, PauseRequested():
             paused = replace(state, unattended=False, pausing=False)
             return replace(paused, reason="paused by an operator"), ()
         case Status.PAUSED, ResumeRequested():
             return _resume(replace(state, pausing=False))
-        case ((Status.RELAYING | Status.CLOSING), ResumeRequested()):
+        case ((Status.RELAYING | Status.CLOSING | Status.EVALUATING), ResumeRequested()):
             return replace(state, pausing=False), ()
+        case _, TimeUp():
+            return _run_out_of_time(state)
         case _, StopRequested(reason=reason):
             return _break_off(state, Status.STOPPED, reason)
     raise IllegalEvent(f"{type(event).__name__} while {state.status}")
+
+
+def _relays(state: RunState, event: RelayLost | SiteForgot) -> Step:
+    """What is about no lane: for the round's relay, and for those of sites that are to score."""
+    dropped: tuple[Effect, ...] = (Drop(reason="run_over" if state.is_over else "not_awaited"),)
+    effects = dropped
+    if not (state.is_over or state.status is Status.EVALUATING):
+        state, effects = _relay(state, event)
+    if state.evaluation is None:
+        return state, effects
+    after, scored = _evaluate(state, event)
+    if after == state:
+        return state, effects
+    return after, (*_done(effects), *scored)
+
+
+def _done(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    return tuple(effect for effect in effects if not isinstance(effect, Drop))
 
 
 # The relay of the round under way.
@@ -192,6 +233,8 @@ def _absent(state: RunState) -> frozenset[str]:
 
 def _plan_round(state: RunState) -> Step:
     """The relay is at rest before the round that is to be planned."""
+    if state.enough:
+        return _conclude(state, Status.FINISHED, _why_finished(state))
     situation = Situation(
         seed=state.plan.task.seed,
         lane=state.relay.lane,
@@ -218,17 +261,130 @@ def _left_out(state: RunState, situation: Situation) -> tuple[Skip, ...]:
 
 
 def _close_round(state: RunState) -> Step:
+    """Its weights are here: keep them, and let all sites score them if they are to."""
     saved = SaveCheckpoint(round=state.round, weights=state.weights, records=state.records)
-    state = replace(state, trained=state.trained | {record.site for record in state.records})
-    if state.round + 1 >= state.plan.task.rounds:
-        state, effects = _conclude(state, Status.FINISHED, why_finished(state.left_out))
+    trained = state.trained | {record.site for record in state.records}
+    state, named = _named(state, judged_by_turns(replace(state, trained=trained)))
+    done = state.round + 1
+    is_last = bool(state.enough) or done >= state.plan.task.rounds
+    if is_due(state.plan.evaluate, rounds_done=done, is_last=is_last):
+        state = replace(state, status=Status.EVALUATING)
+        asked = _asked(state, state.weights, done, _split(state), is_planned=True)
+        state = replace(state, evaluations=asked.number, asked=(asked, *state.asked))
+        state, effects = _next_evaluation(state)
     else:
-        state = replace(state, relay=at_rest(state.relay, round=state.round + 1))
-        if state.pausing:
-            state, effects = _pause(state, "paused by an operator", unattended=False)
-        else:
-            state, effects = _plan_round(state)
-    return state, (saved, *effects)
+        state, effects = _decide(state)
+    return state, (saved, *named, *effects)
+
+
+def _named(before: RunState, after: RunState) -> Step:
+    """The checkpoint that is the best one now, if that is another."""
+    if after.best is None or after.best == before.best:
+        return after, ()
+    return after, (NameBest(round=after.best.after - 1),)
+
+
+def _decide(state: RunState) -> Step:
+    """The round is over and judged: end, pause, or go on with the next one."""
+    if state.enough or state.round + 1 >= state.plan.task.rounds:
+        return _conclude(state, Status.FINISHED, _why_finished(state))
+    state = replace(state, relay=at_rest(state.relay, round=state.round + 1))
+    if state.pausing:
+        return _pause(state, "paused by an operator", unattended=False)
+    return _plan_round(state)
+
+
+def _why_finished(state: RunState) -> str:
+    return why_finished(state.left_out, enough=state.enough)
+
+
+def _run_out_of_time(state: RunState) -> Step:
+    """It ends with its round; between rounds, now."""
+    hours = state.plan.stop.hours if state.plan.stop else None
+    if hours is None or state.is_time_up or state.status is Status.SUBMITTED:
+        return _drop(state, "not_limited")
+    state = replace(state, is_time_up=True, enough=f"its {hours:g} hours are over")
+    if state.status is Status.PAUSED and not state.itinerary:
+        return _conclude(state, Status.FINISHED, _why_finished(state))
+    return state, ()
+
+
+# Evaluation: see there. A run never ends by it.
+
+
+def _ask(state: RunState, event: EvaluationRequested) -> Step:
+    """At once, beside whatever the run does; after others that were asked for."""
+    if state.removed:
+        return _drop(state, REMOVED)
+    if state.status is Status.SUBMITTED:
+        return _drop(state, "not_begun")
+    asked = _asked(state, event.weights, event.after, event.split)
+    return _next_evaluation(replace(state, evaluations=asked.number, asked=(*state.asked, asked)))
+
+
+def _asked(
+    state: RunState, weights: WeightsRef, after: int | None, split: str, *, is_planned: bool = False
+) -> Asked:
+    number = state.evaluations + 1
+    return Asked(number=number, weights=weights, after=after, split=split, is_planned=is_planned)
+
+
+def _split(state: RunState) -> str:
+    return state.plan.evaluate.split if state.plan.evaluate else ""
+
+
+def _next_evaluation(state: RunState) -> Step:
+    if state.evaluation is not None or not state.asked:
+        return state, ()
+    asked, rest = state.asked[0], state.asked[1:]
+    # Nobody has listened for those that were silent when the run ended: each is asked again.
+    away = frozenset() if state.is_over else state.silent
+    round = state.round if asked.after is None else max(0, asked.after - 1)
+    evaluation, effects = scoring.begin(state.plan, asked, round=round, term=state.top, absent=away)
+    state = replace(state, asked=rest)
+    return _with_evaluation(state, evaluation, _to_do(effects))
+
+
+def _evaluate(state: RunState, event: scoring.Event) -> Step:
+    """Something happened to a site that is to score."""
+    if state.evaluation is None:
+        return _drop(state, "not_awaited")
+    evaluation, effects = scoring.step(state.evaluation, event)
+    if any(isinstance(effect, Drop) for effect in effects) and evaluation == state.evaluation:
+        return _drop(state, next(each.reason for each in effects if isinstance(each, Drop)))
+    skips = state.plan.failure.on_silent is OnSilent.SKIP
+    if isinstance(event, LeaseExpired) and not event.phase and skips:
+        gone = set(state.evaluation.relays) - set(evaluation.relays)
+        state = replace(state, silent=state.silent | gone)
+    return _with_evaluation(state, evaluation, _done(_to_do(effects)))
+
+
+def _with_evaluation(
+    state: RunState, evaluation: scoring.Evaluation, effects: tuple[Effect, ...]
+) -> Step:
+    state = replace(state, evaluation=evaluation, lane_term=max(state.lane_term, evaluation.term))
+    if not evaluation.is_over:
+        return state, effects
+    state, closed = _close_evaluation(state, evaluation)
+    return state, (*effects, *closed)
+
+
+def _close_evaluation(state: RunState, evaluation: scoring.Evaluation) -> Step:
+    """What it says counts for the round if the run has called for it; then what waited for it."""
+    asked = evaluation.asked
+    before, state = state, replace(state, evaluation=None)
+    named: tuple[Effect, ...] = ()
+    if asked.is_planned and asked.after is not None and not evaluation.is_called_off:
+        judged = judged_by_sites(state, evaluation.scores, after=asked.after)
+        state, named = _named(before, judged)
+    state, following = _next_evaluation(state)
+    effects = (CloseEvaluation(evaluation=evaluation), *named, *following)
+    if asked.is_planned and state.status is Status.EVALUATING:
+        state, decided = _decide(state)
+        return state, (*effects, *decided)
+    if state.is_done:
+        return state, (*effects, _concluded(state))
+    return state, effects
 
 
 # Sites that come and go, pauses, the end.
@@ -304,7 +460,7 @@ def why_not_removed(state: RunState) -> str:
     """Why the run's weights cannot go; "" if they can."""
     if state.removed:
         return REMOVED
-    return "" if state.status in OVER else NOT_OVER
+    return "" if state.is_done else NOT_OVER
 
 
 def _add_rounds(state: RunState, rounds: int) -> Step:
@@ -316,8 +472,10 @@ def _add_rounds(state: RunState, rounds: int) -> Step:
     if state.status is not Status.FINISHED:
         return state, ()
     # Nobody has listened for those that were silent at its end: each is asked again.
-    relay = at_rest(state.relay, round=state.round + 1)
-    return _plan_round(replace(state, relay=relay, reason="", silent=frozenset()))
+    following = state.round + 1 if state.itinerary else state.round  # else it ended in a pause
+    relay = at_rest(replace(state.relay, term=state.top), round=following)
+    state = replace(state, relay=relay, reason="", silent=frozenset(), enough="", waited=0)
+    return _plan_round(state)
 
 
 def _remove(state: RunState) -> Step:
@@ -329,16 +487,24 @@ def _remove(state: RunState) -> Step:
 def _break_off(state: RunState, status: Status, reason: str) -> Step:
     """The run ends before its last round did: whatever is under way is void."""
     relay, fence = _steer(state.relay, TakenBack())
-    state, effects = _conclude(replace(state, relay=relay), status, reason)
-    return state, (*fence, *effects)
+    asked = tuple(each for each in state.asked if not each.is_planned)
+    state, effects = _conclude(replace(state, relay=relay, asked=asked), status, reason)
+    if state.evaluation is None or not state.evaluation.asked.is_planned:
+        return state, (*fence, *effects)
+    evaluation, called_off = scoring.call_off(state.evaluation)
+    state, closed = _with_evaluation(state, evaluation, _to_do(called_off))
+    return state, (*fence, *effects, *closed)
 
 
 def _conclude(state: RunState, status: Status, reason: str) -> Step:
+    """An evaluation that an operator has asked for goes on; its sites are told after it."""
     over = replace(state, status=status, reason=reason, pausing=False, unattended=False)
-    return over, (
-        EndLease(lane=state.relay.lane),
-        Conclude(status=status, reason=reason, term=state.term),
-    )
+    ended = EndLease(lane=state.relay.lane)
+    return over, (ended, _concluded(over)) if over.is_done else (ended,)
+
+
+def _concluded(state: RunState) -> Conclude:
+    return Conclude(status=state.status, reason=state.reason, term=state.top)
 
 
 def _drop(state: RunState, reason: str) -> Step:

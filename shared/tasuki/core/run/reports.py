@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from tasuki.core.control import FenceRaised
-from tasuki.core.model import MOST, OnSilent, TurnId, TurnRecord
+from tasuki.core.model import EVALUATION, MOST, OnSilent, TurnId, TurnRecord
 from tasuki.core.relay import (
     Drop,
     SiteForgot,
@@ -39,7 +39,7 @@ from tasuki.core.report import (
 )
 from tasuki.core.run.events import Event
 from tasuki.core.run.machine import step
-from tasuki.core.run.state import OVER, RunState
+from tasuki.core.run.state import RunState
 
 UNKNOWN_RUN = "unknown_run"
 OTHER_STAGE = "other"
@@ -160,10 +160,15 @@ def _presence(
             if _is_waited_for_in_vain(state, report):
                 happens(run, SiteForgot(site=report.site))
     if isinstance(report, SiteStarted) and report.fresh:
-        held = [run for run in runs if changed.get(run, runs[run]).holder == report.site]
+        held = [run for run in runs if _waits_for(changed.get(run, runs[run]), report.site)]
         for run in held:
             happens(run, SiteForgot(site=report.site))
     return tuple(events), changed
+
+
+def _waits_for(state: RunState, site: str) -> bool:
+    """Whether a turn of this site is out, be it to train or to score."""
+    return any(relay.holder == site for relay in state.relays)
 
 
 def is_heard(state: RunState, report: Report) -> bool:
@@ -197,6 +202,11 @@ def _is_waited_for_in_vain(state: RunState, report: Report) -> bool:
 
 def _judge_turn(state: RunState | None, report: TurnReport, read: Read) -> Verdict:
     match report:
+        case TurnTaken() if report.id.lane >= EVALUATION:
+            return _renewed(state, report=report)
+        case RoundDone() if report.id.lane >= EVALUATION:
+            said = f"{report.site} ends a round with {report.id}, in which it was to score"
+            return Verdict(refused=Refused(reason="wrong_kind", detail=said))
         case TurnTaken():
             return _caught_up(state, report, read, then=partial(_renewed, report=report))
         case TurnProgressed():
@@ -275,9 +285,11 @@ def _not_before(
     follows = (report.id.term, report.id.round) == fence
     for record in records:
         id, said = record.id, ""
-        if (id.term, id.round) != fence:
+        if id.lane == report.id.lane and (id.term, id.round) != fence:
             continue
-        if not follows or id.hop > report.id.hop:
+        if id.lane != report.id.lane:
+            said = f"{report.site} tells of {id} by a turn of another lane"
+        elif not follows or id.hop > report.id.hop:
             said = f"{report.site} tells of {id} by a turn that does not follow it"
         elif now.itinerary[id.hop : id.hop + 1] != (record.site,):
             said = f"{report.site} tells of {id} at {record.site}, whose turn it is not"
@@ -305,13 +317,14 @@ def _why_not_awaited(state: RunState | None, report: TurnTaken | TurnProgressed)
     """Why a sign of life is not that of the turn that is out; "" if it is."""
     if state is None:
         return UNKNOWN_RUN
-    if state.status in OVER:
-        return "run_over"
-    if report.id == state.expected:
-        return "" if report.site == state.holder else "wrong_site"
-    if report.id.term < state.term:
+    relay = state.relay_of(report.id.lane)
+    if relay is None or (state.is_over and relay is state.relay):
+        return "run_over"  # or its site was not waited for any more when it scored
+    if report.id == relay.expected:
+        return "" if report.site == relay.holder else "wrong_site"
+    if report.id.term < relay.term:
         return "stale_term"
-    is_past = (report.id.round, report.id.hop) < (state.round, state.hop)
+    is_past = (report.id.round, report.id.hop) < (relay.round, relay.hop)
     return "stale_position" if is_past else "not_awaited"
 
 
@@ -326,7 +339,8 @@ def _refusal(state: RunState | None, report: TurnRefused) -> Verdict:
 
 def _never_taken(state: RunState | None, report: TurnRefused) -> TurnFailed | None:
     """Whether a site will not take the turn that it is awaited to have, however often it comes."""
-    if state is None or (report.id, report.site) != (state.expected, state.holder):
+    relay = None if state is None else state.relay_of(report.id.lane)
+    if relay is None or (report.id, report.site) != (relay.expected, relay.holder):
         return None
     if report.reason not in {"stale_term", "stale_position"}:
         return None

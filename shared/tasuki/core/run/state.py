@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from tasuki.core.model import OnSilent, Plan, TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import OnSilent, Plan, Task, TurnId, TurnRecord, WeightsRef
 from tasuki.core.relay import RelayState
+from tasuki.core.run.evaluation import Asked, Evaluation
 
 
 class Status(StrEnum):
@@ -16,6 +17,7 @@ class Status(StrEnum):
     SUBMITTED = "submitted"
     RELAYING = "relaying"  # a turn is out
     CLOSING = "closing"  # every turn of the round is in; its weights are being collected
+    EVALUATING = "evaluating"  # the round is over; all sites score its weights
     PAUSED = "paused"
     FINISHED = "finished"
     FAILED = "failed"
@@ -36,6 +38,14 @@ class Skip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The best round so far. `after`: its number, from 1. `value`: what it is judged by."""
+
+    after: int
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """One run, now.
 
@@ -49,6 +59,13 @@ class RunState:
         pausing: an operator asked for a pause at the end of the round.
         unattended: the pause ends by itself once enough sites are back.
         removed: its weights are gone, or are about to go.
+        evaluation: the one that is under way.
+        asked: those that come after it.
+        evaluations: how many were asked for.
+        lane_term: the highest term of evaluate turns so far.
+        peak, waited: the best number that `[stop]` has seen, and how many since were no better.
+        is_time_up: it has lasted for as long as it may; rounds that are added later may go on.
+        enough: why the run ends with this round, before its last; empty: it does not.
     """
 
     plan: Plan
@@ -64,6 +81,50 @@ class RunState:
     pausing: bool = False
     unattended: bool = False
     removed: bool = False
+    evaluation: Evaluation | None = None
+    asked: tuple[Asked, ...] = ()
+    evaluations: int = 0
+    lane_term: int = 0
+    best: Best | None = None
+    peak: float | None = None
+    waited: int = 0
+    is_time_up: bool = False
+    enough: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it trains no more."""
+        return self.status in OVER
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing of it is under way."""
+        return self.is_over and self.evaluation is None
+
+    @property
+    def top(self) -> int:
+        """The highest term so far, of whichever lane."""
+        return max(self.relay.term, self.lane_term)
+
+    @property
+    def relays(self) -> tuple[RelayState, ...]:
+        """All that is out, or would be: the round's, and those of sites that are to score."""
+        scoring = self.evaluation.relays.values() if self.evaluation else ()
+        return (self.relay, *scoring)
+
+    def relay_of(self, lane: int) -> RelayState | None:
+        return next((relay for relay in self.relays if relay.lane == lane), None)
+
+    def awaits(self, id: TurnId) -> bool:
+        """Whether this is the turn that its lane is at."""
+        relay = self.relay_of(id.lane)
+        return relay is not None and relay.expected == id
+
+    def task_of(self, id: TurnId) -> Task:
+        """What this turn's trainer is told; a site that is waited for briefly says more often."""
+        task, relay = self.plan.task, self.relay_of(id.lane)
+        lease_s = self.plan.failure.lease_s if relay is None else relay.failure.lease_s
+        return replace(task, beat_s=min(task.beat_s, lease_s / 4))
 
     @property
     def term(self) -> int:
