@@ -16,6 +16,7 @@ from tasuki.core.run import OVER
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
+from tasuki.settings.initial import RunWeights
 from tasuki.weights.digest import verify_digest
 from tasuki_cli import http_client
 from tasuki_controller import documents
@@ -58,9 +59,8 @@ class ControllerClient:
 
     def submit(self, text: str, weights: WeightsRef, path: Path) -> documents.RunRow:
         """Start a run from a run file's text and the weights in a file."""
+        self.upload(path)
         with self._reaching():
-            uploaded = self._http.post("/weights", content=_pieces(path))
-            self._read(uploaded, documents.UploadedWeights)
             query: dict[str, str | int] = {"digest": weights.digest, "size": weights.size}
             answer = self._http.post("/runs", params=query, content=text.encode())
             return self._read(answer, documents.RunRow)
@@ -77,6 +77,32 @@ class ControllerClient:
 
     def extend(self, run: str, rounds: int) -> documents.SteeredRun:
         return self._ask("POST", f"/runs/{run}/rounds/{rounds}", documents.SteeredRun)
+
+    def evaluate(
+        self, run: str, wanted: RunWeights | WeightsRef | None, *, split: str | None
+    ) -> documents.AskedEvaluation:
+        """Let all sites score a checkpoint's weights, or those that were uploaded.
+
+        Args:
+            wanted: None: those of the best checkpoint, the latest if none was chosen.
+        """
+        query: dict[str, str | int] = {} if split is None else {"split": split}
+        if isinstance(wanted, WeightsRef):
+            query |= {"digest": wanted.digest, "size": wanted.size}
+        elif wanted is not None and wanted.round is not None:
+            query["round"] = wanted.round
+        elif wanted is not None:
+            query["which"] = "best" if wanted.is_best else "latest"
+        with self._reaching():
+            answer = self._http.post(f"/runs/{run}/evaluations", params=query)
+            return self._read(answer, documents.AskedEvaluation)
+
+    def upload(self, path: Path) -> WeightsRef:
+        """Weights from a file, for a run or to be scored."""
+        with self._reaching():
+            answer = self._http.post("/weights", content=_pieces(path))
+            uploaded = self._read(answer, documents.UploadedWeights)
+        return WeightsRef(digest=uploaded.digest, size=uploaded.size)
 
     def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
         if stop and self.standing(run).status not in OVER:

@@ -14,7 +14,15 @@ from rich.console import Console
 
 from tasuki import errors
 from tasuki.core.run import OVER, Status
-from tasuki.errors import RunError, RunFailed, RunStopped, SitesLeftOut, TasukiError
+from tasuki.core.run.cause import DONE
+from tasuki.errors import (
+    NoScores,
+    RunError,
+    RunFailed,
+    RunStopped,
+    SitesLeftOut,
+    TasukiError,
+)
 from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
@@ -126,7 +134,8 @@ def add_site(run: str, site: str, client: ControllerClient, *, as_json: bool) ->
 def exit_code(standing: Standing) -> int:
     """0 for a run that all its sites trained; the error's own code for one that failed by it."""
     if standing.status is Status.FINISHED:
-        return SitesLeftOut.exit_code if standing.left_out else 0
+        left_out = SitesLeftOut.exit_code if standing.left_out else 0
+        return NoScores.exit_code if standing.unjudged else left_out
     if standing.status is Status.STOPPED:
         return RunStopped.exit_code
     kind = getattr(errors, standing.error or "", None)
@@ -157,10 +166,10 @@ def show(run: RunRow | Standing, *, as_json: bool) -> None:
         print_json(run)
         return
     # A run in one line, as an answer to a wish, does not say it.
-    unchanged, left_out = (run.unchanged, run.left_out) if isinstance(run, Standing) else (0, [])
+    unchanged = run.unchanged if isinstance(run, Standing) else 0
     console = Console(soft_wrap=True, highlight=False)
     console.print(f"{run.run} {run.status}: {run.turns} turns{also(run.skipped, unchanged)}")
-    if run.reason and (run.status is not Status.FINISHED or left_out):
+    if run.reason and (run.status is not Status.FINISHED or run.reason != DONE):
         reason = printable(headline(run.reason))
         console.print(f"reason: {reason}", style="red", markup=False)
     console.print(f"digest {run.digest}")

@@ -8,12 +8,22 @@ from rich.console import Console
 from rich.text import Text
 
 from tasuki.core.scores import MAX, RECEIVED
+from tasuki.observe.printable import headline
 from tasuki_cli.columns import Column, how_many_fit, number, one_line, short_name, table_of
 from tasuki_cli.records import Archive, print_json
 from tasuki_cli.turns import MOST_NAMED, NO_NUMBER, metric_to_show
-from tasuki_controller.documents import RollingScores, ScoredRound
+from tasuki_controller.documents import (
+    EvaluatedRow,
+    EvaluatedScores,
+    Evaluation,
+    LeftOut,
+    RollingScores,
+    ScoredRound,
+    Scores,
+)
 
 MOST_FORGETFUL = 8
+Scored = ScoredRound | EvaluatedRow
 
 
 def show(
@@ -25,14 +35,65 @@ def show(
         print_json(scores)
         return
     console = Console(highlight=False)
-    if not scores.rolling:
+    if not (scores.rolling or scores.evaluations):
         console.print(Text(_nothing(run)), soft_wrap=True)
         return
-    names = [each.metric for each in scores.rolling]
+    names = sorted(
+        {table.metric for table in scores.evaluated} | {table.metric for table in scores.rolling}
+    )
     wanted = metric_to_show(names, scores.best)
-    chosen = next((each for each in scores.rolling if each.metric == wanted), scores.rolling[0])
-    _show_rolling(run, chosen, console)
-    _say_others(console, [name for name in names if name != chosen.metric])
+    wanted = wanted if wanted in names else next(iter(names), "")
+    if scores.evaluations:
+        show_evaluation(console, _by(scores, wanted))
+    for each in scores.rolling:
+        if each.metric == wanted:
+            _show_rolling(run, each, console)
+    _say_others(console, [name for name in names if name != wanted])
+
+
+def _by(scores: Scores, metric: str) -> Scores:
+    """Those by one metric."""
+    kept = [each for each in scores.evaluated if each.metric == metric]
+    return scores.model_copy(update={"evaluated": kept})
+
+
+def show_evaluation(console: Console, scores: Scores) -> None:
+    """What all sites say of the same weights, and who did not say anything, and why."""
+    for table in scores.evaluated:
+        better = "more" if table.mode == MAX else "less"
+        split = f", on {one_line(table.split)}" if table.split else ""
+        said = f"what all sites of {scores.run} say of the same weights by"
+        console.print(Text(f"{said} {short_name(table.metric)} ({better} is better){split}"))
+        _print_table(console, table.rows, [Column(head="round", cells=_rounds_of(scores, table))])
+        console.print(Text(_over_evaluations(table)), soft_wrap=True)
+    for each in scores.evaluations:
+        for site in each.left_out:
+            console.print(Text(_left_out(each, site)), style="yellow", soft_wrap=True)
+
+
+def _rounds_of(scores: Scores, table: EvaluatedScores) -> list[str]:
+    """Of whose end each row's weights are; the best one is marked."""
+    best = scores.best_round.round if scores.best_round else None
+    chooses = scores.best_round is not None and scores.best_round.by == "evaluation"
+    return [
+        "file" if row.round is None else f"{row.round}{' best' * (chooses and row.round == best)}"
+        for row in table.rows
+    ]
+
+
+def _over_evaluations(scores: EvaluatedScores) -> str:
+    """What the rows say together; `-` where there are too few of them."""
+    return (
+        f"forgotten since the own turn, mean over sites: {number(scores.forgotten)}; "
+        f"swing of the last {scores.swing_rounds} means: {number(scores.swing)}; "
+        f"monotonicity of the means: {number(scores.monotonicity)}"
+    )
+
+
+def _left_out(evaluation: Evaluation, site: LeftOut) -> str:
+    weights = "a file" if evaluation.round is None else f"round {evaluation.round}"
+    detail = f": {headline(site.detail)}" if site.detail else ""
+    return one_line(f"no score of {weights} by {site.site}: {site.reason}{detail}")
 
 
 def _nothing(run: str) -> str:
@@ -51,37 +112,42 @@ def _show_rolling(run: str, scores: RollingScores, console: Console) -> None:
             "weights: no mean here judges one model."
         )
     )
-    sites = [[_site_column(site, scores.rounds)] for site in _sites(scores.rounds)]
-    first, last = _needed(scores.rounds)
+    first = Column(head="round", cells=[str(each.round) for each in scores.rounds])
+    _print_table(console, scores.rounds, [first])
+    console.print(Text(_over_rounds(scores)))
+
+
+def _print_table(console: Console, rows: Sequence[Scored], first: Sequence[Column]) -> None:
+    """As many sites as there is room for."""
+    sites = [[_site_column(site, rows)] for site in _sites(rows)]
+    last = _needed(rows)
     count = how_many_fit([*first, *last], sites, width=console.width)
     shown = [column for group in sites[:count] for column in group]
     console.print(table_of([*first, *shown, *last]), soft_wrap=True)
     if count < len(sites):
         console.print(f"no room for {len(sites) - count} more sites; --json has all", style="dim")
-    console.print(Text(_over_rounds(scores)))
 
 
-def _sites(rounds: Sequence[ScoredRound]) -> list[str]:
+def _sites(rounds: Sequence[Scored]) -> list[str]:
     return sorted({score.site for each in rounds for score in each.sites})
 
 
-def _site_column(site: str, rounds: Sequence[ScoredRound]) -> Column:
+def _site_column(site: str, rounds: Sequence[Scored]) -> Column:
     return Column(head=site, cells=[_said(site, each) for each in rounds])
 
 
-def _said(site: str, scored: ScoredRound) -> str:
+def _said(site: str, scored: Scored) -> str:
     found = [score.value for score in scored.sites if score.site == site]
     return _number(found[0]) if found else "-"
 
 
-def _needed(rounds: Sequence[ScoredRound]) -> tuple[list[Column], list[Column]]:
-    last = [
+def _needed(rounds: Sequence[Scored]) -> list[Column]:
+    return [
         Column(head="mean", cells=[_number(each.mean) for each in rounds]),
         Column(head="worst", cells=[_number(each.worst) for each in rounds]),
         Column(head="at", cells=[each.worst_site for each in rounds], is_text=True),
         Column(head="spread", cells=[_number(each.spread) for each in rounds]),
     ]
-    return [Column(head="round", cells=[str(each.round) for each in rounds])], last
 
 
 def _number(value: float | None) -> str:

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from tasuki.core.model import TurnRecord
 from tasuki.core.run import Status
-from tasuki.errors import RunFailed, RunPaused, RunStopped, SitesLeftOut, TasukiError
+from tasuki.core.run.cause import DONE
+from tasuki.errors import NoScores, RunFailed, RunPaused, RunStopped, SitesLeftOut, TasukiError
 from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
@@ -88,7 +89,7 @@ def _show(
     line = f"{state.plan.run} {state.status}: {state.turns} turns in {ended.wall_s:.1f} s"
     unchanged = sum(record.is_unchanged for record in records)
     console.print(f"{line}{also(len(state.skipped), unchanged)}", highlight=False)
-    if state.status is not Status.FINISHED or state.left_out:
+    if state.reason != DONE:
         reason = printable(headline(state.reason))
         console.print(f"reason: {reason}", style="red", markup=False, soft_wrap=True)
     kept = simulation.data.checkpoint(state.plan.run)
@@ -99,5 +100,6 @@ def _show(
 
 def _exit_code(ended: Ended) -> int:
     if ended.state.status is Status.FINISHED:
-        return SitesLeftOut.exit_code if ended.state.left_out else 0
+        left_out = SitesLeftOut.exit_code if ended.state.left_out else 0
+        return NoScores.exit_code if ended.state.unjudged else left_out
     return (ended.error or ENDINGS.get(ended.state.status, RunPaused)).exit_code

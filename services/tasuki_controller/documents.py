@@ -147,6 +147,9 @@ class Summary(Document):
     best_round: BestRound | None = Field(
         default=None, description="None if the run chooses none, or no round has its metric."
     )
+    unjudged: str = Field(
+        default="", description="The metric of `[checkpoint] best`, if no site has scored by it."
+    )
     wall_s: float
 
 
@@ -374,6 +377,7 @@ def summary(state: RunState, records: list[TurnRecord], *, wall_s: float) -> Sum
         },
         origin=state.plan.origin,
         best_round=best_of(state),
+        unjudged=state.unjudged,
         wall_s=round(wall_s, 3),
     )
 

@@ -279,6 +279,12 @@ class SitesLeftOut(RunError):
     exit_code = 74
 
 
+class NoScores(RunError):
+    """No site has scored by the metric that was asked for; `tasuki scores` says why of each."""
+
+    exit_code = 78
+
+
 class NotExtended(RunError):
     """A run that failed or was stopped gets no more rounds; begin another from its weights."""
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+DONE = "every round is done"
+"""Why a run is over of which there is nothing else to say."""
+
 MOST_NAMED = 8
 """Sites that a sentence names."""
 
 
-def why_finished(left_out: Sequence[str], *, enough: str = "") -> str:
+def why_finished(left_out: Sequence[str], *, enough: str = "", unjudged: str = "") -> str:
     """The end of a run, with those of whom nobody would find out otherwise.
 
     Args:
         enough: why it ended before its last round; empty if it did not.
+        unjudged: the metric by which no site has scored; empty if there is none.
     """
-    done = f"enough: {enough}" if enough else "every round is done"
-    return f"{done}, and {never_trained(left_out)}" if left_out else done
+    done = f"enough: {enough}" if enough else DONE
+    but = [f"no site has scored by {unjudged}, so that no round is the best"] if unjudged else []
+    but += [never_trained(left_out)] if left_out else []
+    return ", and ".join([done, *but])
 
 
 def never_trained(left_out: Sequence[str]) -> str:

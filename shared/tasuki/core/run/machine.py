@@ -295,7 +295,8 @@ def _decide(state: RunState) -> Step:
 
 
 def _why_finished(state: RunState) -> str:
-    return why_finished(state.left_out, enough=state.enough)
+    unjudged = replace(state, status=Status.FINISHED).unjudged
+    return why_finished(state.left_out, enough=state.enough, unjudged=unjudged)
 
 
 def _run_out_of_time(state: RunState) -> Step:

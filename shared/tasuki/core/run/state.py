@@ -9,6 +9,7 @@ from enum import StrEnum
 from tasuki.core.model import OnSilent, Plan, Task, TurnId, TurnRecord, WeightsRef
 from tasuki.core.relay import RelayState
 from tasuki.core.run.evaluation import Asked, Evaluation
+from tasuki.core.scores import is_evaluated
 
 
 class Status(StrEnum):
@@ -173,6 +174,13 @@ class RunState:
         if self.plan.failure.on_silent is not OnSilent.SKIP:
             return self.plan.sites
         return tuple(site for site in self.plan.sites if site not in self.silent)
+
+    @property
+    def unjudged(self) -> str:
+        """The metric that was to choose the best round, if no site has scored by it; else ""."""
+        best = self.plan.checkpoint.best or ""
+        is_open = self.best is None and is_evaluated(best, self.plan.evaluate)
+        return best if best and is_open and self.status is Status.FINISHED else ""
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -1,0 +1,111 @@
+"""`tasuki evaluate`: let all sites score the same weights of a run, and show what they say."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from tasuki.core.model import WeightsRef
+from tasuki.errors import NoScores, SettingsError
+from tasuki.settings.initial import RunWeights
+from tasuki_cli.client import ControllerClient
+from tasuki_cli.records import print_json
+from tasuki_cli.scores import show_evaluation
+from tasuki_controller.documents import Evaluation, Scores
+
+_ROUND = re.compile(r"round-(\d{1,9})")
+
+
+def chosen(run: str, weights: str | None) -> RunWeights | Path | None:
+    """What `--weights` names: a checkpoint, or a file; None: the best, the latest if there is none.
+
+    Raises:
+        SettingsError: neither.
+    """
+    if weights is None:
+        return None
+    if weights in {"best", "latest"}:
+        return RunWeights(run=run, is_best=weights == "best")
+    if (found := _ROUND.fullmatch(weights)) is not None:
+        return RunWeights(run=run, round=int(found[1]))
+    path = Path(weights)
+    if path.suffix != ".safetensors":
+        raise SettingsError(
+            f"--weights {weights}: name best, latest, round-7 or the like, or a .safetensors file"
+        )
+    if not path.is_file():
+        raise SettingsError(f"--weights {weights}: there is no such file")
+    return path
+
+
+def evaluate(
+    run: str,
+    client: ControllerClient,
+    *,
+    weights: str | None,
+    split: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Ask a controller's sites; returns the exit code."""
+    wanted = chosen(run, weights)
+    asked = client.evaluate(run, _uploaded(wanted, client), split=split)
+    if not wait:
+        if as_json:
+            print_json(asked)
+        else:
+            sys.stdout.write(
+                f"evaluation {asked.number} of {run}: `tasuki scores {run}` shows what sites say\n"
+            )
+        return 0
+    return show(_followed(run, asked.number, client), asked.number, as_json=as_json)
+
+
+def _uploaded(
+    wanted: RunWeights | Path | None, client: ControllerClient
+) -> RunWeights | WeightsRef | None:
+    return client.upload(wanted) if isinstance(wanted, Path) else wanted
+
+
+def _followed(run: str, number: int, client: ControllerClient) -> Scores:
+    """What sites say, once this evaluation is over."""
+    while True:
+        for update in client.follow(run):
+            state = update.run
+            if state is None:
+                continue
+            under_way = state.evaluation
+            if under_way is not None and under_way.asked.number == number:
+                continue
+            scores = client.scores(run, metric=None, mode=None)
+            if of_number(scores, number) is not None:
+                return scores
+
+
+def of_number(scores: Scores, number: int) -> Evaluation | None:
+    """The evaluation of this number, if it is over."""
+    found = (each for each in scores.evaluations if each.number == number and each.is_over)
+    return next(found, None)
+
+
+def show(scores: Scores, number: int, *, as_json: bool) -> int:
+    """What the sites have said in one evaluation; returns the exit code."""
+    evaluation = of_number(scores, number)
+    assert evaluation is not None  # noqa: S101 - it was waited for
+    of_it = {
+        "evaluations": [evaluation],
+        "evaluated": [
+            table.model_copy(update={"rows": [row for row in table.rows if row.number == number]})
+            for table in scores.evaluated
+            if any(row.number == number for row in table.rows)
+        ],
+        "rolling": [],
+    }
+    if as_json:
+        print_json(scores.model_copy(update=of_it))
+    else:
+        show_evaluation(Console(highlight=False), scores.model_copy(update=of_it))
+    return 0 if evaluation.scored else NoScores.exit_code
