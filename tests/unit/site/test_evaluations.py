@@ -25,7 +25,7 @@ from tasuki.core.report import (
 )
 from tasuki.ledger import migrations
 from tasuki.moments import Moment
-from tasuki.ports import Route, Transport
+from tasuki.ports import Frames, OnConfirmed, Route, Transport
 from tasuki.wire import names
 from tasuki_site.facts import Fact
 from tasuki_site.journal import Journal
@@ -242,7 +242,6 @@ class KillsAt:
         Moment.TURN_JOURNALED,
         Moment.WEIGHTS_COMPLETE,
         Moment.TRAINING,
-        Moment.PROGRESSED,
         Moment.TRAINED,
         Moment.RESULT_JOURNALED,
     ],
@@ -274,9 +273,37 @@ def test_a_site_that_is_killed_in_an_evaluation_scores_again_and_reports_once(
         spool = with_site(tmp_path, go_on, journal=Journal(database, "a"))
     assert kills.is_over
     assert [asked[0].id] == [said.record.id for said in reports if isinstance(said, TurnDone)]
-    scored_before = moment in {Moment.PROGRESSED, Moment.TRAINED}  # and not journaled
+    scored_before = moment is Moment.TRAINED  # and not journaled
     assert 1 + scored_before == stamped(tmp_path, "score")
     assert [] == list(spool.folder.iterdir())
+
+
+def test_a_site_that_is_killed_while_it_scores_scores_again_and_reports_once(
+    tmp_path: Path,
+) -> None:
+    task = until_released(tmp_path)
+    asked: list[Turn] = []
+    done: list[TurnDone] = []
+
+    async def ask(peer: Peer) -> None:
+        asked.append(await peer.ask(task=task))
+        await until(lambda: (tmp_path / "stamps").exists(), what="it scores")
+        raise Killed
+
+    async def go_on(peer: Peer) -> None:
+        await until(lambda: stamped(tmp_path, "score") == 2, what="it scores again")
+        (tmp_path / "go").touch()
+        done.append(await peer.hear(TurnDone))
+        await peer.send("a")
+        await peer.hear(RoundDone)
+        done.extend(said for said in peer.heard() if isinstance(said, TurnDone))
+
+    with closing(migrations.connect(tmp_path / "journal.sqlite", migrations.JOURNAL)) as database:
+        with pytest.raises(BaseExceptionGroup):
+            with_site(tmp_path, ask, journal=Journal(database, "a"))
+        (tmp_path / "go").unlink()  # by which the thread of the first one ended
+        with_site(tmp_path, go_on, journal=Journal(database, "a"))
+    assert [asked[0].id] == [said.record.id for said in done]
 
 
 def test_evaluations_and_turns_of_one_run_have_positions_of_their_own(tmp_path: Path) -> None:
