@@ -245,14 +245,15 @@ def _turn_node(state: turn.SiteState) -> str:
 
 
 def _turn_key(state: turn.SiteState) -> object:
-    return (_turn_node(state), len(state.waiting), state.draining)
+    kind = state.current and state.current.turn.kind
+    return (_turn_node(state), kind, len(state.waiting), state.draining)
 
 
 def _turn_events(state: turn.SiteState) -> Iterator[turn.Event]:
     lanes = {lane: fence[0] for lane, fence in state.seen.items()}
-    for name in ("a", "b"):
+    for name, kind in (("a", Kind.TRAIN), ("b", Kind.TRAIN), ("c", Kind.EVALUATE)):
         term = max(lanes.get((name, 0), 0), state.fenced.get((name, 0), 0)) + 1
-        yield turn.TurnArrived(turn=_turn(name, term), sender=CONTROLLER)
+        yield turn.TurnArrived(turn=_turn(name, term, kind), sender=CONTROLLER)
         yield turn.TermRaised(run=name, lane=0, term=term)
         yield turn.RunOver(run=name)
     yield turn.Restarted()
@@ -298,10 +299,11 @@ def _record(id: TurnId, site: str, received: WeightsRef) -> TurnRecord:
     return TurnRecord(id=id, site=site, received=received.digest, sent=sent)
 
 
-def _turn(name: str, term: int) -> Turn:
+def _turn(name: str, term: int, kind: Kind) -> Turn:
     return Turn(
         id=TurnId(run=name, term=term, round=0, hop=0),
-        itinerary=("site-1", "site-2"),
+        itinerary=("site-1", "site-2") if kind is Kind.TRAIN else ("site-1",),
+        kind=kind,
         weights=_weights("first"),
         task=Task(trainer="trainer"),
     )

@@ -44,6 +44,20 @@ def test_part(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return images[mine], labels[mine]
 
 
+def judged_on(images: Tensor, labels: Tensor, *, split: str) -> tuple[Tensor, Tensor]:
+    """What an evaluation judges on: half of the test images, by which models are chosen.
+
+    The other half, `split = "test"`, is for a last word about the one that was chosen.
+    """
+    images, labels = test_part(images, labels)
+    match split:
+        case "":
+            return images[: TEST // 2], labels[: TEST // 2]
+        case "test":
+            return images[TEST // 2 :], labels[TEST // 2 :]
+    raise ValueError(f"there is no split {split!r} here: leave it out, or write test")
+
+
 def site_part(images: Tensor, labels: Tensor, *, site: str, shards: int) -> tuple[Tensor, Tensor]:
     """The part of the training images that belongs to one site; `site-2` has the second.
 

@@ -4,12 +4,12 @@ from math import inf
 from time import monotonic
 
 import torch
-from data import load, site_part, test_part
+from data import judged_on, load, site_part, test_part
 from net import Net, score
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tasuki import Result, Turn
+from tasuki import Result, Scores, Turn
 
 BATCH = 16
 
@@ -34,6 +34,15 @@ def train(turn: Turn) -> Result:
     )
     before = {f"received_{name}": value for name, value in received.items()}
     return turn.result(net.state_dict(), metrics={**before, **trained}, samples=len(labels))
+
+
+def evaluate(turn: Turn) -> Scores:
+    torch.set_num_threads(1)
+    images, labels = judged_on(*load(turn.data), split=turn.split)
+    net = Net().to(turn.device)
+    net.load_state_dict(turn.weights())
+    metrics = score(net, images.to(turn.device), labels.to(turn.device))
+    return turn.scores(metrics, samples=len(labels))
 
 
 def fit(net: Net, images: Tensor, labels: Tensor, turn: Turn) -> None:

@@ -51,6 +51,21 @@ def from_torchvision(folder: Path, *, train: bool) -> tuple[np.ndarray, np.ndarr
     return dataset.data.numpy(), dataset.targets.numpy()
 
 
+def judged_on(path: str | None, *, split: str) -> tuple[Tensor, Tensor]:
+    """What an evaluation judges on: half of the test images, by which models are chosen.
+
+    The other half, `split = "test"`, is for a last word about the one that was chosen.
+    """
+    images, labels = load(path, train=False)
+    half = len(labels) // 2
+    match split:
+        case "":
+            return images[:half], labels[:half]
+        case "test":
+            return images[half:], labels[half:]
+    raise ValueError(f"there is no split {split!r} here: leave it out, or write test")
+
+
 def site_split(
     images: Tensor, labels: Tensor, *, site: str, shards: int, alpha: float, seed: int = 0
 ) -> tuple[Tensor, Tensor]:

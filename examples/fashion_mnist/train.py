@@ -4,11 +4,11 @@ from math import inf
 from time import monotonic
 
 import torch
-from data import load, site_split
+from data import judged_on, load, site_split
 from net import Net, accuracy
 from torch.nn.functional import cross_entropy
 
-from tasuki import Result, Turn
+from tasuki import Result, Scores, Turn
 
 BATCH = 64
 LOG_EVERY = 25  # steps
@@ -40,6 +40,14 @@ def train(turn: Turn) -> Result:
         metrics={"accuracy": trained, "received_accuracy": received, "loss": loss},
         samples=len(labels),
     )
+
+
+def evaluate(turn: Turn) -> Scores:
+    images, labels = judged_on(turn.data, split=turn.split)
+    net = Net().to(turn.device)
+    net.load_state_dict(turn.weights())
+    share = accuracy(net, images.to(turn.device), labels.to(turn.device))
+    return turn.scores({"accuracy": share}, samples=len(labels))
 
 
 def fit(net: Net, images: torch.Tensor, labels: torch.Tensor, turn: Turn) -> float:

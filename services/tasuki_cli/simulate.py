@@ -15,7 +15,14 @@ from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, Origin, Plan
 from tasuki.core.run import RunState, Status
 from tasuki.disk.errors import disk_errors
-from tasuki.errors import DiskFull, LedgerBroken, RunExists, SettingsError, TasukiError
+from tasuki.errors import (
+    CannotEvaluate,
+    DiskFull,
+    LedgerBroken,
+    RunExists,
+    SettingsError,
+    TasukiError,
+)
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
@@ -78,9 +85,9 @@ class Simulation:
 
     @property
     def source(self) -> Source:
-        return Source(
-            run=self.run_file.simulate.trainer or self.run_file.trainer, folder=self.folder
-        )
+        table = self.run_file.simulate
+        run, evaluate = table.trainer or self.run_file.trainer, table.evaluate or ""
+        return Source(run=run, folder=self.folder, evaluate=evaluate)
 
     @property
     def shares_a_process(self) -> bool:
@@ -102,7 +109,7 @@ def simulate(simulation: Simulation) -> Ended:
     """Run it until it is over.
 
     Raises:
-        SettingsError, TrainerNotFound: before anything was started.
+        SettingsError, TrainerNotFound, CannotEvaluate: before anything was started.
         TasukiError: something broke on the way; `resume` goes on.
     """
     if simulation.one_process and not simulation.shares_a_process:
@@ -110,6 +117,8 @@ def simulate(simulation: Simulation) -> Ended:
             "a script or a command needs a process of its own at each site: leave --one-process out"
         )
     simulation.source.check()
+    if simulation.run_file.evaluate is not None and (why := simulation.source.why_not_evaluate()):
+        raise CannotEvaluate(why)
     with simulation.data.locked():
         return asyncio.run(_Federation(simulation).run())
 

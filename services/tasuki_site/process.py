@@ -65,7 +65,7 @@ class _Trainers:
         self._site = settings.name
         self._farewell_s = {name: t.farewell_s for name, t in settings.trainers.items()}
         self._sources = {
-            name: Source(run=table.run, folder=table.folder)
+            name: Source(run=table.run, folder=table.folder, evaluate=table.evaluate or "")
             for name, table in settings.trainers.items()
         }
 

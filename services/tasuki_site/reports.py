@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 import tasuki
-from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, Kind, Turn, TurnId, TurnRecord
 from tasuki.core.report import (
     MOST_ERROR,
     Report,
@@ -97,7 +97,11 @@ class Reports:
         self._say_newest(id, report)
 
     def finished(self, turn: Turn, record: TurnRecord) -> None:
-        """The last site of a round tells the whole of it."""
+        """The last site of a round tells the whole of it; scores are told alone."""
+        if turn.kind is Kind.EVALUATE:
+            self._log.info("evaluated", **named(turn.id), digest=record.received)
+            self._say(TurnDone(record=record, site=self._name))
+            return
         if turn.successor != CONTROLLER:
             self._say(TurnDone(record=record, site=self._name))
             return

@@ -1,7 +1,8 @@
 """One site's service: feeds the turn machine with what happens, and does what it decides.
 
 Follow a turn: `_on_turn` (from the queue) -> `_do` (journal, acknowledge) -> `_check_weights`
--> `_train` -> `_hand_over` (to the next site's queue) -> `_do` (journal, report).
+-> `_train` -> `_hand_over` (to the next site's queue) -> `_do` (journal, report). A turn that
+evaluates goes from `_train` to `_do` at once.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import structlog
 
 from tasuki.core import turn as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import CONTROLLER, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, Kind, Turn, TurnId, TurnRecord
 from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
 from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
-from tasuki_site import sending, training
+from tasuki_site import evaluating, sending, training
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.held_turns import HeldTurns
 from tasuki_site.reports import Reports
@@ -110,7 +111,7 @@ class SiteService:
         done = site.journal.done()
         self._step(machine.Restarted(done=done))
         for progress in done:  # a crash may have come between the journal and this
-            self._let_go(progress.turn, progress.record)
+            self._let_go(progress.turn, None if _has_scores(progress) else progress.record)
         await consume(names.control_queue(site.name), self._later(self._on_control), prefetch=16)
         await self._arrivals.open()
         await consume(names.turns_queue(site.name), self._later(self._on_turn), prefetch=1)
@@ -222,7 +223,7 @@ class SiteService:
             self._held.begin(turn)
             self._reports.taken(turn)
             self._reach(Moment.TURN_JOURNALED, turn.id)
-        elif progress.phase is machine.Phase.TRAINED:
+        elif progress.phase is machine.Phase.TRAINED or _has_scores(progress):
             self._reach(Moment.RESULT_JOURNALED, turn.id)
         elif progress.record is not None:
             self._reach(Moment.HANDED_OVER, turn.id)
@@ -252,8 +253,9 @@ class SiteService:
             self._reach(Moment.PROGRESSED, turn.id)
             self._held.log(turn.id, values)
 
+        work = evaluating.evaluate if turn.kind is Kind.EVALUATE else training.train
         try:
-            record = await training.train(self._site, turn, take)
+            record = await work(self._site, turn, take)
         except TasukiError as exc:
             self._fail(turn.id, exc)
             return
@@ -262,6 +264,8 @@ class SiteService:
         self._reach(Moment.TRAINED, turn.id)
         self._held.note_result(turn.id)
         self._step(machine.TrainingFinished(record=record))
+        if turn.kind is Kind.EVALUATE:
+            self._let_go(turn, None)
 
     async def _hand_over(self, turn: Turn, record: TurnRecord) -> None:
         """Send the result on, and report that."""
@@ -314,6 +318,10 @@ class SiteService:
 
     def _reach(self, moment: Moment, id: TurnId) -> None:
         self._site.moments.reach(moment, id)
+
+
+def _has_scores(progress: machine.Progress) -> bool:
+    return progress.turn.kind is Kind.EVALUATE and progress.record is not None
 
 
 def _check_controller(delivery: Delivery) -> None:

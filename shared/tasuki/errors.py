@@ -11,7 +11,8 @@
     │   ├── TrainerNotFound     it cannot be imported                                21
     │   ├── TrainerRaised       it raised                                            22
     │   ├── TrainerDied         its process ended without a result                   23
-    │   └── TrainerOverdue      it took too long, or showed no progress              24
+    │   ├── TrainerOverdue      it took too long, or showed no progress              24
+    │   └── CannotEvaluate      it has nothing that scores weights                   25
     ├── WeightsError            weights that cannot be used                          30
     │   ├── BadWeights          not a well-formed container                          31
     │   ├── DigestMismatch      other bytes than were promised                       32
@@ -123,6 +124,12 @@ class TrainerOverdue(TrainerError):
     """The turn took longer than the run allows, so that its trainer was ended; see its stacks."""
 
     exit_code = 24
+
+
+class CannotEvaluate(TrainerError):
+    """The trainer cannot evaluate; write `def evaluate(turn)` beside its `train`."""
+
+    exit_code = 25
 
 
 class WeightsError(TasukiError):

@@ -8,6 +8,12 @@ def train(turn: Turn) -> Result:
     ...
     turn.log(loss=loss, step=step)
     return turn.result(net.state_dict(), metrics={"accuracy": accuracy}, samples=n)
+
+and, for turns that evaluate, beside it:
+
+def evaluate(turn: Turn) -> Scores:
+    ...
+    return turn.scores({"accuracy": accuracy}, samples=n)
 """
 
 from __future__ import annotations
@@ -33,6 +39,18 @@ def turn_seed(*, seed: int, round: int, hop: int, site: str, lane: int = 0) -> i
     another lane than 0, with `/<lane>` after it.
     """
     label = f"tasuki-turn/{seed}/{round}/{hop}/{site}" + (f"/{lane}" if lane else "")
+    return _drawn(label)
+
+
+def evaluate_seed(*, seed: int, round: int, site: str) -> int:
+    """The seed of a turn that evaluates, below 2**32: that of its round and site alone.
+
+    As above, over `tasuki-evaluate/<seed>/<round>/<site>`.
+    """
+    return _drawn(f"tasuki-evaluate/{seed}/{round}/{site}")
+
+
+def _drawn(label: str) -> int:
     return int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasuki.core.model import Kind
 from tasuki_site.trainer.failure import failure_of, told_error
 from tasuki_site.trainer.request import Log, TurnRequest
-from tasuki_site.trainer.result import Outcome, write_result
+from tasuki_site.trainer.result import Outcome, outcome_of
 from tasuki_site.trainer.seeding import seed_everything
 from tasuki_site.trainer.source import Source, load_function
 
@@ -43,9 +44,9 @@ class InProcessTrainer:
 
     def _train(self, request: TurnRequest, log: Log, abandoned: threading.Event) -> Outcome:
         try:
-            function = load_function(self.source)
+            function = load_function(self.source, Kind(request.kind))
             seed_everything(request.seed)
-            return write_result(request, function(request.open(log)))
+            return outcome_of(request, function(request.open(log)))
         except Exception as exc:
             raise told_error(*failure_of(exc)) from exc
         finally:

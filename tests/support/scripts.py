@@ -19,7 +19,7 @@ import numpy as np
 from support.requests import a_request
 from tasuki.core.model import Kind
 from tasuki.flare.session import ScriptTurn, Session
-from tasuki.trainer import Framework, Result, Turn
+from tasuki.trainer import Framework, Result, Scores, Turn
 from tasuki_site.tensors import load_state, save_state
 from tasuki_site.trainer import channel
 
@@ -32,7 +32,7 @@ class Desk:
 
     turns: deque[Turn] = field(default_factory=deque)
     more_may_come: bool = False
-    results: list[Result] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)  # Any: Result or Scores, as the turn asks
     logged: list[Mapping[str, float]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
     asked: list[Framework] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Desk:
         turn = self.turns.popleft()
         return ScriptTurn(turn=turn, seed=lambda: self.seeds.append(turn.seed), finish=self._finish)
 
-    def _finish(self, result: Result) -> None:
+    def _finish(self, result: Result | Scores) -> None:
         if self.refusal is not None:
             raise self.refusal
         self.results.append(result)
@@ -100,7 +100,9 @@ class ScriptSite:
     def result(self) -> dict[str, Any]:  # Any: arrays
         return load_state(self.folder / "result", framework="numpy")
 
-    def train(self, *, round: int = 0) -> Mapping[str, Any]:  # Any: plain values
+    def train(
+        self, *, round: int = 0, kind: Kind | None = None
+    ) -> Mapping[str, Any]:  # Any: plain values
         """Give a turn, and wait for its answer."""
         request = a_request(
             self.folder,
@@ -109,7 +111,8 @@ class ScriptSite:
             rounds=ROUNDS,
             site="site-1",
             seed=100 + round,
-            kind=self.kind.value,
+            kind=(kind or self.kind).value,
+            split="test" if kind is Kind.EVALUATE else "",
             params={"lr": 0.5},
         )
         self.connection.sendall(channel.pack({"request": request.to_map()}))

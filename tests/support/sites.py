@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from support.runs import SITES, weights
 from tasuki.core import turn as machine
-from tasuki.core.model import CONTROLLER, Lane, Task, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, Kind, Lane, Task, Turn, TurnId, TurnRecord
 from tasuki.core.turn import Phase, Progress, SiteState
 
 
@@ -21,7 +23,24 @@ def turn(
     return Turn(id=id, itinerary=itinerary, weights=weights(str(id)), task=Task(trainer="t"))
 
 
+def evaluation(*, run: str = "r", term: int = 1, round: int = 0) -> Turn:
+    """A turn of `b` that evaluates, on its own lane."""
+    asked = turn(run=run, lane=2**40, term=term, round=round, hop=0, itinerary=("b",))
+    return replace(asked, kind=Kind.EVALUATE)
+
+
 def result(of: Turn) -> TurnRecord:
+    if of.kind is Kind.EVALUATE:
+        received = of.weights
+        return TurnRecord(
+            id=of.id,
+            site=of.site,
+            received=received.digest,
+            sent=received,
+            metrics={"accuracy": 0.5},
+            samples=9,
+            kind=of.kind,
+        )
     sent = weights(f"trained {of.id}")
     return TurnRecord(id=of.id, site=of.site, received=of.weights.digest, sent=sent)
 

@@ -38,6 +38,12 @@ MUTATIONS = {
         becomes="phase=Phase.DONE))",
         tests="unit/core/test_turn.py",
     ),
+    "what was evaluated is handed over": Mutation(
+        file="core/turn/machine.py",
+        text="if held.turn.kind is Kind.EVALUATE:",
+        becomes="if False:",
+        tests="unit/core/test_turn.py",
+    ),
     "an answer may be overdue for ever": Mutation(
         file="transport/amqp/answers.py",
         text="if now - debt.since >= debt.limit_s]",

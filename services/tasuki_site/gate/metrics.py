@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from tasuki.errors import GateRejected
 from tasuki_site.gate.candidate import Candidate
@@ -15,12 +15,16 @@ def check(candidate: Candidate) -> None:
     metrics = candidate.outcome.metrics
     missing = [name for name in candidate.task.requires if name not in metrics]
     if missing:
-        given = _some(sorted(metrics)) or "none at all"
         raise GateRejected(
             f"the result has no metric {missing[0]!r}, which the run chooses its best checkpoint "
-            f"by; it has {given}: pass metrics={{{missing[0]!r}: ...}}"
+            f"by; it has {some(metrics)}: pass metrics={{{missing[0]!r}: ...}}"
         )
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+def some(metrics: Iterable[str]) -> str:
+    """The names of the first few."""
+    names = sorted(metrics)
+    return (
+        ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+        or "none at all"
+    )

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from tasuki.core.model import Kind
 from tasuki.errors import TrainerError
 from tasuki.flare.session import ScriptTurn, Session, install
 from tasuki.moments import UNWATCHED, Moments
@@ -34,7 +35,8 @@ def run_function(site: Connection, source: Source) -> None:
     while (request := site.next_request()) is not None:
         try:
             surroundings.enter(request)
-            function = load_function(source)  # a look-up, but for the first of a site
+            # A look-up, but for the first of a site.
+            function = load_function(source, Kind(request.kind))
             seed_everything(request.seed)
             site.finish(request, function(site.open(request)))
         except BaseException as exc:  # noqa: BLE001 - the trainer's code may raise anything
@@ -128,7 +130,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()  # says where it was when it crashes, or is ended because it hangs
     site = Connection(channel.connect(), _moments(os.environ.get(FAULTS_VARIABLE)))
-    source = Source(run=sys.argv[1], folder=Path(sys.argv[2]))
+    run, folder, *evaluate = sys.argv[1:]
+    source = Source(run=run, folder=Path(folder), evaluate="".join(evaluate))
     sys.path.insert(0, str(source.folder))
     if source.is_script:
         run_script(site, source)

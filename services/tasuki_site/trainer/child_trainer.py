@@ -97,6 +97,8 @@ class ChildTrainer:
         if self.source.is_command:
             module, mark = "tasuki_site.trainer.launcher", uuid.uuid4().hex
             words.append(mark)
+        else:
+            words.append(self.source.evaluate)
         folder = Path(request.folder or self.source.folder)
         return await ChildProcess.start(module, words, folder=folder, show=self._show, mark=mark)
 

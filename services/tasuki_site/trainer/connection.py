@@ -22,7 +22,7 @@ from tasuki.trainer import Turn
 from tasuki_site.trainer import channel
 from tasuki_site.trainer.failure import failure_told
 from tasuki_site.trainer.request import TurnRequest
-from tasuki_site.trainer.result import write_result
+from tasuki_site.trainer.result import outcome_of
 
 
 class Connection:
@@ -68,7 +68,7 @@ class Connection:
         self._end_copy()
         hold_standard_descriptors()
         self._reach(Moment.TRAINER_RETURNED, request)
-        outcome = write_result(request, result)
+        outcome = outcome_of(request, result)
         self._reach(Moment.TRAINER_SAVED, request)
         self._send(asdict(outcome))
 

@@ -16,10 +16,10 @@ PARTING_S = 5.0
 
 
 class Trainer(Protocol):
-    """Trains one lane's turns at one site, one at a time."""
+    """Trains one lane's turns at one site, one at a time, and evaluates between them."""
 
     async def train(self, request: TurnRequest, log: Log) -> Outcome:
-        """Train and write the result's file. `log` gets what the trainer reports, as it does.
+        """Train and write the result's file, or evaluate. `log` gets what it reports, as it does.
 
         Cancelling ends the training at once.
 
@@ -46,13 +46,13 @@ class TrainerPool:
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def train(self, trainer: str, request: TurnRequest, log: Log) -> Outcome:
-        """Train with the trainer of this name.
+        """Train, or evaluate, with the trainer of this name.
 
         Raises:
             TrainerNotFound: the site has none of that name.
             TasukiError: why there is no result.
         """
-        lane = (request.run, request.lane)
+        lane = request.trained_in
         if lane not in self._trainers:
             made = self._make(trainer)
             self._trainers[lane] = made, Place(run=request.run, close=made.close)

@@ -11,7 +11,7 @@ from functools import partial
 
 from tasuki.errors import TasukiError
 from tasuki.flare.session import ScriptTurn, Session
-from tasuki.trainer import Result
+from tasuki.trainer import Result, Scores
 from tasuki_site.trainer import channel
 from tasuki_site.trainer.connection import Connection
 from tasuki_site.trainer.request import TurnRequest
@@ -58,7 +58,7 @@ def _next_turn(site: Connection, session: Session, timeout_s: float | None) -> S
     )
 
 
-def _finish(site: Connection, request: TurnRequest, result: Result) -> None:
+def _finish(site: Connection, request: TurnRequest, result: Result | Scores) -> None:
     try:
         site.finish(request, result)
     except TasukiError as exc:

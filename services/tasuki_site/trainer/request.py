@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tasuki.core.model import Budget, Kind, Turn, TurnId
-from tasuki.trainer import Framework, turn_seed
+from tasuki.core.model import Budget, Kind, Lane, Turn, TurnId
+from tasuki.trainer import Framework, evaluate_seed, turn_seed
 from tasuki.trainer import Turn as TrainerTurn
 from tasuki_site.tensors import best_device, load_state
 
@@ -21,7 +21,8 @@ class TurnRequest:
 
     Attributes:
         received: the file of the received weights.
-        result: the file to write.
+        result: the file to write; a turn that evaluates writes none.
+        split: which data to evaluate on.
         folder: where the trainer works; None: where its code is.
         turn_s, progress_s: how long it may take, and how long it may show no progress.
         non_finite: names, or patterns of them, of tensors that may hold NaN and Inf.
@@ -36,6 +37,7 @@ class TurnRequest:
     site: str
     seed: int
     kind: str
+    split: str = ""
     params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
     budget: Mapping[str, Any] = field(default_factory=dict)
     data: str | None = None
@@ -60,10 +62,9 @@ class TurnRequest:
             hop=id.hop,
             rounds=task.rounds,
             site=turn.site,
-            seed=turn_seed(
-                seed=task.seed, round=id.round, hop=id.hop, site=turn.site, lane=id.lane
-            ),
+            seed=_seed(turn),
             kind=turn.kind.value,
+            split=turn.split,
             params=task.params_of(turn.site),
             budget=asdict(task.budget),
             data=data,
@@ -82,6 +83,11 @@ class TurnRequest:
     @property
     def id(self) -> TurnId:
         return TurnId(run=self.run, lane=self.lane, term=self.term, round=self.round, hop=self.hop)
+
+    @property
+    def trained_in(self) -> Lane:
+        """The lane whose trainer does it: a turn that evaluates has no trainer of its own."""
+        return (self.run, 0 if self.kind == Kind.EVALUATE else self.lane)
 
     def open(self, log: Log, *, loaded: Callable[[], None] = lambda: None) -> TrainerTurn:
         """The trainer's view of it; `loaded` is called when that has its weights."""
@@ -102,9 +108,17 @@ class TurnRequest:
             seed=self.seed,
             find_device=lambda: self.device or best_device(),
             kind=Kind(self.kind),
+            split=self.split,
             params=self.params,
             budget=Budget(**self.budget),
             data=self.data,
             load=load,
             report=log,
         )
+
+
+def _seed(turn: Turn) -> int:
+    id, seed = turn.id, turn.task.seed
+    if turn.kind is Kind.EVALUATE:
+        return evaluate_seed(seed=seed, round=id.round, site=turn.site)
+    return turn_seed(seed=seed, round=id.round, hop=id.hop, site=turn.site, lane=id.lane)

@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasuki.core.model import SITE
-from tasuki.errors import TrainerNotFound
+from tasuki.core.model import SITE, Kind
+from tasuki.errors import CannotEvaluate, TrainerNotFound
+from tasuki_site.trainer.definitions import defines
 from tasuki_site.trainer.failure import failure_of
 from tasuki_site.trainer.shadowed_modules import library_module
+
+EVALUATE = "evaluate"
+"""The function that scores weights, where none is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +31,14 @@ class Source:
     Or a command whose processes call `tasuki.flare`: "torchrun --nproc_per_node=2 train.py".
 
     A script may have arguments: "train.py --data data/{site}", where the site's name is put in.
+
+    `evaluate` is the function that scores weights, "module:function"; by default the one of that
+    name beside the function that trains. A script scores by itself.
     """
 
     run: str
     folder: Path
+    evaluate: str = ""
 
     @property
     def is_script(self) -> bool:
@@ -83,6 +91,7 @@ class Source:
         module, colon, function = self.run.partition(":")
         if not self.folder.is_dir():
             raise TrainerNotFound(f"trainer {self.run!r}: there is no folder {self.folder}")
+        self._check_evaluate()
         if self.is_script:
             if not self.script.is_file():
                 hint = _hint(self.script.name, self._files)
@@ -103,6 +112,53 @@ class Source:
             hint = _hint(module, [name.removesuffix(".py") for name in self._files])
             said = f"there is no module {module!r} in {self.folder}, and none is installed"
             raise TrainerNotFound(f"{said}{hint}")
+
+    def _check_evaluate(self) -> None:
+        if not self.evaluate:
+            return
+        module, _, function = self.evaluate.partition(":")
+        if self.is_script or self.is_command:
+            raise TrainerNotFound(
+                f"trainer {self.run!r} is no function, so that evaluate = {self.evaluate!r} says"
+                " nothing: leave it out, and let the script ask flare.is_evaluate()"
+            )
+        if not (module and function.isidentifier()):
+            raise TrainerNotFound(
+                f"evaluate = {self.evaluate!r} of trainer {self.run!r}: write module:function, as"
+                " in train:evaluate"
+            )
+
+    def function(self, kind: Kind) -> tuple[str, str]:
+        """Module and name of the function for such turns."""
+        module, _, name = self.run.partition(":")
+        if kind is Kind.EVALUATE:
+            module, _, name = (self.evaluate or f"{module}:{EVALUATE}").partition(":")
+        return module, name
+
+    def why_not_evaluate(self) -> str | None:
+        """Why it cannot evaluate, by the text of its module; None: it can, or that is not known.
+
+        Scripts and commands are not judged.
+        """
+        if self.is_script or self.is_command:
+            return None
+        module, name = self.function(Kind.EVALUATE)
+        path = self.folder.joinpath(*module.split("."))
+        package = path / "__init__.py"
+        file = package if package.is_file() else path.with_suffix(".py")
+        return self.lacks_evaluate() if defines(file, name) is False else None
+
+    def lacks_evaluate(self) -> str:
+        """What to say if there is no function that scores weights."""
+        module, name = self.function(Kind.EVALUATE)
+        said = f"trainer {self.run!r} cannot evaluate: module {module!r} has no function {name!r}"
+        if self.evaluate:
+            return f"{said}, which its settings name; write it there, or correct `evaluate`"
+        return (
+            f"{said}; write `def evaluate(turn): return turn.scores({{...}}, samples=n)` there, or"
+            ' name one elsewhere: evaluate = "module:function" under [trainers.NAME] of the site,'
+            " or under [simulate]"
+        )
 
     @property
     def _words(self) -> list[str]:
@@ -133,13 +189,14 @@ def _hint(wanted: str, there: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def load_function(source: Source) -> Callable[..., Any]:
-    """Import the function of a function form.
+def load_function(source: Source, kind: Kind = Kind.TRAIN) -> Callable[..., Any]:
+    """Import the function of a function form that trains, or the one that evaluates.
 
     Raises:
         TrainerNotFound: with the last frames of what went wrong.
+        CannotEvaluate: it has none that does.
     """
-    name, _, attribute = source.run.partition(":")
+    name, attribute = source.function(kind)
     if (said := library_module(name.partition(".")[0], source.folder)) is not None:
         raise TrainerNotFound(f"trainer {source.run!r}: {said}")
     if str(source.folder) not in sys.path:
@@ -150,6 +207,8 @@ def load_function(source: Source) -> Callable[..., Any]:
         detail = failure_of(exc)[1]
         raise TrainerNotFound(f"trainer {source.run} cannot be imported:\n{detail}") from exc
     function = getattr(module, attribute, None)
+    if not callable(function) and kind is Kind.EVALUATE:
+        raise CannotEvaluate(source.lacks_evaluate())
     if not callable(function):
         hint = _hint(attribute, [each for each in vars(module) if callable(vars(module)[each])])
         raise TrainerNotFound(f"module {name} has no function {attribute!r}{hint}")

@@ -38,7 +38,7 @@ class Surroundings:
         except OSError as exc:
             raise TrainerError(f"the trainer cannot work in {place}: {exc.strerror}") from exc
         sys.argv[:] = self._source.argv
-        owner = (request.site, request.lane)
+        owner = (request.site, request.trained_in[1])
         if owner == self._owner:
             return
         if self._owner is not None:

@@ -25,7 +25,7 @@ OWN = frozenset(
 )
 """Errors that a site's own code or the gate raised. Others may be gone the next time."""
 
-LASTING = frozenset({"TurnTooLarge"})
+LASTING = frozenset({"TurnTooLarge", "CannotEvaluate"})
 """Errors that no other attempt can change."""
 
 MOST_ERROR = 64
@@ -48,7 +48,7 @@ class Stage(StrEnum):
     GIVEN_OUT = "given_out"  # not with its site yet: the controller sends it, and no report says so
     WAITING = "waiting"  # for the turns before it to make room
     TAKEN = "taken"  # waiting for its weights
-    TRAINING = "training"
+    TRAINING = "training"  # or evaluating
     TRAINED = "trained"  # its result is being handed over
 
 
@@ -104,7 +104,7 @@ class TurnProgressed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnDone:
-    """A site trained, and the next queue has the weights."""
+    """A site trained, and the next queue has the weights; or it evaluated: these are its scores."""
 
     record: TurnRecord
     site: str

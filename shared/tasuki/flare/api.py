@@ -56,7 +56,7 @@ def receive(timeout: float | None = None, ctx: object = None) -> FLModel | None:
 
 
 def send(model: FLModel, clear_cache: bool = True, ctx: object = None) -> None:
-    """Hand on the result of the turn, once.
+    """Hand on the result of the turn, once; of one that evaluates, metrics without params.
 
     Args:
         clear_cache: free the params of this model and of the received one.
@@ -123,7 +123,7 @@ def system_info(ctx: object = None) -> dict[str, Any]:  # Any: as in NVFlare
 
 
 def get_config(ctx: object = None) -> dict[str, Any]:  # Any: the run's params are
-    """The run's `params`, `site_name`, `job_id`, `total_rounds`, `data`, `device` and more."""
+    """The run's `params`, `site_name`, `job_id`, `total_rounds`, `data`, `split` and more."""
     return translation.config(initialized().known_turn())
 
 
@@ -137,8 +137,8 @@ def get_site_name(ctx: object = None) -> str:
 
 
 def get_task_name(ctx: object = None) -> str:
-    """ "train" or "evaluate"."""
-    return initialized().known_turn().kind.value
+    """ "train" or, if the turn evaluates, "validate"."""
+    return translation.TASKS[initialized().known_turn().kind]
 
 
 def is_train(ctx: object = None) -> bool:

@@ -18,7 +18,8 @@ Function: TypeAlias = Callable[..., Any]
 def train(function: Function | None = None, **_kwargs: object) -> Function:
     """Make a function train a turn: it gets the received model first, what it returns is sent.
 
-    If it returns no metrics, those that `evaluate` found before are sent as `received_...`.
+    If it returns no metrics, those that `evaluate` found before are sent as `received_...`. In a
+    turn that evaluates it is not called, and None comes of it.
 
     Raises:
         TrainerError: when called: it returns no FLModel, or the run is over.
@@ -27,7 +28,9 @@ def train(function: Function | None = None, **_kwargs: object) -> Function:
         return train
 
     @functools.wraps(function)
-    def trained(*args: object, **kwargs: object) -> FLModel:
+    def trained(*args: object, **kwargs: object) -> FLModel | None:
+        if initialized().leaves_out_training(f"{_name(function)}, which has @flare.train"):
+            return None
         model = _called(function, args, kwargs)
         if not isinstance(model, FLModel):
             raise TrainerError(

@@ -41,8 +41,9 @@ class Exchange:
         seconds = self.budget.seconds
         return seconds is not None and time.monotonic() - self._began_s >= seconds
 
-    def await_turn(self) -> None:
-        initialized().await_turn()
+    def leaves_out_training(self, what: str) -> bool:
+        """Whether the turn evaluates, so that a script's call to train is to do nothing."""
+        return initialized().leaves_out_training(what)
 
     def receive(self, load: Callable[[State], object], *, what: str) -> None:
         """Load the turn's weights.
@@ -73,11 +74,15 @@ class Exchange:
         initialized().seed()
         self._began_s = time.monotonic()
 
-    def evaluated(self, metrics: Mapping[str, Any]) -> None:  # Any: as the framework has them
+    def evaluated(
+        self,
+        metrics: Mapping[str, Any],  # Any: as the framework has them
+        meta: Mapping[str, Any],  # Any: the script's own
+    ) -> None:
         """Metrics of the received weights: the result of a turn that evaluates, else part of it."""
         session, numbers = initialized(), numbers_of(metrics)
         if session.known_turn().kind is Kind.EVALUATE:
-            session.send(FLModel(metrics=numbers))
+            session.send(FLModel(metrics=numbers, meta=dict(meta)))
         else:
             self._received_metrics = received_metrics(numbers)
 

@@ -8,6 +8,8 @@ In a script `import nvflare.client.hf as flare` becomes `import tasuki.flare.hf 
         trainer.evaluate()  # of the received weights
         trainer.train()  # receives, trains, sends
 
+In a turn that evaluates, `evaluate` sends what it finds, and `train` does nothing.
+
 The Trainer is that of transformers or one made from it, such as TRL's SFTTrainer. Of a model of
 PEFT the adapters alone travel. Tasuki imports none of these; the script has.
 """
@@ -16,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -98,6 +100,8 @@ class _Turns:
                 "trainer.train(resume_from_checkpoint=...) would train the checkpoint's weights"
                 " instead of the received ones; leave it out"
             )
+        if self.exchange.leaves_out_training("trainer.train"):
+            return None
         self.exchange.receive(self._model.load, what="trainer.train")
         if not self._restore_state:
             self._forget_optimizer()
@@ -117,8 +121,14 @@ class _Turns:
             return self._evaluate(*args, **kwargs)
         self.exchange.receive(self._model.load, what="trainer.evaluate")
         metrics = self._evaluate(*args, **kwargs)
-        self.exchange.evaluated(_about_weights(metrics))
+        self.exchange.evaluated(_about_weights(metrics), self._samples(*args, **kwargs))
         return metrics
+
+    def _samples(self, eval_dataset: Any = None, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
+        """How many were evaluated, where that is known before."""
+        data = self._trainer.eval_dataset if eval_dataset is None else eval_dataset
+        is_one = isinstance(data, Sized) and not isinstance(data, Mapping | str)
+        return {"num_samples": len(data)} if is_one else {}
 
     def _forget_optimizer(self) -> None:
         if self._has_own_optimizer:

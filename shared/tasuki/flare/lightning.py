@@ -9,6 +9,8 @@ flare`:
         trainer.validate(module, datamodule=data)  # of the received weights
         trainer.fit(module, datamodule=data)  # receives, trains, sends
 
+In a turn that evaluates, `validate` sends what it finds, and `fit` does nothing.
+
 Both packages of Lightning will do, `lightning` and `pytorch_lightning`; Tasuki imports neither.
 """
 
@@ -82,6 +84,7 @@ class _Turns:
         self._optimizers: list[Any] = []
         self._schedulers: list[Any] = []
         self._first_step = 0
+        self._own_epochs: Any = None  # while a `fit` is left out
 
     def reset_state(self, trainer: Any) -> None:
         """Nothing to do: every turn begins by itself. NVFlare's scripts may call it."""
@@ -92,15 +95,20 @@ class _Turns:
 
     def on_validation_end(self, trainer: Any, pl_module: Any) -> None:
         if self._evaluates_received(trainer):
-            self._exchange.evaluated(trainer.callback_metrics)
+            self._exchange.evaluated(trainer.callback_metrics, _meta(pl_module))
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
-        if stage == "fit" and self._epochs is not None:
-            self._exchange.await_turn()
+        if stage != "fit":
+            return
+        if self._exchange.leaves_out_training("trainer.fit"):
+            self._own_epochs = trainer.fit_loop.max_epochs
+            trainer.fit_loop.max_epochs = 0  # then Lightning trains nothing
+        elif self._epochs is not None:
             self._epochs.prepare(trainer, self._exchange.budget)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
-        self._receive(pl_module, what="trainer.fit")
+        if self._own_epochs is None:
+            self._receive(pl_module, what="trainer.fit")
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         if self._epochs is not None:
@@ -126,15 +134,15 @@ class _Turns:
             ]
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        if self._own_epochs is not None:
+            trainer.fit_loop.max_epochs, self._own_epochs = self._own_epochs, None
+            return
         # After everybody else's on_train_end: there weights may still be averaged or swapped.
-        meta = getattr(pl_module, _META, {})
-        if not isinstance(meta, dict):
-            raise TrainerError(f"{_META} of the module is a {type(meta).__name__}, not a dict")
         steps = trainer.global_step - self._first_step
         self._exchange.send(
             pl_module.state_dict(),
             metrics=trainer.callback_metrics,
-            meta={FLMetaKey.NUM_STEPS_CURRENT_ROUND: steps, **meta},
+            meta={FLMetaKey.NUM_STEPS_CURRENT_ROUND: steps, **_meta(pl_module)},
         )
 
     def _evaluates_received(self, trainer: Any) -> bool:
@@ -151,6 +159,13 @@ class _Turns:
             optimizer.load_state_dict(state)
         for config, state in zip(trainer.lr_scheduler_configs, self._schedulers, strict=False):
             config.scheduler.load_state_dict(state)
+
+
+def _meta(module: Any) -> dict[str, Any]:
+    meta = getattr(module, _META, {})
+    if not isinstance(meta, dict):
+        raise TrainerError(f"{_META} of the module is a {type(meta).__name__}, not a dict")
+    return meta
 
 
 class _Progress:

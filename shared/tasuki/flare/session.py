@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tasuki.core.model import Kind
-from tasuki.errors import TrainerError
+from tasuki.errors import CannotEvaluate, TrainerError
 from tasuki.flare.model import FLModel
 from tasuki.flare.translation import framework_in_use, model_of, received_metrics, result_of
-from tasuki.trainer import Framework, Result, Turn
+from tasuki.trainer import Framework, Result, Scores, Turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class ScriptTurn:
 
     turn: Turn
     seed: Callable[[], None]
-    finish: Callable[[Result], None]
+    finish: Callable[[Result | Scores], None]
     leave: Callable[[], None] = lambda: None
 
 
@@ -60,6 +60,8 @@ class Session:
         self._model: FLModel | None = None
         self._evaluated: object = None
         self._has_sent = False
+        self._has_just_scored = False
+        self._not_trained: Turn | None = None
         self._was_asked = False
         self._is_over = False
         self._is_shut_down = False
@@ -94,8 +96,35 @@ class Session:
             self.framework = self.framework or framework_in_use()
             self._current = self._next_turn(timeout_s=timeout_s)
             self._is_over = self._current is None
+            self._has_just_scored &= self._is_over
             self._last = self.current or self._last
         return self._current
+
+    def leaves_out_training(self, what: str) -> bool:
+        """Whether a script that evaluates and then trains in every turn is to train nothing now.
+
+        So it is, once, in a turn that evaluates: before its scores were sent, or right after that.
+
+        Args:
+            what: what is called to train.
+
+        Raises:
+            CannotEvaluate: in this turn it was called before, and nothing evaluates.
+        """
+        if self._has_just_scored:
+            self._has_just_scored = False
+            return True
+        self.await_turn()
+        turn = self.current
+        if turn is None or turn.kind is Kind.TRAIN:
+            return False
+        if turn is self._not_trained:
+            raise CannotEvaluate(
+                f"this turn evaluates, and the script has called nothing but {what}; let it"
+                " evaluate the received weights before that in each turn"
+            )
+        self._not_trained = turn
+        return True
 
     def known_turn(self) -> Turn:
         """The turn that the script has or had last, or else the first, as soon as it is there.
@@ -165,6 +194,7 @@ class Session:
             return
         current.finish(result_of(current.turn, model))
         self._has_sent = True
+        self._has_just_scored = current.turn.kind is Kind.EVALUATE
         self._current = self._model = self._evaluated = None
         if clear_cache:
             for each in (model, received):
@@ -172,6 +202,7 @@ class Session:
 
     def _leave(self) -> None:
         if self._current is not None:
+            self._has_just_scored = self._current.turn.kind is Kind.EVALUATE
             self._current.leave()
         self._current = self._model = self._evaluated = None
         self._was_asked = False

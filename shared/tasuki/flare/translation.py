@@ -8,13 +8,16 @@ from numbers import Real
 from typing import Any
 
 from tasuki.core.model import Kind
-from tasuki.errors import TrainerError
+from tasuki.errors import CannotEvaluate, TrainerError
 from tasuki.flare.model import FLModel, ParamsType
-from tasuki.trainer import Framework, Result, Turn
+from tasuki.trainer import Framework, Result, Scores, Turn
 
 # The one that a script is likeliest to mean comes first. Steps are no samples, but they weigh
 # sites alike when all use one batch size, and NVFlare's scripts send nothing else.
 _SAMPLES = ("num_samples", "samples", "num_examples", "NUM_STEPS_CURRENT_ROUND")
+
+TASKS = {Kind.TRAIN: "train", Kind.EVALUATE: "validate"}
+"""What NVFlare calls what a turn asks for."""
 
 _FORMATS: dict[str, Framework] = {"torch": "torch", "pytorch": "torch", "numpy": "numpy"}
 
@@ -57,7 +60,7 @@ def system_info(turn: Turn) -> dict[str, Any]:  # Any: a script may add to it
     return {
         "site_name": turn.site,
         "job_id": turn.run,
-        "task_name": turn.kind.value,
+        "task_name": TASKS[turn.kind],
     }
 
 
@@ -69,22 +72,31 @@ def config(turn: Turn) -> dict[str, Any]:  # Any: the run's params are
         "params": dict(turn.params),
         "budget": {"epochs": budget.epochs, "steps": budget.steps, "seconds": budget.seconds},
         "data": turn.data,
+        "split": turn.split,
         "device": turn.device,
         "seed": turn.seed,
     }
 
 
-def result_of(turn: Turn, model: FLModel) -> Result:
-    """What `send` hands on. A turn that only evaluates leaves the weights as they are.
+def result_of(turn: Turn, model: FLModel) -> Result | Scores:
+    """What `send` hands on; of a turn that evaluates, the scores alone.
 
     Raises:
+        CannotEvaluate: the turn evaluates, and the script has trained.
         TrainerError: the model is no result of this turn; the message says what to change.
     """
     metrics, samples = metrics_of(model.metrics), _samples(model.meta or {})
     if turn.kind is Kind.EVALUATE:
-        if not metrics and model.params is None:
-            raise TrainerError("the model to send has neither params nor metrics; send metrics")
-        return turn.difference({}, metrics=metrics, samples=samples)
+        if model.params is not None:
+            raise CannotEvaluate(
+                "the script sent weights in a turn that evaluates; if flare.is_evaluate(), send"
+                " flare.FLModel(metrics=...) without params, and train nothing"
+            )
+        if not metrics:
+            raise TrainerError(
+                "the model to send has no metrics, and this turn asks for nothing else"
+            )
+        return turn.scores(metrics, samples=samples)
     if not isinstance(model.params, Mapping):
         raise TrainerError(
             f"this turn trains, and the params to send are of type {type(model.params).__name__};"

@@ -25,11 +25,13 @@ ENVIRONMENT: dict[str, Keys] = {
 class TrainerTable(Settings):
     """`run` is a script (train.py --epochs 2) or a function (train:train), seen from `folder`.
 
+    `evaluate`: the function that scores weights; unset: `evaluate` beside the one that trains.
     `farewell_s`: how long a script may work on after its last turn.
     """
 
     run: str
     folder: SettingsPath = Field(default=Path(), validate_default=True)
+    evaluate: str | None = None
     farewell_s: float = Field(default=600.0, ge=0)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tasuki import Result, Turn
+from tasuki import Result, Scores, Turn
 
 
 def make() -> dict[str, np.ndarray]:
@@ -55,6 +55,16 @@ def train(turn: Turn) -> Result:
     turn.log(step=turn.round, loss=float(np.abs(state["w"]).mean()))
     stamp(turn, "end")
     return turn.result(state, metrics={"accuracy": float(state["n"])}, samples=8)
+
+
+def evaluate(turn: Turn) -> Scores:
+    """Says how often the weights were trained, and what they are made of."""
+    stamp(turn, "score")
+    state = turn.weights("numpy")
+    hold(turn)
+    turn.log(scored=1)
+    mean = float(np.abs(state["w"]).mean())
+    return turn.scores({"accuracy": float(state["n"]), "mean": mean}, samples=8)
 
 
 def once(turn: Turn, what: str) -> bool:
@@ -234,3 +244,8 @@ def large_record(turn: Turn) -> Result:
 
 def half_a_sample(turn: Turn) -> Result:
     return turn.result(walk(turn.weights("numpy"), turn.seed), samples=7.5)  # type: ignore[arg-type]
+
+
+def many_scores(turn: Turn) -> Scores:
+    """More than a message holds."""
+    return turn.scores({f"{n:0100}": 1.0 for n in range(50_000)})

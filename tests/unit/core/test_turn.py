@@ -8,7 +8,7 @@ from typing import Any  # of each part's own type
 
 import pytest
 
-from support.sites import Site, result, turn
+from support.sites import Site, evaluation, result, turn
 from tasuki.core import turn as machine
 from tasuki.core.model import CONTROLLER
 from tasuki.core.turn import Phase, Progress
@@ -48,6 +48,78 @@ def test_a_hand_over_is_journaled_before_it_is_reported() -> None:
         machine.ReportFinished(turn=mine, record=record),
         machine.Idle(),
     ) == site(machine.HandedOver(id=mine.id))
+
+
+# A turn that evaluates.
+
+
+def test_scores_are_journaled_and_reported_and_nothing_is_handed_over() -> None:
+    site, mine = Site(), evaluation()
+    site.train(mine)
+    assert (machine.StartTrainer(turn=mine),) == site.effects
+    record = result(mine)
+    assert (
+        machine.Journal(progress=Progress(turn=mine, phase=Phase.DONE, record=record)),
+        machine.ReportFinished(turn=mine, record=record),
+        machine.Idle(),
+    ) == site(machine.TrainingFinished(record=record))
+    assert machine.Drop(id=mine.id, reason="void") in site(machine.HandedOver(id=mine.id))
+
+
+def test_scores_that_were_journaled_are_reported_again_after_a_restart() -> None:
+    site, mine = Site(), evaluation()
+    record = site.keep(mine)
+    assert (machine.ReportFinished(turn=mine, record=record), machine.Idle()) == site.restart()
+
+
+def test_an_evaluation_that_was_cut_off_begins_again() -> None:
+    site, mine = Site(), evaluation()
+    site.train(mine)
+    assert (machine.AwaitWeights(turn=mine),) == site.restart()
+
+
+def test_a_site_with_one_place_trains_and_evaluates_one_after_the_other() -> None:
+    site, first, second, third = Site(), turn(), evaluation(), turn(run="s")
+    site.keep(first)
+    for waits in second, third:
+        assert ["Journal", "Settle"] == [type(effect).__name__ for effect in site.take(waits)]
+    assert machine.AwaitWeights(turn=second) == site(machine.HandedOver(id=first.id))[-1]
+    site(machine.WeightsReady(id=second.id))
+    scored = site(machine.TrainingFinished(record=result(second)))
+    assert machine.AwaitWeights(turn=third) == scored[-1]
+
+
+def test_a_newer_training_turn_leaves_an_evaluation_alone_and_a_newer_evaluation_does_not() -> None:
+    site = Site(capacity=3)
+    site.train(turn(term=1))
+    site.train(evaluation(term=1))
+    site.take(turn(term=2))
+    assert [evaluation(term=1).id, turn(term=2).id] == [h.turn.id for h in site.state.active]
+    assert machine.AbortTrainer(id=evaluation(term=1).id) in site.take(evaluation(term=2))
+
+
+def test_the_end_of_a_run_ends_its_evaluations() -> None:
+    site, mine = Site(), evaluation()
+    site.train(mine)
+    assert machine.AbortTrainer(id=mine.id) in site(machine.RunOver(run="r"))
+    assert () == site.state.active
+
+
+def test_a_draining_site_finishes_the_evaluation_that_it_has_begun() -> None:
+    site, mine = Site(), evaluation()
+    site.train(mine)
+    assert () == site(machine.DrainRequested())
+    assert machine.Idle() == site(machine.TrainingFinished(record=result(mine)))[-1]
+
+
+def test_an_evaluation_that_fails_is_closed_and_reported() -> None:
+    site, mine = Site(), evaluation()
+    site.train(mine)
+    site(machine.TrainingFailed(id=mine.id, error="CannotEvaluate", detail="write one"))
+    assert ["Journal", "ReportFailed", "Idle"] == site.kinds
+
+
+# Turns that wait.
 
 
 def test_turns_of_other_runs_wait_in_the_order_in_which_they_came() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.sites import Site, result, turn
+from support.sites import Site, evaluation, result, turn
 from tasuki.core import turn as machine
-from tasuki.core.model import CONTROLLER, Lane, Turn, TurnId
+from tasuki.core.model import CONTROLLER, Kind, Lane, Turn, TurnId
 from tasuki.core.turn import Phase
 
 SMALL = st.integers(0, 3)
 RUNS = st.sampled_from(["r", "s"])
-TURNS = st.builds(
+TRAININGS = st.builds(
     turn,
     run=RUNS,
     lane=st.integers(0, 1),
@@ -21,6 +21,9 @@ TURNS = st.builds(
     hop=st.sampled_from([0, 1, 2, 2, 3]),
     itinerary=st.sampled_from([("b", "a", "b", "b"), ("a", "b", "b", "c"), ("c", "a", "b", "b")]),
 )
+EVALUATIONS = st.builds(evaluation, run=RUNS, term=SMALL, round=SMALL)
+TURNS = TRAININGS | EVALUATIONS
+LANES = st.sampled_from([0, 1, evaluation().id.lane])
 SENDERS = st.sampled_from([CONTROLLER, CONTROLLER, CONTROLLER, "a", "b", "stranger"])
 MOVES = ["ready", "finish", "confirm", "fail", "fence", "over", "drain", "crash"]
 Event = machine.Event | None  # None: a crash
@@ -48,7 +51,7 @@ def event(data: st.DataObject, site: Site, move: str) -> Event:
             return machine.TrainingFailed(id=about.id, error="TrainerRaised", detail="")
         case "fence":
             return machine.TermRaised(
-                run=data.draw(RUNS), lane=data.draw(st.integers(0, 1)), term=data.draw(SMALL)
+                run=data.draw(RUNS), lane=data.draw(LANES), term=data.draw(SMALL)
             )
         case "over":
             return machine.RunOver(run=data.draw(RUNS))
@@ -123,11 +126,13 @@ class Watch:
                 self._is_valid(turn.id)
                 row = self.site.journal[turn.id.run, turn.id.lane]
                 assert (turn, Phase.TRAINED, record) == (row.turn, row.phase, row.record)
+                assert turn.kind is Kind.TRAIN, "an evaluation hands nothing on"
                 self.trainers.discard(turn.id)
                 self.hand_overs.add(turn.id)
             case machine.ReportFinished(turn=turn):
                 row = self.site.journal[turn.id.run, turn.id.lane]
                 assert (turn, Phase.DONE) == (row.turn, row.phase)
+                self.trainers.discard(turn.id)
             case machine.ReportFailed() | machine.GiveBack():
                 assert any(isinstance(earlier, machine.Journal) for earlier in before)
                 self.trainers.discard(effect.id)

@@ -12,10 +12,11 @@ import torch
 import tasuki.flare as flare
 from support.scripts import ROUNDS, Desk
 from tasuki.core.model import Kind
-from tasuki.errors import NonFiniteWeights, TrainerError
+from tasuki.errors import CannotEvaluate, NonFiniteWeights, TrainerError
 from tasuki.flare.constants import AlgorithmConstants, FLMetaKey
 from tasuki.flare.session import install
 from tasuki.flare.tracking import MLflowWriter, SummaryWriter, WandBWriter
+from tasuki.trainer import Scores
 
 PARAMS = {"w": np.zeros(2, np.float32)}
 
@@ -149,23 +150,30 @@ def test_metrics_alone_are_no_result_of_a_turn_that_trains(desk: Desk) -> None:
         flare.send(flare.FLModel(metrics={"accuracy": 0.5}))
 
 
-def test_a_turn_that_evaluates_leaves_the_weights_as_they_are(desk: Desk) -> None:
+def test_of_a_turn_that_evaluates_the_metrics_alone_are_sent(desk: Desk) -> None:
     desk.add(kind=Kind.EVALUATE)
     received()
     assert (
         flare.is_evaluate(),
         flare.is_train(),
         flare.get_task_name(),
-    ) == (True, False, "evaluate")
-    flare.send(flare.FLModel(metrics={"accuracy": 0.5}))
-    (result,) = desk.results
-    assert (result.state, result.is_difference, result.metrics) == ({}, True, {"accuracy": 0.5})
+    ) == (True, False, "validate")
+    flare.send(flare.FLModel(metrics={"accuracy": 0.5}, meta={"num_samples": 9}))
+    assert [Scores(metrics={"accuracy": 0.5}, samples=9)] == desk.results
+
+
+def test_weights_are_no_result_of_a_turn_that_evaluates(desk: Desk) -> None:
+    desk.add(kind=Kind.EVALUATE)
+    received()
+    with pytest.raises(CannotEvaluate, match="sent weights in a turn that evaluates"):
+        flare.send(flare.FLModel(params=dict(PARAMS), metrics={"accuracy": 0.5}))
+    assert [] == desk.results
 
 
 def test_a_turn_that_evaluates_needs_metrics(desk: Desk) -> None:
     desk.add(kind=Kind.EVALUATE)
     received()
-    with pytest.raises(TrainerError, match="neither params nor metrics"):
+    with pytest.raises(TrainerError, match="has no metrics"):
         flare.send(flare.FLModel())
 
 

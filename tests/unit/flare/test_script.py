@@ -116,15 +116,106 @@ def test_decorated_functions_train_turn_after_turn(tmp_path: Path) -> None:
         site.no_more_turns()
 
 
-def test_a_turn_that_evaluates_gives_the_received_weights_back(tmp_path: Path) -> None:
+EVALUATES = """
+    flare.init()
+    while flare.is_running():
+        w = flare.receive().params["w"]
+        if flare.is_evaluate():
+            split = flare.get_config()["split"]
+            meta = {"num_samples": 9}
+            flare.send(flare.FLModel(metrics={split: w.mean()}, meta=meta))
+            continue
+        flare.send(flare.FLModel(params={"w": w + 1}, metrics={"trained": 1}))
+"""
+
+
+def test_a_script_evaluates_and_trains_in_one_process(tmp_path: Path) -> None:
+    with script_site(tmp_path, EVALUATES) as site:
+        for round in range(2):
+            assert site.train(round=round)["metrics"] == {"trained": 1.0}
+            (site.folder / "result").unlink()
+            answer = site.train(round=round, kind=Kind.EVALUATE)
+            assert {"digest": "", "size": 0, "metrics": {"test": 1.0}, "samples": 9} == answer
+            assert not (site.folder / "result").exists()
+        site.no_more_turns()
+
+
+def test_decorated_functions_evaluate_and_train_in_one_process(tmp_path: Path) -> None:
     script = """
+        @flare.train
+        def train(input_model=None):
+            return flare.FLModel(params={"w": input_model.params["w"] + 1})
+
+        @flare.evaluate
+        def evaluate(input_model):
+            return {"mean": input_model.params["w"].mean()}
+
         flare.init()
-        flare.receive()
-        flare.send(flare.FLModel(metrics={"accuracy": 0.5}))
+        while flare.is_running():
+            evaluate()
+            train()
     """
-    with script_site(tmp_path, script, kind=Kind.EVALUATE) as site:
-        assert site.train()["metrics"] == {"accuracy": 0.5}
-        assert site.result["w"].tolist() == [1, 1]
+    with script_site(tmp_path, script) as site:
+        for round in range(2):
+            for kind, name in (Kind.EVALUATE, "mean"), (Kind.EVALUATE, "mean"):
+                assert site.train(round=round, kind=kind)["metrics"] == {name: 1.0}
+            assert site.train(round=round)["metrics"] == {"received_mean": 1.0}
+            assert site.result["w"].tolist() == [2, 2]
+        site.no_more_turns()
+
+
+@pytest.mark.parametrize(
+    ("sends", "error", "said"),
+    [
+        ("params={'w': w}", "CannotEvaluate", "sent weights in a turn that evaluates"),
+        ("params={'w': w}, metrics={'a': 1}", "CannotEvaluate", "sent weights in a turn that"),
+        ("", "TrainerError", "has no metrics"),
+        ("metrics={'a': np.nan}", "TrainerError", "the score 'a' is nan"),
+        ("metrics={'a': -np.inf}", "TrainerError", "the score 'a' is -inf"),
+        ("metrics={'a': 1}, meta={'num_samples': -1}", "TrainerError", "not a number of samples"),
+    ],
+)
+def test_what_is_no_evaluation_fails_its_turn_and_says_what_to_send(
+    tmp_path: Path, sends: str, error: str, said: str
+) -> None:
+    script = f"""
+        flare.init()
+        w = flare.receive().params["w"]
+        flare.send(flare.FLModel({sends}))
+    """
+    with script_site(tmp_path, script) as site:
+        answer = site.train(kind=Kind.EVALUATE)
+    assert error == answer["error"], answer
+    assert said in answer["detail"]
+
+
+def test_a_script_that_only_trains_fails_a_turn_that_evaluates(tmp_path: Path) -> None:
+    with script_site(tmp_path, FIVE_CALLS) as site:
+        assert "digest" in site.train()
+        assert "CannotEvaluate" == site.train(kind=Kind.EVALUATE)["error"]
+
+
+def test_a_decorated_function_that_only_trains_says_that_nothing_evaluates(tmp_path: Path) -> None:
+    script = """
+        @flare.train
+        def train(input_model=None):
+            return flare.FLModel(params=input_model.params)
+
+        flare.init()
+        while flare.is_running():
+            train()
+    """
+    with script_site(tmp_path, script) as site:
+        assert "digest" in site.train()
+        answer = site.train(kind=Kind.EVALUATE)
+    assert "CannotEvaluate" == answer["error"]
+    assert "has called nothing but train, which has @flare.train" in answer["detail"]
+
+
+def test_a_script_that_ends_without_sending_fails_a_turn_that_evaluates(tmp_path: Path) -> None:
+    with script_site(tmp_path, "flare.init(); flare.receive()") as site:
+        answer = site.train(kind=Kind.EVALUATE)
+    assert answer["detail"] == "the script ended without flare.send for round 1 of 3"
 
 
 def test_a_script_may_wait_for_a_while_only(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class AwaitWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartTrainer:
-    """Train; report `TrainingFinished` or `TrainingFailed`."""
+    """Train, or evaluate; report `TrainingFinished` or `TrainingFailed`."""
 
     turn: Turn
 
@@ -75,7 +75,7 @@ class HandOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFinished:
-    """Tell the controller what was trained and sent."""
+    """Tell the controller what was trained and sent, or what the scores are."""
 
     turn: Turn
     record: TurnRecord

@@ -25,7 +25,7 @@ class WeightsReady:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingFinished:
-    """The trainer's result is in the spool and passed the gate."""
+    """The trainer's result is in the spool and passed the gate; or it evaluated, and has scores."""
 
     record: TurnRecord
 

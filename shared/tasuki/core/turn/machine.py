@@ -5,14 +5,15 @@ and hands over lives in this file; and a turn is journaled before its message is
 result before it is sent. Effects are carried out in the order given, each durable before the next.
 
 A site trains as many turns at a time as its capacity allows, each of another run or lane; others
-wait in the order in which they came.
+wait in the order in which they came. A turn that evaluates has its own lane, waits as they do, and
+is done with its scores: nothing is sent on.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from tasuki.core.model import CONTROLLER, MOST, Lane, Turn, TurnId, TurnRecord
+from tasuki.core.model import CONTROLLER, MOST, Kind, Lane, Turn, TurnId, TurnRecord
 from tasuki.core.turn.effects import (
     AbortHandOver,
     AbortTrainer,
@@ -134,6 +135,8 @@ def _keep(state: SiteState, record: TurnRecord) -> Step:
         return _drop(state, record.id, "void")
     if held.phase is not Phase.TRAINING:
         raise IllegalEvent(f"a result while {held.phase}")
+    if held.turn.kind is Kind.EVALUATE:
+        return _close(state, held, record)
     trained = replace(held, phase=Phase.TRAINED, record=record)
     hand_over = HandOver(turn=trained.turn, record=record)
     return _put(state, trained), (Journal(progress=trained), hand_over)
@@ -143,8 +146,13 @@ def _finish(state: SiteState, id: TurnId) -> Step:
     held = state.under_way(id)
     if held is None or held.record is None:
         return _drop(state, id, "void")
-    done = replace(held, phase=Phase.DONE)
-    report = ReportFinished(turn=done.turn, record=held.record)
+    return _close(state, held, held.record)
+
+
+def _close(state: SiteState, held: Progress, record: TurnRecord) -> Step:
+    """Nothing is left to do about this turn but to tell what it did."""
+    done = replace(held, phase=Phase.DONE, record=record)
+    report = ReportFinished(turn=done.turn, record=record)
     state, effects = _next(_without(state, held))
     return state, (Journal(progress=done), report, *effects)
 

@@ -15,7 +15,7 @@ class Phase(StrEnum):
     TAKEN = "taken"  # waiting for its weights
     TRAINING = "training"  # never journaled: after a restart it is taken again
     TRAINED = "trained"  # the result is in the spool
-    DONE = "done"  # the next queue has it
+    DONE = "done"  # the next queue has it, or it evaluated and its scores are in the journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

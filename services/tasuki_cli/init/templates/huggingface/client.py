@@ -50,7 +50,7 @@ def main() -> None:
     flare.patch(trainer)
 
     while flare.is_running():
-        trainer.evaluate()  # of the received weights
+        trainer.evaluate()  # of the received weights; all there is to do, if all sites score
         trainer.train()  # receives, trains, sends
 
 

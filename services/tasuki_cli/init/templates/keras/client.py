@@ -32,7 +32,11 @@ def main() -> None:
         input_model = flare.receive()
         for name, arrays in input_model.params.items():
             model.get_layer(name).set_weights(arrays)
-        _, received = model.evaluate(*test, verbose=0)
+        before, received = model.evaluate(*test, verbose=0)
+        if flare.is_evaluate():  # all sites score the same weights, and nobody trains
+            metrics, meta = {"accuracy": received, "loss": before}, {"num_samples": len(test[0])}
+            flare.send(flare.FLModel(metrics=metrics, meta=meta))
+            continue
 
         model.fit(*train, batch_size=16, epochs=2, verbose=0)
 

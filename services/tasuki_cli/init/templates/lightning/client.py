@@ -35,7 +35,9 @@ def main() -> None:
     flare.patch(trainer)
 
     while flare.is_running():
-        trainer.validate(module, test, verbose=False)  # of the received weights
+        trainer.validate(
+            module, test, verbose=False
+        )  # of the received weights; all there is to do, if all sites score
         trainer.fit(module, train, test)  # receives, trains, sends
 
 

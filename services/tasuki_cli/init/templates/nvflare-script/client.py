@@ -37,6 +37,10 @@ def main() -> None:
         input_model = flare.receive()
         weights = input_model.params
         received = accuracy(weights, x_test, y_test)
+        if flare.is_evaluate():  # all sites score the same weights, and nobody trains
+            meta = {"num_samples": len(x_test)}
+            flare.send(flare.FLModel(metrics={"accuracy": received}, meta=meta))
+            continue
 
         for _ in range(EPOCHS):
             for batch in np.array_split(np.random.permutation(len(x_train)), 30):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.linear_model import SGDClassifier
 
-from tasuki import Result, Turn
+from tasuki import Result, Scores, Turn
 
 FEATURES, CLASSES = 4, np.array([0, 1])
 
@@ -27,10 +27,7 @@ def train(turn: Turn) -> Result:
     x, y = data(turn)
     x_train, y_train, x_test, y_test = x[:300], y[:300], x[300:], y[300:]
 
-    model = SGDClassifier(loss="log_loss", random_state=turn.seed)
-    model.partial_fit(x_train[:2], y_train[:2], classes=CLASSES)  # makes the arrays
-    weights = turn.weights("numpy")
-    model.coef_, model.intercept_ = weights["coef"], weights["intercept"]
+    model = received_model(turn)
     received = model.score(x_test, y_test)
     for epoch in range(turn.params["epochs"]):
         model.partial_fit(x_train, y_train)
@@ -41,3 +38,17 @@ def train(turn: Turn) -> Result:
         metrics={"accuracy": model.score(x_test, y_test), "received_accuracy": received},
         samples=len(x_train),
     )
+
+
+def evaluate(turn: Turn) -> Scores:
+    """Where all sites score the same weights, which `[evaluate]` in run.toml asks for."""
+    x, y = data(turn)
+    return turn.scores({"accuracy": received_model(turn).score(x[300:], y[300:])}, samples=100)
+
+
+def received_model(turn: Turn) -> SGDClassifier:
+    model = SGDClassifier(loss="log_loss", random_state=turn.seed)
+    model.partial_fit(np.zeros((2, FEATURES)), CLASSES, classes=CLASSES)  # makes the arrays
+    weights = turn.weights("numpy")
+    model.coef_, model.intercept_ = weights["coef"], weights["intercept"]
+    return model

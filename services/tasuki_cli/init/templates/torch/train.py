@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from tasuki import Result, Turn
+from tasuki import Result, Scores, Turn
 
 FEATURES, CLASSES = 4, 2
 
@@ -52,6 +52,15 @@ def train(turn: Turn) -> Result:
 
     metrics = {"accuracy": accuracy(net, x_test, y_test), "received_accuracy": received}
     return turn.result(net.state_dict(), metrics=metrics, samples=len(x_train))
+
+
+def evaluate(turn: Turn) -> Scores:
+    """Where all sites score the same weights, which `[evaluate]` in run.toml asks for."""
+    torch.set_num_threads(1)
+    x, y = (tensor.to(turn.device) for tensor in data(turn))
+    net = Net().to(turn.device)
+    net.load_state_dict(turn.weights())
+    return turn.scores({"accuracy": accuracy(net, x[300:], y[300:])}, samples=100)
 
 
 @torch.no_grad()
