@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
 
+import structlog
 from rich.console import Console
 
 from tasuki.core.model import WeightsRef
 from tasuki.errors import NoScores, SettingsError
 from tasuki.settings.initial import RunWeights
+from tasuki.settings.run import RunFile
+from tasuki.settings.toml import read
+from tasuki_cli import simulate
 from tasuki_cli.client import ControllerClient
-from tasuki_cli.records import print_json
+from tasuki_cli.display import RunDisplay
+from tasuki_cli.records import LocalArchive, print_json
 from tasuki_cli.scores import show_evaluation
+from tasuki_cli.simulate import RUN_FILE, Simulation, ToScore
+from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import Evaluation, Scores
 
 _ROUND = re.compile(r"round-(\d{1,9})")
@@ -62,6 +70,46 @@ def evaluate(
             )
         return 0
     return show(_followed(run, asked.number, client), asked.number, as_json=as_json)
+
+
+def evaluate_locally(
+    run: str,
+    data: DataFolder,
+    *,
+    weights: str | None,
+    split: str | None,
+    run_toml: Path | None,
+    as_json: bool,
+) -> int:
+    """Ask the sites of a simulation that is over; returns the exit code."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    wanted = chosen(run, weights)
+    state, _ = data.run(run)
+    file = run_toml or _noted(run, data)
+    display = RunDisplay(Console(stderr=True))
+    simulation = Simulation(
+        run_file=read(file, RunFile),
+        folder=file.resolve().parent,
+        data=data,
+        sites=state.plan.sites,
+        watcher=display.watch,
+        output=display.print,
+    )
+    number = simulate.evaluate(simulation, ToScore(run=run, weights=wanted, split=split))
+    scores = LocalArchive(data.path).scores(run, metric=None, mode=None)
+    return show(scores, number, as_json=as_json)
+
+
+def _noted(run: str, data: DataFolder) -> Path:
+    """Raises SettingsError: nobody noted where its run file was, or it is there no more."""
+    note = data.runs_path / run / RUN_FILE
+    path = Path(note.read_text()) if note.is_file() else None
+    if path is None or not path.is_file():
+        where = "" if path is None else f" (it was {path})"
+        raise SettingsError(
+            f"the run file of {run} is not known here{where}: name it with --run-file run.toml"
+        )
+    return path
 
 
 def _uploaded(

@@ -226,6 +226,54 @@ def scores(
     scores_shown.show(run, archive, metric=metric, mode=mode, as_json=as_json)
 
 
+def evaluate(
+    run: RunName,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="best|latest|round-7|FILE",
+            help="Which; else the best, the latest if none was chosen.",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="The data to score on; else as the run says.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Until all sites have scored.")
+    ] = True,
+    run_file: Annotated[
+        Path | None,
+        typer.Option("--run-file", metavar="RUN.toml", help="Of a simulation, if it was moved."),
+    ] = None,
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let all sites score the same weights of a run, be it that it is over."""
+    from tasuki_cli import evaluate as evaluating
+    from tasuki_controller.data_folder import DataFolder
+
+    if data is None and url is not None:
+        client = _client(url, token_file, ca, proxy)
+        code = evaluating.evaluate(
+            run, client, weights=weights, split=split, wait=wait, as_json=as_json
+        )
+    else:
+        code = evaluating.evaluate_locally(
+            run,
+            DataFolder(DATA if data is None else data),
+            weights=weights,
+            split=split,
+            run_toml=run_file,
+            as_json=as_json,
+        )
+    raise typer.Exit(code)
+
+
 def export(
     run: RunName,
     output: Annotated[Path, typer.Option("-o", "--output", help=".safetensors or .pt")],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from rich.console import Console
 from rich.text import Text
@@ -16,7 +16,6 @@ from tasuki_controller.documents import (
     EvaluatedRow,
     EvaluatedScores,
     Evaluation,
-    LeftOut,
     RollingScores,
     ScoredRound,
     Scores,
@@ -64,11 +63,16 @@ def show_evaluation(console: Console, scores: Scores) -> None:
         split = f", on {one_line(table.split)}" if table.split else ""
         said = f"what all sites of {scores.run} say of the same weights by"
         console.print(Text(f"{said} {short_name(table.metric)} ({better} is better){split}"))
-        _print_table(console, table.rows, [Column(head="round", cells=_rounds_of(scores, table))])
+        first = Column(head="round", cells=_rounds_of(scores, table))
+        _print_table(console, table.rows, [first], also=_without(scores))
         console.print(Text(_over_evaluations(table)), soft_wrap=True)
-    for each in scores.evaluations:
-        for site in each.left_out:
-            console.print(Text(_left_out(each, site)), style="yellow", soft_wrap=True)
+    for line in _left_out(scores.evaluations):
+        console.print(Text(line), style="yellow", soft_wrap=True)
+
+
+def _without(scores: Scores) -> set[str]:
+    """Sites that were left out at least once."""
+    return {site.site for each in scores.evaluations for site in each.left_out}
 
 
 def _rounds_of(scores: Scores, table: EvaluatedScores) -> list[str]:
@@ -90,10 +94,16 @@ def _over_evaluations(scores: EvaluatedScores) -> str:
     )
 
 
-def _left_out(evaluation: Evaluation, site: LeftOut) -> str:
-    weights = "a file" if evaluation.round is None else f"round {evaluation.round}"
-    detail = f": {headline(site.detail)}" if site.detail else ""
-    return one_line(f"no score of {weights} by {site.site}: {site.reason}{detail}")
+def _left_out(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+    """Who has not scored, and why; what was so several times is said once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in evaluations:
+        weights = "a file" if each.round is None else str(each.round)
+        for site in each.left_out:
+            detail = f": {headline(site.detail)}" if site.detail else ""
+            found.setdefault((site.site, f"{site.reason}{detail}"), []).append(weights)
+    for (name, why), of in found.items():
+        yield one_line(f"no score of round {', '.join(dict.fromkeys(of))} by {name}: {why}")
 
 
 def _nothing(run: str) -> str:
@@ -117,9 +127,15 @@ def _show_rolling(run: str, scores: RollingScores, console: Console) -> None:
     console.print(Text(_over_rounds(scores)))
 
 
-def _print_table(console: Console, rows: Sequence[Scored], first: Sequence[Column]) -> None:
-    """As many sites as there is room for."""
-    sites = [[_site_column(site, rows)] for site in _sites(rows)]
+def _print_table(
+    console: Console,
+    rows: Sequence[Scored],
+    first: Sequence[Column],
+    *,
+    also: Set[str] = frozenset(),
+) -> None:
+    """As many sites as there is room for; `also`: those that may not be in any row."""
+    sites = [[_site_column(site, rows)] for site in sorted({*_sites(rows), *also})]
     last = _needed(rows)
     count = how_many_fit([*first, *last], sites, width=console.width)
     shown = [column for group in sites[:count] for column in group]

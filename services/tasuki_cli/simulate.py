@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,25 +12,28 @@ from pathlib import Path
 from tasuki import errors
 from tasuki.clock import SystemClock
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, Origin, Plan
+from tasuki.core.model import CONTROLLER, Origin, Plan, WeightsRef
 from tasuki.core.run import RunState, Status
 from tasuki.disk.errors import disk_errors
+from tasuki.disk.writing import write_whole
 from tasuki.errors import (
     CannotEvaluate,
     DiskFull,
     LedgerBroken,
     RunExists,
+    RunUnderWay,
     SettingsError,
     TasukiError,
 )
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
+from tasuki.settings.initial import RunWeights
 from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
-from tasuki_controller.continuing import check_extended, name_taken
+from tasuki_controller.continuing import check_evaluated, check_extended, name_taken
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.followers.following import Following
@@ -49,6 +52,9 @@ from tasuki_site.trainer.result import Outcome
 from tasuki_site.trainer.source import Source
 from tasuki_site.trainer.workplace import Workplaces
 
+RUN_FILE = "run-file"
+"""In a simulated run's folder: where its run file was."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Simulation:
@@ -60,6 +66,7 @@ class Simulation:
         one_process: one trainer's process for all sites, one after the other; None: unless it is
             a script, which goes on from turn to turn at its own site.
         output: gets (who, line) for every line that a site's own code prints.
+        run_toml: the file, if there is one: noted in the run's folder.
     """
 
     run_file: RunFile
@@ -71,6 +78,7 @@ class Simulation:
     one_process: bool | None = None
     watcher: Callable[[Update], None] = lambda _: None
     output: Callable[[str, str], None] = lambda *_: None
+    run_toml: Path | None = None
 
     def plan(self) -> Plan:
         """The run, with as many rounds as it is to have.
@@ -94,6 +102,20 @@ class Simulation:
         """Whatever the number of sites: what a trainer sees must not depend on it."""
         is_function = not (self.source.is_script or self.source.is_command)
         return is_function and self.one_process is not False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToScore:
+    """What all sites of a simulation are to score, though it is over.
+
+    Attributes:
+        weights: a checkpoint's, or a file's; None: the best, the latest if none was chosen.
+        split: the data to score on; None: as the run says.
+    """
+
+    run: str
+    weights: RunWeights | Path | None = None
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +145,32 @@ def simulate(simulation: Simulation) -> Ended:
         return asyncio.run(_Federation(simulation).run())
 
 
-class _Federation:
-    """Controller, sites and queues, put together."""
+def evaluate(simulation: Simulation, to_score: ToScore) -> int:
+    """Let all sites of a run that was simulated score weights; the number of that evaluation.
 
-    def __init__(self, simulation: Simulation) -> None:
+    Raises:
+        UnknownRun, WeightsRemoved, LedgerBroken: there are no such weights, or no such run.
+        RunUnderWay: it was interrupted, and would go on.
+        CannotEvaluate: the trainer has nothing that scores.
+    """
+    state, _ = simulation.data.run(to_score.run)
+    check_evaluated(state)
+    if not (state.is_over or state.status is Status.PAUSED):
+        raise RunUnderWay(
+            f"{to_score.run} was interrupted: go on with `tasuki simulate --resume` first"
+        )
+    if why := simulation.source.why_not_evaluate():
+        raise CannotEvaluate(why)
+    with simulation.data.locked():
+        return asyncio.run(_Federation(simulation, plan=state.plan).evaluate(to_score))
+
+
+class _Federation:
+    """Controller, sites and queues, put together. `plan`: other than the simulation's own."""
+
+    def __init__(self, simulation: Simulation, *, plan: Plan | None = None) -> None:
         self._s = simulation
-        self._plan = simulation.plan()
+        self._plan = plan or simulation.plan()
         self._folder = simulation.data.runs_path / self._plan.run
         self._ledger = SqliteLedger(simulation.data.ledger_path)
         self._spool = Spool(self._folder / "spool")
@@ -145,12 +187,25 @@ class _Federation:
         self._pools: list[TrainerPool] = []
         self._failed: str | None = None
         self._pause = asyncio.Event()
+        self._scored = asyncio.Event()
 
     async def run(self) -> Ended:
         began = time.monotonic()
         known = self._known()
         if known is not None and self._is_done(known):
             return Ended(state=known, wall_s=0.0, error=None)
+        state = await self._serve(lambda controller: self._relay(controller, is_new=known is None))
+        error = getattr(errors, self._failed or "", None) if state.status is Status.FAILED else None
+        return Ended(state=state, wall_s=time.monotonic() - began, error=error)
+
+    async def evaluate(self, to_score: ToScore) -> int:
+        state = await self._serve(lambda controller: self._score(controller, to_score))
+        return state.evaluations
+
+    async def _serve(
+        self, work: Callable[[ControllerService], Coroutine[object, object, RunState]]
+    ) -> RunState:
+        """The run after this work, while controller and sites serve."""
         controller = self._controller()
         sites = [self._site(name) for name in self._s.sites]
         try:
@@ -160,8 +215,8 @@ class _Federation:
                 for site in sites:
                     tasks.create_task(site.run())
                 await started.wait()
-                state = await self._relay(controller, is_new=known is None)
-                if state.status in machine.OVER:
+                state = await work(controller)
+                if state.is_over:
                     await self._say_farewell()
                 for site in sites:
                     site.drain()
@@ -173,8 +228,7 @@ class _Federation:
             self._journals.close()
         with suppress(OSError):  # what is left of it is still wanted
             self._spool.folder.rmdir()
-        error = getattr(errors, self._failed or "", None) if state.status is Status.FAILED else None
-        return Ended(state=state, wall_s=time.monotonic() - began, error=error)
+        return state
 
     def _is_done(self, known: RunState) -> bool:
         """Whether nothing is left to do: killed at its end, a run may lack its last checkpoint."""
@@ -232,6 +286,7 @@ class _Federation:
 
     async def _relay(self, controller: ControllerService, *, is_new: bool) -> RunState:
         run = self._plan.run
+        self._note_run_file()
         if is_new:
             first = self._spool.part("initial")
             initial, origin = self._initial()
@@ -255,6 +310,32 @@ class _Federation:
                 self._resume(controller)
         return await self._until_over_or_paused(controller)
 
+    async def _score(self, controller: ControllerService, to_score: ToScore) -> RunState:
+        run, folder, split = self._plan.run, self._s.data, to_score.split
+        if split is None:
+            split = self._plan.evaluate.split if self._plan.evaluate else ""
+        if isinstance(to_score.weights, Path):
+            own = self._spool.part("to-score")
+            weights = await first_weights(
+                str(to_score.weights.absolute()),
+                own,
+                folder=self._s.folder,
+                seed=self._plan.task.seed,
+                show=lambda line: self._s.output(run, line),
+                non_finite=self._plan.task.non_finite,
+            )
+            controller.evaluate(run, weights, own, after=None, split=split)
+            own.unlink(missing_ok=True)
+        else:
+            kept = folder.weights_of(to_score.weights) if to_score.weights else None
+            kept = kept or folder.checkpoint(run)
+            weights = WeightsRef(digest=kept.digest, size=kept.path.stat().st_size)
+            controller.evaluate(run, weights, kept.path, after=kept.round, split=split)
+        await self._scored.wait()
+        if controller.runs[run].is_over:
+            return await controller.wait(run)
+        return controller.runs[run]
+
     def _resume(self, controller: ControllerService) -> None:
         """All sites of a simulation are here, whatever was heard of them when it paused."""
         run = self._plan.run
@@ -275,6 +356,13 @@ class _Federation:
             self._pause.clear()  # it was paused, and goes on
         over.cancel()
         return controller.runs[run]
+
+    def _note_run_file(self) -> None:
+        """Where the trainer is: `tasuki evaluate` is told no more than the run's name."""
+        if self._s.run_toml is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = str(self._s.run_toml.absolute())
+            write_whole(self._folder / RUN_FILE, path.encode(), lasting=False)
 
     def _initial(self) -> tuple[str, Origin | None]:
         """What the run begins from; if it is another run's, its file, and which one that is.
@@ -347,6 +435,8 @@ class _Federation:
         if update.run is not None and update.run.status is Status.PAUSED:
             # Nobody will come: all sites of a simulation are here.
             self._pause.set()
+        if update.run is not None and update.run.evaluation is None and update.run.evaluations:
+            self._scored.set()
         self._s.watcher(update)
 
 

@@ -60,6 +60,7 @@ def run_simulation(
         one_process=one_process,
         watcher=display.watch,
         output=display.print,
+        run_toml=run_toml,
     )
     if console.is_terminal:
         with display:
