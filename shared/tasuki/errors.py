@@ -40,7 +40,8 @@
         ├── SitesLeftOut        finished, without anything of some sites             74
         ├── NotExtended         it failed or was stopped                             75
         ├── RunUnderWay         it is not over yet                                   76
-        └── WeightsRemoved      only its ledger is left                              77
+        ├── WeightsRemoved      only its ledger is left                              77
+        └── NoScores            no site has scored by a metric that was asked for    78
 
 A class's docstring is the sentence an operator reads when nothing better is known. `exit_code` is
 stable: scripts rely on it. `docs/operations.md` has a section for each, and a test checks that.
@@ -286,12 +287,6 @@ class SitesLeftOut(RunError):
     exit_code = 74
 
 
-class NoScores(RunError):
-    """No site has scored by the metric that was asked for; `tasuki scores` says why of each."""
-
-    exit_code = 78
-
-
 class NotExtended(RunError):
     """A run that failed or was stopped gets no more rounds; begin another from its weights."""
 
@@ -308,3 +303,9 @@ class WeightsRemoved(RunError):
     """The run was removed with its weights; only its ledger is left, and its name stays taken."""
 
     exit_code = 77
+
+
+class NoScores(RunError):
+    """No site has scored by the metric that was asked for; `tasuki scores` says why of each."""
+
+    exit_code = 78
