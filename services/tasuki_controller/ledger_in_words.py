@@ -79,19 +79,25 @@ def _led_to(
         yield from filter(None, [_given_up(before, event, after)])
     for skip in after.skipped[len(before.skipped) if before else 0 :]:
         yield f"{skip.site} skipped: {skip.reason}"
+    to_score = [e for e in effects if isinstance(e, machine.IssueTurn) and _evaluates(e)]
+    if to_score:
+        who = to_score[0].site if len(to_score) == 1 else f"{len(to_score)} sites"
+        yield f"{who} asked to score {_short(to_score[0].weights.digest)}"
     for effect in effects:
-        if isinstance(effect, machine.IssueTurn) and effect.kind is Kind.EVALUATE:
-            yield f"{effect.site} asked to score {_short(effect.weights.digest)}"
-        elif isinstance(effect, machine.CloseEvaluation):
+        if isinstance(effect, machine.CloseEvaluation):
             yield _scored(effect.evaluation)
         elif isinstance(effect, machine.NameBest):
             yield f"round {effect.round + 1} is the best so far"
-        elif isinstance(effect, machine.IssueTurn):
+        elif isinstance(effect, machine.IssueTurn) and not _evaluates(effect):
             yield f"issued to {effect.site}, term {effect.id.term}, attempt {after.relay.attempts}"
         elif isinstance(effect, machine.SaveCheckpoint):
             yield f"checkpoint of round {effect.round + 1}"
     if after.reason and (before is None or after.reason != before.reason):
         yield after.reason if after.status is Status.RELAYING else f"{after.status}: {after.reason}"
+
+
+def _evaluates(issued: machine.IssueTurn) -> bool:
+    return issued.kind is Kind.EVALUATE
 
 
 def _scored(evaluation: machine.Evaluation) -> str:
