@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from tasuki import errors
 from tasuki.core.model import WeightsRef
-from tasuki.core.run import OVER
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import NotPermitted, TasukiError, TransportError
 from tasuki.settings.broker import read_secret
@@ -105,7 +104,7 @@ class ControllerClient:
         return WeightsRef(digest=uploaded.digest, size=uploaded.size)
 
     def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
-        if stop and self.standing(run).status not in OVER:
+        if stop:
             self.steer(run, "stop")
         return self._ask("DELETE", f"/runs/{run}", documents.RemovedRun)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from tasuki.core.model import TurnRecord
+from tasuki.core.model import Of, TurnRecord
 from tasuki.core.run import Skip
 from tasuki.core.scores import MIN, RECEIVED, round_means
 from tasuki_cli.columns import Column, number, one_line, short_name, table_of
@@ -106,4 +106,7 @@ def _seconds(records: Sequence[TurnRecord], round: int) -> float:
 def _in_words(best: BestRound) -> str:
     which = "lowest" if best.mode == MIN else "highest"
     value = number(best.value)
-    return f"best round: {best.round}, with the {which} mean {one_line(best.metric)}, {value}"
+    of = "mean" if best.of == Of.MEAN else f"{best.of} site's"
+    by = ", by evaluation" if best.by == "evaluation" else ""
+    metric = one_line(best.metric)
+    return f"best round: {best.round}, with the {which} {of} {metric}, {value}{by}"

@@ -119,18 +119,22 @@ def _uploaded(
 
 
 def _followed(run: str, number: int, client: ControllerClient) -> Scores:
-    """What sites say, once this evaluation is over."""
-    while True:
-        for update in client.follow(run):
-            state = update.run
-            if state is None:
-                continue
-            under_way = state.evaluation
-            if under_way is not None and under_way.asked.number == number:
-                continue
-            scores = client.scores(run, metric=None, mode=None)
-            if of_number(scores, number) is not None:
-                return scores
+    """What sites say, once this evaluation is over.
+
+    Raises:
+        NoScores: an operator has stopped it.
+    """
+    for update in client.follow(run):
+        state = update.run
+        if state is None or (state.evaluation and state.evaluation.asked.number <= number):
+            continue
+        scores = client.scores(run, metric=None, mode=None)
+        if of_number(scores, number) is not None:
+            return scores
+    scores = client.scores(run, metric=None, mode=None)
+    if of_number(scores, number) is None:
+        raise NoScores(f"evaluation {number} of {run} was called off before it began")
+    return scores
 
 
 def of_number(scores: Scores, number: int) -> Evaluation | None:

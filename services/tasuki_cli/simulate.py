@@ -155,10 +155,8 @@ def evaluate(simulation: Simulation, to_score: ToScore) -> int:
     """
     state, _ = simulation.data.run(to_score.run)
     check_evaluated(state)
-    if not (state.is_over or state.status is Status.PAUSED):
-        raise RunUnderWay(
-            f"{to_score.run} was interrupted: go on with `tasuki simulate --resume` first"
-        )
+    if not state.is_over and (state.unattended or state.status is not Status.PAUSED):
+        raise RunUnderWay(f"{to_score.run} is not over: `tasuki simulate --resume` goes on with it")
     if why := simulation.source.why_not_evaluate():
         raise CannotEvaluate(why)
     with simulation.data.locked():
@@ -232,8 +230,8 @@ class _Federation:
 
     def _is_done(self, known: RunState) -> bool:
         """Whether nothing is left to do: killed at its end, a run may lack its last checkpoint."""
-        is_over = known.status in machine.OVER and not self._extends(known)
-        return is_over and not any(each.run == self._plan.run for each in self._ledger.pending())
+        is_done = known.is_done and not self._extends(known)
+        return is_done and not any(each.run == self._plan.run for each in self._ledger.pending())
 
     def _known(self) -> RunState | None:
         """The run as an earlier simulation left it.
@@ -312,6 +310,7 @@ class _Federation:
 
     async def _score(self, controller: ControllerService, to_score: ToScore) -> RunState:
         run, folder, split = self._plan.run, self._s.data, to_score.split
+        self._hear_all(controller)
         if split is None:
             split = self._plan.evaluate.split if self._plan.evaluate else ""
         if isinstance(to_score.weights, Path):
@@ -331,7 +330,9 @@ class _Federation:
             kept = kept or folder.checkpoint(run)
             weights = WeightsRef(digest=kept.digest, size=kept.path.stat().st_size)
             controller.evaluate(run, weights, kept.path, after=kept.round, split=split)
-        await self._scored.wait()
+        while controller.runs[run].evaluation is not None:
+            self._scored.clear()
+            await self._scored.wait()
         if controller.runs[run].is_over:
             return await controller.wait(run)
         return controller.runs[run]
@@ -339,10 +340,14 @@ class _Federation:
     def _resume(self, controller: ControllerService) -> None:
         """All sites of a simulation are here, whatever was heard of them when it paused."""
         run = self._plan.run
-        for site in controller.runs[run].silent & set(self._s.sites):
-            controller.apply(run, machine.SiteHeard(site=site))
+        self._hear_all(controller)
         if controller.runs[run].status is Status.PAUSED:
             controller.apply(run, machine.ResumeRequested())
+
+    def _hear_all(self, controller: ControllerService) -> None:
+        run = self._plan.run
+        for site in controller.runs[run].silent & set(self._s.sites):
+            controller.apply(run, machine.SiteHeard(site=site))
 
     async def _until_over_or_paused(self, controller: ControllerService) -> RunState:
         run = self._plan.run
@@ -435,7 +440,7 @@ class _Federation:
         if update.run is not None and update.run.status is Status.PAUSED:
             # Nobody will come: all sites of a simulation are here.
             self._pause.set()
-        if update.run is not None and update.run.evaluation is None and update.run.evaluations:
+        if update.run is not None and update.run.evaluation is None:
             self._scored.set()
         self._s.watcher(update)
 

@@ -67,7 +67,12 @@ def check_over(state: RunState) -> None:
     """Raises RunUnderWay: the run is not over, so that its weights are wanted."""
     if state.evaluation is not None and state.is_over:
         asked = f"evaluation {state.evaluation.asked.number}"
-        raise RunUnderWay(f"the sites of {state.plan.run} still score it ({asked}): wait for that")
+        run = state.plan.run
+        raise RunUnderWay(
+            f"the sites of {run} still score it ({asked}): wait for that, or call it off with "
+            f"`tasuki stop {run}`; in a simulation that was interrupted, with `tasuki remove {run} "
+            "--stop`"
+        )
     if not state.is_over:
         run = state.plan.run
         raise RunUnderWay(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, Origin, TurnRecord, WeightsRef
+from tasuki.core.model import CONTROLLER, EVALUATION, Origin, TurnRecord, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.core.run.reports import stage_said
@@ -70,7 +70,7 @@ class Operations:
                 self.metrics.sites.take(site, series)
             case TurnTaken(id=id, site=site) | TurnProgressed(id=id, site=site) as said:
                 self._hear(site)
-                if not update.outcome:
+                if not update.outcome and id.lane < EVALUATION:
                     still_s = said.still_s if isinstance(said, TurnProgressed) else 0.0
                     phase = stage_said(said)
                     self.metrics.runs.holder_heard(id.run, phase=phase, still_s=still_s)

@@ -12,7 +12,7 @@ import structlog
 
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import Kind, Lane, Turn, TurnId, WeightsRef
+from tasuki.core.model import EVALUATION, Kind, Lane, Turn, TurnId, WeightsRef
 from tasuki.core.run import RunState
 from tasuki.errors import StorageError, Unroutable
 from tasuki.ledger.sqlite import Pending
@@ -132,7 +132,8 @@ class Outbox:
     async def _do(self, pending: Pending, effect: ToBeDone) -> None:
         match effect:
             case machine.IssueTurn():
-                await self._issue_while_awaited(effect)
+                async with self._sends if effect.kind is Kind.EVALUATE else nullcontext():
+                    await self._issue_while_awaited(effect)
                 self._given_out(effect.id)
             case machine.Fence(run=run, lane=lane, term=term):
                 await self._fence(FenceRaised(run=run, lane=lane, term=term))
@@ -150,7 +151,10 @@ class Outbox:
 
     async def _fence(self, message: FenceRaised) -> None:
         """Terms keep results out, not fences: so one queue that takes nothing holds up no run."""
-        telling = self._spawn(self.tell(message))
+        place = message.lane - EVALUATION
+        # Each site has a lane of its own to score on: nobody else wants to know.
+        site = self._runs[message.run].plan.sites[place] if place >= 0 else None
+        telling = self._spawn(self.tell(message, site=site))
         await asyncio.wait({telling}, timeout=self._c.patience_s)
 
     async def _issue_while_awaited(self, effect: machine.IssueTurn) -> None:
@@ -169,10 +173,6 @@ class Outbox:
 
     async def _issue(self, effect: machine.IssueTurn) -> None:
         """Send the weights, then the turn. A turn that was taken back meanwhile is not sent."""
-        async with self._sends if effect.kind is Kind.EVALUATE else nullcontext():
-            await self._send(effect)
-
-    async def _send(self, effect: machine.IssueTurn) -> None:
         if not self._runs[effect.id.run].awaits(effect.id):
             return
         path = await self._weights.obtain(effect.id.run, effect.weights, effect.at)
@@ -236,6 +236,8 @@ class Outbox:
         state = self._runs[pending.run]
         if not state.removed:
             await self._weights.save(state.plan, effect, decided_in=pending.seq)
+            if state.best is not None and state.best.after == effect.round + 1:
+                self._name_best(pending.run, effect.round)
             self._reach(Moment.CHECKPOINT_SAVED, pending.run)
 
     def _name_best(self, run: str, round: int) -> None:

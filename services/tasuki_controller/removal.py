@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from tasuki.core import run as machine
-from tasuki.core.run import OVER, RunState
+from tasuki.core.run import RunState
 from tasuki.errors import UnknownRun
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.ports import Clock
@@ -39,7 +39,7 @@ def remove(folder: DataFolder, run: str, clock: Clock, *, stop: bool) -> documen
         state = history.replay(ledger.rows(run))
         if state is None:
             raise UnknownRun(f"run {run!r} was submitted and never begun: submit it again")
-        if stop and state.status not in OVER:
+        if stop and not state.is_done:
             state, _ = _record(ledger, state, machine.StopRequested(), clock)
         check_over(state)
         freed = folder.checkpoints(run).size()

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from tasuki.core import run as machine
-from tasuki.core.model import Plan, TurnRecord, WeightsRef
+from tasuki.core.model import EVALUATION, Plan, TurnRecord, WeightsRef
 from tasuki.core.report import (
     MOST_ERROR,
     REPORTS,
@@ -241,13 +241,21 @@ class ControllerService:
                 self._weights.keep_to_score(run, state)
         for each in pending:
             self._outbox.put(each)
-        if state.turns > before.turns and not self._c.transport.is_durable:
-            # Sites keep what they sent until here, since the queues would not.
-            self._c.spool.discard(transfer_id(before.expected, before.weights), before.weights)
+        if not self._c.transport.is_durable:
+            self._let_go(before, state)
         log.info("run changed", run=run, what=type(event).__name__, status=state.status.value)
         done = () if outcome else effects
         self._on_step(history.Step(row=row, event=event, before=before, after=state, effects=done))
         return outcome
+
+    def _let_go(self, before: RunState, after: RunState) -> None:
+        """Sites keep what they sent, or got to score, until here, since the queues would not."""
+        done = [before.relay] if after.turns > before.turns else []
+        if before.evaluation is not None:
+            relays = before.evaluation.relays.values()
+            done += [relay for relay in relays if not after.awaits(relay.expected)]
+        for relay in done:
+            self._c.spool.discard(transfer_id(relay.expected, relay.weights), relay.weights)
 
     def extend(self, run: str, rounds: int) -> str:
         """Let a run have so many rounds in all; returns why that changed nothing, or "".
@@ -356,7 +364,9 @@ class ControllerService:
             self._tell(report, outcome=verdict.ignored)
 
     def _tell(self, report: TurnTaken | TurnProgressed | TurnRefused, *, outcome: str) -> None:
-        self._watch(Update(run=self._runs.get(report.id.run), what=report, outcome=outcome))
+        # Of those that score, their scores are news: so many sites say so much at once.
+        run = None if report.id.lane >= EVALUATION else self._runs.get(report.id.run)
+        self._watch(Update(run=run, what=report, outcome=outcome))
 
     def _record_refusal(self, run: str, note: TurnRefused) -> None:
         if self._may_record_refusal(run):

@@ -107,10 +107,10 @@ def _consider(state: RelayState, record: TurnRecord) -> Step:
         return _drop(state, "not_awaited")
     if record.site != state.itinerary[record.id.hop]:
         return _drop(state, "wrong_site")
-    if record.id.hop > expected.hop:
-        return _keep_early(state, record)
     if record.kind is not state.kind:
         return _drop(state, "wrong_kind")
+    if record.id.hop > expected.hop:
+        return _keep_early(state, record)
     if record.kind is Kind.EVALUATE and record.sent != state.weights:
         return _drop(state, "broken_chain")
     if record.received != state.weights.digest:

@@ -96,7 +96,8 @@ class Evaluation:
 
     def relay_of(self, lane: int) -> RelayState | None:
         """The relay of this lane, if its site is waited for."""
-        return next((relay for relay in self.relays.values() if relay.lane == lane), None)
+        place = lane - EVALUATION
+        return self.relays.get(self.sites[place]) if 0 <= place < len(self.sites) else None
 
 
 Step = tuple[Evaluation, tuple[one_site.Effect, ...]]
@@ -160,10 +161,9 @@ def step(evaluation: Evaluation, event: Event) -> Step:
     if isinstance(event, one_site.SiteForgot):
         return _one(evaluation, event.site, event)
     relay = evaluation.relay_of(lane_of(event))
-    if isinstance(event, one_site.TurnFinished) and event.record in evaluation.scores:
-        return evaluation, (Drop(reason="duplicate"),)
     if relay is None or relay.holder is None:
-        return evaluation, (Drop(reason="not_awaited"),)
+        is_known = isinstance(event, one_site.TurnFinished) and event.record in evaluation.scores
+        return evaluation, (Drop(reason="duplicate" if is_known else "not_awaited"),)
     return _one(evaluation, relay.holder, event)
 
 

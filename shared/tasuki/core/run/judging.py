@@ -47,11 +47,11 @@ def _judged(
 
 def _value(said: Sequence[TurnRecord], metric: str, *, of: Of, mode: str) -> float | None:
     """The one number that says how good a round is; None if there is none."""
-    having = [record for record in said if metric in record.metrics]
     if of is Of.MEAN:
-        value = mean_metrics(tuple(having)).get(metric)
+        value = mean_metrics(tuple(said)).get(metric)
     else:
-        value = worst_value((record.metrics[metric] for record in having), mode=mode)
+        having = [record.metrics[metric] for record in said if metric in record.metrics]
+        value = worst_value(having, mode=mode)
     return value if value is not None and isfinite(value) else None
 
 

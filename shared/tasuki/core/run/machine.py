@@ -94,6 +94,8 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
         case TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | WeightsLost():
             if scoring.lane_of(event) >= EVALUATION:
                 return _evaluate(state, event)
+        case StopRequested() if state.is_over and state.evaluation is not None:
+            return _call_off(state)
     if state.is_over:
         return _drop(state, "run_over")
     match state.status, event:
@@ -234,7 +236,7 @@ def _absent(state: RunState) -> frozenset[str]:
 def _plan_round(state: RunState) -> Step:
     """The relay is at rest before the round that is to be planned."""
     if state.enough:
-        return _conclude(state, Status.FINISHED, _why_finished(state))
+        return _end_between_rounds(state)
     situation = Situation(
         seed=state.plan.task.seed,
         lane=state.relay.lane,
@@ -268,13 +270,24 @@ def _close_round(state: RunState) -> Step:
     done = state.round + 1
     is_last = bool(state.enough) or done >= state.plan.task.rounds
     if is_due(state.plan.evaluate, rounds_done=done, is_last=is_last):
-        state = replace(state, status=Status.EVALUATING)
-        asked = _asked(state, state.weights, done, _split(state), is_planned=True)
-        state = replace(state, evaluations=asked.number, asked=(asked, *state.asked))
-        state, effects = _next_evaluation(state)
+        state, effects = _evaluate_round(state, done)
     else:
         state, effects = _decide(state)
     return state, (saved, *named, *effects)
+
+
+def _evaluate_round(state: RunState, done: int) -> Step:
+    """What so many rounds have made is scored before anything else."""
+    asked = _asked(state, state.weights, done, _split(state), is_planned=True)
+    return _next_evaluation(
+        replace(
+            state,
+            status=Status.EVALUATING,
+            evaluations=asked.number,
+            asked=(asked, *state.asked),
+            unattended=False,
+        )
+    )
 
 
 def _named(before: RunState, after: RunState) -> Step:
@@ -306,8 +319,17 @@ def _run_out_of_time(state: RunState) -> Step:
         return _drop(state, "not_limited")
     state = replace(state, is_time_up=True, enough=f"its {hours:g} hours are over")
     if state.status is Status.PAUSED and not state.itinerary:
-        return _conclude(state, Status.FINISHED, _why_finished(state))
+        return _end_between_rounds(state)
     return state, ()
+
+
+def _end_between_rounds(state: RunState) -> Step:
+    """The last round was not known to be the last when it ended."""
+    policy, done = state.plan.evaluate, state.round
+    was_due = is_due(policy, rounds_done=done, is_last=False)
+    if done and not was_due and is_due(policy, rounds_done=done, is_last=True):
+        return _evaluate_round(state, done)
+    return _conclude(state, Status.FINISHED, _why_finished(state))
 
 
 # Evaluation: see there. A run never ends by it.
@@ -353,11 +375,25 @@ def _evaluate(state: RunState, event: scoring.Event) -> Step:
     evaluation, effects = scoring.step(state.evaluation, event)
     if any(isinstance(effect, Drop) for effect in effects) and evaluation == state.evaluation:
         return _drop(state, next(each.reason for each in effects if isinstance(each, Drop)))
-    skips = state.plan.failure.on_silent is OnSilent.SKIP
-    if isinstance(event, LeaseExpired) and not event.phase and skips:
+    if isinstance(event, LeaseExpired) and not event.phase and _is_silence(state, event):
         gone = set(state.evaluation.relays) - set(evaluation.relays)
         state = replace(state, silent=state.silent | gone)
     return _with_evaluation(state, evaluation, _done(_to_do(effects)))
+
+
+def _is_silence(state: RunState, event: LeaseExpired) -> bool:
+    """Whether a site that did not score in time would have lost its turn by that too."""
+    relay, failure = state.relay_of(event.id.lane), state.plan.failure
+    skips = failure.on_silent is OnSilent.SKIP
+    return skips and relay is not None and relay.failure.lease_s >= failure.lease_s
+
+
+def _call_off(state: RunState) -> Step:
+    """Nobody is to score anything any more."""
+    if state.evaluation is None:
+        return state, ()
+    evaluation, effects = scoring.call_off(state.evaluation)
+    return _with_evaluation(replace(state, asked=()), evaluation, _to_do(effects))
 
 
 def _with_evaluation(
@@ -366,7 +402,9 @@ def _with_evaluation(
     state = replace(state, evaluation=evaluation, lane_term=max(state.lane_term, evaluation.term))
     if not evaluation.is_over:
         return state, effects
-    state, closed = _close_evaluation(state, evaluation)
+    # Means are sums: in the order of sites, whoever was first.
+    scores = sorted(evaluation.scores, key=lambda record: record.id.lane)
+    state, closed = _close_evaluation(state, replace(evaluation, scores=tuple(scores)))
     return state, (*effects, *closed)
 
 
@@ -383,7 +421,7 @@ def _close_evaluation(state: RunState, evaluation: scoring.Evaluation) -> Step:
     if asked.is_planned and state.status is Status.EVALUATING:
         state, decided = _decide(state)
         return state, (*effects, *decided)
-    if state.is_done:
+    if state.is_done and not any(isinstance(effect, Conclude) for effect in following):
         return state, (*effects, _concluded(state))
     return state, effects
 
@@ -475,8 +513,10 @@ def _add_rounds(state: RunState, rounds: int) -> Step:
     # Nobody has listened for those that were silent at its end: each is asked again.
     following = state.round + 1 if state.itinerary else state.round  # else it ended in a pause
     relay = at_rest(replace(state.relay, term=state.top), round=following)
-    state = replace(state, relay=relay, reason="", silent=frozenset(), enough="", waited=0)
-    return _plan_round(state)
+    state = replace(state, relay=relay, reason="", silent=frozenset())
+    # Whoever asks for more does not mean the limits that it has reached.
+    is_limited = plan.stop is not None and plan.stop.hours is not None
+    return _plan_round(replace(state, enough="", waited=0, is_time_up=is_limited))
 
 
 def _remove(state: RunState) -> Step:
@@ -488,13 +528,9 @@ def _remove(state: RunState) -> Step:
 def _break_off(state: RunState, status: Status, reason: str) -> Step:
     """The run ends before its last round did: whatever is under way is void."""
     relay, fence = _steer(state.relay, TakenBack())
-    asked = tuple(each for each in state.asked if not each.is_planned)
-    state, effects = _conclude(replace(state, relay=relay, asked=asked), status, reason)
-    if state.evaluation is None or not state.evaluation.asked.is_planned:
-        return state, (*fence, *effects)
-    evaluation, called_off = scoring.call_off(state.evaluation)
-    state, closed = _with_evaluation(state, evaluation, _to_do(called_off))
-    return state, (*fence, *effects, *closed)
+    state, effects = _conclude(replace(state, relay=relay), status, reason)
+    state, called_off = _call_off(state)
+    return state, (*fence, *effects, *called_off)
 
 
 def _conclude(state: RunState, status: Status, reason: str) -> Step:

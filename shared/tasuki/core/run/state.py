@@ -114,7 +114,10 @@ class RunState:
         return (self.relay, *scoring)
 
     def relay_of(self, lane: int) -> RelayState | None:
-        return next((relay for relay in self.relays if relay.lane == lane), None)
+        """The relay of this lane; None if nothing of it is out."""
+        if lane == self.relay.lane:
+            return self.relay
+        return None if self.evaluation is None else self.evaluation.relay_of(lane)
 
     def awaits(self, id: TurnId) -> bool:
         """Whether this is the turn that its lane is at."""
