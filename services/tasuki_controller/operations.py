@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, Origin, TurnRecord, WeightsRef
+from tasuki.core.model import CONTROLLER, Origin, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.core.run.reports import stage_said
 from tasuki.errors import SettingsError, TasukiError, TooFewSites, UnknownRun, UnknownSite
-from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
@@ -135,25 +135,33 @@ class Operations:
             raise UnknownRun(f"there is no run {run!r} here; the controller has {known}")
         return found
 
-    def standing(self, run: str) -> documents.Standing:
-        state = self.state(run)
-        return documents.standing(state, list(self.ledger.rows(run)), self.service.turn_now(run))
+    # A long ledger takes seconds to replay: in a thread, since turns have to go on meanwhile.
 
-    def rows(self, run: str) -> list[documents.LedgerRow]:
+    async def standing(self, run: str) -> documents.Standing:
+        state, rows, turn = self.state(run), self._rows(run), self.service.turn_now(run)
+        return await asyncio.to_thread(documents.standing, state, rows, turn)
+
+    async def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
-        return ledger_rows(list(self.ledger.rows(run)))
+        return await asyncio.to_thread(ledger_rows, self._rows(run))
 
-    def turns(self, run: str) -> documents.TurnTable:
-        return turn_table(self.state(run), self._records(run))
+    async def turns(self, run: str) -> documents.TurnTable:
+        state, rows = self.state(run), self._rows(run)
+        return await asyncio.to_thread(lambda: turn_table(state, history.records(rows)))
 
-    def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
+    async def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         """Raises SettingsError: no site says anything by this metric."""
-        rows = list(self.ledger.rows(run))
-        records, evaluations = history.records(rows), history.evaluations(rows)
-        return scores_of(self.state(run), records, evaluations, metric=metric, mode=mode)
+        state, rows = self.state(run), self._rows(run)
 
-    def _records(self, run: str) -> list[TurnRecord]:
-        return history.records(self.ledger.rows(run))
+        def replayed() -> documents.Scores:
+            records, evaluations = history.records(rows), history.evaluations(rows)
+            return scores_of(state, records, evaluations, metric=metric, mode=mode)
+
+        return await asyncio.to_thread(replayed)
+
+    def _rows(self, run: str) -> list[Row]:
+        """Read here: an SQLite connection stays with its thread."""
+        return list(self.ledger.rows(run))
 
     def steer(self, run: str, event: machine.Event) -> documents.SteeredRun:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""

@@ -28,7 +28,8 @@ STATUS: tuple[tuple[type[TasukiError], int], ...] = (
     (errors.RunUnderWay, 409),
     (errors.SettingsError, 422),
     (errors.WeightsError, 422),
-    (errors.DiskFull, 507),
+    (errors.LedgerBroken, 500),
+    (errors.StorageError, 507),
     (errors.TransportError, 503),
 )
 _MEANING: Mapping[int, str] = {
@@ -37,8 +38,9 @@ _MEANING: Mapping[int, str] = {
     409: "the name is taken, or the run stands as that cannot be done to it",
     410: "the run was removed with its weights",
     422: "the request is wrong; the message says how",
+    500: "the ledger, or a checkpoint, is not what was recorded",
     503: "the controller is not ready yet",
-    507: "the controller's disk is full",
+    507: "the controller's disk is full, or fails",
 }
 Answers = dict[int | str, dict[str, Any]]  # Any: OpenAPI
 

@@ -182,7 +182,7 @@ def test_a_run_begins_from_a_checkpoint_of_the_controllers(tmp_path: Path) -> No
             state.base.digest,
         )
         assert [] == list((it.folder / "uploads").iterdir())
-        first = operations.rows("other")[0]
+        first = (await operations.rows("other"))[0]
         assert first.what.startswith("the run as it was submitted, from round 1 of walk, ")
         with pytest.raises(RunExists):
             await operations.submit_from(other, "walk", kept)
@@ -205,6 +205,31 @@ def test_a_checkpoint_that_has_other_bytes_starts_no_run(tmp_path: Path) -> None
         with pytest.raises(UnknownRun, match="pruned just now"):
             await operations.submit_from(other, "walk", kept)
         assert (["walk"], []) == (it.ledger.runs(), list((it.folder / "uploads").iterdir()))
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+# Reading.
+
+
+def test_a_ledger_is_replayed_beside_what_the_controller_does(tmp_path: Path) -> None:
+    """Bug: whoever asked for the turns of a long run held up every run while they were read."""
+
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        operations = operations_of(it)
+        for asked in (
+            operations.standing(it.run),
+            operations.rows(it.run),
+            operations.turns(it.run),
+            operations.scores(it.run, metric=None, mode=None),
+        ):
+            answer, turns = asyncio.create_task(asked), 0
+            while not answer.done():
+                await asyncio.sleep(0)
+                turns += 1
+            assert answer.result()
+            assert turns > 1, f"{asked} was done in one turn of the event loop"
 
     with_relay(tmp_path, doing, rounds=1)
 
