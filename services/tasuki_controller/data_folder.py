@@ -38,6 +38,10 @@ class DataFolder:
     def runs_path(self) -> Path:
         return self.path / "runs"
 
+    @property
+    def spool_path(self) -> Path:
+        return self.path / "spool"
+
     def locked(self) -> AbstractContextManager[None]:
         """Hold the folder for one process; the lock dies with it.
 

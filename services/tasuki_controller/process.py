@@ -101,7 +101,7 @@ async def _run(
             transport=connection.transport,
             ledger=ledger,
             runs=folder.runs_path,
-            spool=_spool(folder.path / "spool", settings, metrics),
+            spool=_spool(folder.spool_path, settings, metrics),
             clock=SystemClock(),
             patience_s=settings.patience_s,
             # The broker gives up a connection that is silent for two or three heartbeats.

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from support.runs import FIRST, Relay, plan
+from support.runs import FIRST, Relay, plan, weights
 from tasuki.clock import SystemClock
 from tasuki.core import run as machine
 from tasuki.errors import DataInUse, RunUnderWay, UnknownRun
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.wire.messages import encode
+from tasuki_controller import history
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import RemovedRun
 from tasuki_controller.removal import remove
@@ -56,6 +57,18 @@ def test_its_files_go_and_its_chain_holds(folder: DataFolder, ledger: SqliteLedg
     assert not (folder.path / "runs/r").exists()
     assert (len(ledger.verify("r")), 0) == folder.verify("r")
     assert [] == ledger.pending()
+
+
+def test_what_a_controller_had_in_its_spool_for_it_goes_too(
+    folder: DataFolder, ledger: SqliteLedger
+) -> None:
+    """Bug: with a controller that was stopped midway it stayed for ever."""
+    ended_with = history.runs(ledger)["r"].weights
+    own, another_s = (f"{of.digest[7:]}-00.safetensors" for of in (ended_with, weights("x")))
+    put(folder.spool_path, 1, own)
+    put(folder.spool_path, 1, another_s)
+    removed(folder)
+    assert [another_s] == [path.name for path in folder.spool_path.iterdir()]
 
 
 def test_what_a_crash_left_to_do_with_its_weights_is_not_done_and_sites_are_told_all_the_same(
