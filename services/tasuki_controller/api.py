@@ -169,8 +169,9 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     ) -> documents.Ledger | documents.VerifiedLedger:
         if not verify:
             return documents.Ledger(run=run, rows=await operations.rows(run))
-        is_removed = operations.state(run).removed
+        operations.state(run)
         rows, files = await run_in_threadpool(folder.verify, run)
+        is_removed = operations.state(run).removed
         return documents.VerifiedLedger(
             run=run, rows=rows, checkpoints=files, removed=is_removed, verified=True
         )

@@ -11,14 +11,21 @@ from tasuki.core.model import CONTROLLER, Origin, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.core.run.reports import stage_said
-from tasuki.errors import SettingsError, TasukiError, TooFewSites, UnknownRun, UnknownSite
+from tasuki.errors import (
+    SettingsError,
+    TasukiError,
+    TooFewSites,
+    UnknownRun,
+    UnknownSite,
+    WeightsRemoved,
+)
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.continuing import check_evaluated, check_joined, check_over
+from tasuki_controller.continuing import check_evaluated, check_joined, check_over, removed
 from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
@@ -102,9 +109,14 @@ class Operations:
         """Start a run from a checkpoint of another, `run`.
 
         Raises:
-            SettingsError, RunExists: and nothing was started.
+            SettingsError, RunExists, UnknownRun, WeightsRemoved: and nothing was started.
         """
-        weights = await self.uploads.borrow(kept, non_finite=run_file.gate.non_finite)
+        try:
+            weights = await self.uploads.borrow(kept, non_finite=run_file.gate.non_finite)
+        except UnknownRun as exc:
+            if self.state(run).removed:
+                raise WeightsRemoved(removed(run)) from exc
+            raise
         origin = Origin(run=run, round=kept.round, digest=kept.digest)
         try:
             return self.submit(run_file, weights, origin=origin)

@@ -209,6 +209,22 @@ def test_a_checkpoint_that_has_other_bytes_starts_no_run(tmp_path: Path) -> None
     with_relay(tmp_path, doing, rounds=1)
 
 
+def test_weights_of_a_run_that_is_removed_meanwhile_are_told_to_be_removed(tmp_path: Path) -> None:
+    """Bug: they were told to be pruned, and a newer round to be named."""
+
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        operations = operations_of(it)
+        kept = DataFolder(it.folder).weights_of(RunWeights(run="walk"))
+        await operations.remove("walk")
+        other = it.run_file.model_copy(update={"name": "other"})
+        with pytest.raises(WeightsRemoved):
+            await operations.submit_from(other, "walk", kept)
+        assert ["walk"] == it.ledger.runs()
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
 # Reading.
 
 

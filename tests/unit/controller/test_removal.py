@@ -11,10 +11,11 @@ import pytest
 from support.runs import FIRST, Relay, plan, weights
 from tasuki.clock import SystemClock
 from tasuki.core import run as machine
-from tasuki.errors import DataInUse, RunUnderWay, UnknownRun
+from tasuki.errors import DataInUse, LedgerBroken, RunUnderWay, UnknownRun
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.wire.messages import encode
 from tasuki_controller import history
+from tasuki_controller.checkpoints import Checkpoints
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import RemovedRun
 from tasuki_controller.removal import remove
@@ -92,6 +93,27 @@ def test_a_removal_that_a_crash_cut_off_is_finished_by_the_next_one(
     assert not (folder.path / "runs/r").exists()
     assert [] == ledger.pending()
     assert 0 == removed(folder).freed
+
+
+class RemovedMeanwhile(DataFolder):
+    """By another process, just when somebody looks at the checkpoints."""
+
+    def checkpoints(self, run: str) -> Checkpoints:
+        removed(DataFolder(self.path))
+        return super().checkpoints(run)
+
+
+def test_a_run_that_is_removed_while_it_is_verified_is_not_taken_for_broken(
+    folder: DataFolder, ledger: SqliteLedger
+) -> None:
+    rows, files = RemovedMeanwhile(folder.path).verify("r")
+    assert (len(ledger.verify("r")), 0) == (rows, files)
+
+
+def test_a_checkpoint_that_is_wrong_for_good_is_found(folder: DataFolder) -> None:
+    put(folder.path / "runs/r", 1, "round-0001.json")
+    with pytest.raises(LedgerBroken, match=r"round-0001\.json is not what the ledger says"):
+        folder.verify("r")
 
 
 def test_the_room_of_a_file_that_another_run_has_too_is_not_counted(folder: DataFolder) -> None:
