@@ -6,13 +6,14 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.relay import Relay, relay
 from support.waiting import until
-from tasuki.core.model import CONTROLLER
+from tasuki.core.model import CONTROLLER, Origin
 from tasuki.core.run import (
     DiscardWeights,
     RoundsAdded,
@@ -187,6 +188,29 @@ def test_a_run_begins_from_a_checkpoint_of_the_controllers(tmp_path: Path) -> No
         with pytest.raises(RunExists):
             await operations.submit_from(other, "walk", kept)
         assert [] == list((it.folder / "uploads").iterdir())
+        await it.controller.wait("other")
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+def test_a_submission_that_was_cut_off_is_made_again_though_the_other_run_went_on(
+    tmp_path: Path,
+) -> None:
+    """Bug: its name was taken for ever, since "run:walk" was other weights by then."""
+
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        operations, folder = operations_of(it), DataFolder(it.folder)
+        first = folder.weights_of(RunWeights(run="walk"))
+        other = it.run_file.model_copy(update={"name": "other"})
+        origin = Origin(run="walk", round=1, digest=first.digest)
+        it.ledger.append("other", encode(replace(other.plan(it.sites), origin=origin)), at=0.0)
+        operations.extend(it.run, 2)
+        await it.controller.wait(it.run)
+        with pytest.raises(RunExists, match='initial = "run:walk/round-1", or give'):
+            await operations.submit_from(other, "walk", folder.weights_of(RunWeights(run="walk")))
+        named = folder.weights_of(RunWeights(run="walk", round=1))
+        await operations.submit_from(other, "walk", named)
         await it.controller.wait("other")
 
     with_relay(tmp_path, doing, rounds=1)
