@@ -65,7 +65,8 @@ def refuse_unknown_keys(request: Request) -> None:
         SettingsError: the query has a key that is not known here, or has one twice.
     """
     route = request.scope["route"]
-    known = [field.alias for field in route.dependant.query_params] if _is_ours(route) else []
+    asked = route.dependant.query_params if isinstance(route, APIRoute) else ()
+    known = [field.alias for field in asked]
     given = [key for key, _ in request.query_params.multi_items()]
     for key in given:
         if key not in known:
@@ -73,10 +74,6 @@ def refuse_unknown_keys(request: Request) -> None:
             raise SettingsError(f"unknown query key {key!r}; {there}")
         if given.count(key) > 1:
             raise SettingsError(f"query key {key!r} is there twice")
-
-
-def _is_ours(route: object) -> bool:
-    return isinstance(route, APIRoute)
 
 
 def _explain(_: Request, exc: Exception) -> Response:
