@@ -129,8 +129,6 @@ class ControllerClient:
         path, query = folder / "weights.safetensors", {} if round is None else {"round": round}
         asked = self._http.stream("GET", f"/runs/{run}/weights", params=query)
         with self._reaching(), asked as answer:
-            if answer.is_error:
-                answer.read()
             self._check(answer)
             with disk_errors(path), path.open("wb") as file:
                 for piece in answer.iter_bytes(PIECE_BYTES):
@@ -172,8 +170,6 @@ class ControllerClient:
                 "GET", f"/runs/{run}/events", timeout=http_client.SILENCE_S
             ) as answer,
         ):
-            if answer.is_error:
-                answer.read()
             self._check(answer)
             for line in answer.iter_lines():
                 if line.startswith("data: "):
@@ -205,7 +201,7 @@ class ControllerClient:
         if not answer.is_error:
             return
         try:
-            problem = documents.Problem.model_validate_json(answer.content)
+            problem = documents.Problem.model_validate_json(answer.read())
             kind, message = getattr(errors, problem.error), problem.message
         except (ValidationError, AttributeError):
             kind, message = TransportError, f"{self.url} answers {answer.status_code}"

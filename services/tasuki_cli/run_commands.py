@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from inspect import Signature, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,59 +30,87 @@ if TYPE_CHECKING:
     from tasuki_cli.records import Archive
 
 
+Command = Callable[..., None]
+_LATER = {"ControllerClient": object, "Archive": object}
+"""Types that a command imports when it runs; its first argument is none of its options."""
+
+
 class Mode(StrEnum):
     MAX = "max"
     MIN = "min"
 
 
-def submit(
-    run_toml: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to train.")],
-    wait: Annotated[bool, typer.Option("--wait", help="Show the run until it is over.")] = False,
-    url: Url = URL,
+def _client(
+    url: Url = URL, token_file: TokenFile = TOKEN_FILE, ca: Ca = None, proxy: Proxy = None
+) -> ControllerClient:
+    from tasuki_cli.client import ControllerClient
+
+    return ControllerClient(url, token_file, ca=ca, proxy=proxy)
+
+
+def _archive(
+    data: OtherData = None,
+    url: OtherUrl = None,
     token_file: TokenFile = TOKEN_FILE,
     ca: Ca = None,
     proxy: Proxy = None,
+) -> Archive:
+    from tasuki_cli.records import LocalArchive
+
+    if data is None and url is not None:
+        return _client(url, token_file, ca, proxy)
+    return LocalArchive(DATA if data is None else data)
+
+
+def _asking(whom: Callable[..., object]) -> Callable[[Callable[..., int | None]], Command]:
+    """Gives a command the options of `whom` before its last one, and what that makes of them."""
+    options = signature(whom, eval_str=True, locals=_LATER).parameters
+
+    def with_options(command: Callable[..., int | None]) -> Command:
+        _, *own, last = signature(command, eval_str=True, locals=_LATER).parameters.values()
+
+        def asked(**given: object) -> None:
+            asks = whom(**{name: given.pop(name) for name in options})
+            raise typer.Exit(command(asks, **given) or 0)
+
+        asked.__name__, asked.__doc__ = command.__name__, command.__doc__
+        asked.__signature__ = Signature([*own, *options.values(), last])  # type: ignore[attr-defined]
+        return asked
+
+    return with_options
+
+
+@_asking(_client)
+def submit(
+    client: ControllerClient,
+    run_toml: Annotated[Path, typer.Argument(metavar="RUN.toml", help="What to train.")],
+    wait: Annotated[bool, typer.Option("--wait", help="Show the run until it is over.")] = False,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Start a run on a running controller."""
     from tasuki_cli import operate
 
-    client = _client(url, token_file, ca, proxy)
-    raise typer.Exit(operate.submit(run_toml, client, wait=wait, as_json=as_json))
+    return operate.submit(run_toml, client, wait=wait, as_json=as_json)
 
 
-def watch(
-    run: RunName,
-    url: Url = URL,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
-    as_json: AsJson = False,
-) -> None:
+@_asking(_client)
+def watch(client: ControllerClient, run: RunName, as_json: AsJson = False) -> int:
     """Show a run until it is over; the exit code says how it ended."""
     from tasuki_cli import operate
 
-    raise typer.Exit(operate.watch(run, _client(url, token_file, ca, proxy), as_json=as_json))
+    return operate.watch(run, client, as_json=as_json)
 
 
-def _steering(what: str, meaning: str) -> Callable[..., None]:
+def _steering(what: str, meaning: str) -> Command:
     """The command that asks a controller for this."""
 
-    def command(
-        run: RunName,
-        url: Url = URL,
-        token_file: TokenFile = TOKEN_FILE,
-        ca: Ca = None,
-        proxy: Proxy = None,
-        as_json: AsJson = False,
-    ) -> None:
+    def command(client: ControllerClient, run: RunName, as_json: AsJson = False) -> int:
         from tasuki_cli import operate
 
-        client = _client(url, token_file, ca, proxy)
-        raise typer.Exit(operate.steer(run, what, client, as_json=as_json))
+        return operate.steer(run, what, client, as_json=as_json)
 
     command.__name__, command.__doc__ = what, meaning
-    return command
+    return _asking(_client)(command)
 
 
 pause = _steering("pause", "Pause a run when its round ends.")
@@ -89,96 +118,80 @@ resume = _steering("resume", "Go on with a paused run.")
 stop = _steering("stop", "End a run now; its checkpoints stay.")
 
 
+@_asking(_client)
 def add(
+    client: ControllerClient,
     run: RunName,
     site: Annotated[str, typer.Argument(metavar="SITE", help="A site that is there.")],
-    url: Url = URL,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Let one more site take part in a run, from its next round on."""
     from tasuki_cli import operate
 
-    raise typer.Exit(
-        operate.add_site(run, site, _client(url, token_file, ca, proxy), as_json=as_json)
-    )
+    return operate.add_site(run, site, client, as_json=as_json)
 
 
+@_asking(_client)
 def extend(
+    client: ControllerClient,
     run: RunName,
     rounds: Annotated[
         int,
         typer.Option("--rounds", min=1, max=MOST_ROUNDS, help="So many in all, not so many more."),
     ],
-    url: Url = URL,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Let a run have more rounds, be it that it has finished."""
     from tasuki_cli import operate
 
-    client = _client(url, token_file, ca, proxy)
-    raise typer.Exit(operate.extend(run, rounds, client, as_json=as_json))
+    return operate.extend(run, rounds, client, as_json=as_json)
 
 
+@_asking(_archive)
 def remove(
+    archive: Archive,
     run: RunName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="End it first, if it is not over.")] = False,
-    data: OtherData = None,
-    url: OtherUrl = None,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
-) -> None:
+) -> int:
     """Remove the weights of a run that is over; its ledger stays, and its name is taken."""
     from tasuki_cli import records
 
-    archive = _archive(data, url, token_file, ca, proxy)
-    raise typer.Exit(records.remove_run(run, archive, yes=yes, stop=stop, as_json=as_json))
+    return records.remove_run(run, archive, yes=yes, stop=stop, as_json=as_json)
 
 
+@_asking(_archive)
 def runs(
+    archive: Archive,
     all_: Annotated[bool, typer.Option("--all", help="Those too that were removed.")] = False,
-    data: OtherData = None,
-    url: OtherUrl = None,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """List the runs of a data folder, or of a running controller."""
     from tasuki_cli import records
 
-    archive = _archive(data, url, token_file, ca, proxy)
     records.show_runs(archive, even_removed=all_, as_json=as_json)
 
 
+@_asking(_archive)
 def ledger(
+    archive: Archive,
     run: RunName,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the chain and every checkpoint.")
     ] = False,
-    data: OtherData = None,
-    url: OtherUrl = None,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what happened in a run, or prove that its record is whole."""
     from tasuki_cli import records
 
     show = records.verify if verify else records.show_ledger
-    show(run, _archive(data, url, token_file, ca, proxy), as_json=as_json)
+    show(run, archive, as_json=as_json)
 
 
+@_asking(_archive)
 def turns(
+    archive: Archive,
     run: RunName,
     csv: Annotated[
         bool, typer.Option("--csv", help="All of them with every metric, as CSV.")
@@ -187,21 +200,17 @@ def turns(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Write the CSV to this file."),
     ] = None,
-    data: OtherData = None,
-    url: OtherUrl = None,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show every turn of a run with what its site reported, whatever checkpoints are kept."""
     from tasuki_cli import turns as turns_shown
 
-    archive = _archive(data, url, token_file, ca, proxy)
     turns_shown.show(run, archive, as_csv=csv, output=output, as_json=as_json)
 
 
+@_asking(_archive)
 def scores(
+    archive: Archive,
     run: RunName,
     metric: Annotated[
         str | None,
@@ -212,17 +221,11 @@ def scores(
     mode: Annotated[
         Mode | None, typer.Option("--mode", help="Whether more of it is better, or less.")
     ] = None,
-    data: OtherData = None,
-    url: OtherUrl = None,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what each site says of the weights that it receives: mean, worst, spread, forgetting."""
     from tasuki_cli import scores as scores_shown
 
-    archive = _archive(data, url, token_file, ca, proxy)
     scores_shown.show(run, archive, metric=metric, mode=mode, as_json=as_json)
 
 
@@ -274,38 +277,18 @@ def evaluate(
     raise typer.Exit(code)
 
 
+@_asking(_archive)
 def export(
+    archive: Archive,
     run: RunName,
     output: Annotated[Path, typer.Option("-o", "--output", help=".safetensors or .pt")],
     round: Annotated[
         int | None,
         typer.Option("--round", min=0, help="The end of this round, from 1, if it is kept."),
     ] = None,
-    data: OtherData = None,
-    url: OtherUrl = None,
-    token_file: TokenFile = TOKEN_FILE,
-    ca: Ca = None,
-    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
     """Copy a run's best checkpoint, its latest if none was chosen, or a round's, to a file."""
     from tasuki_cli import records
 
-    archive = _archive(data, url, token_file, ca, proxy)
     records.export(run, output, archive, round=round, as_json=as_json)
-
-
-def _client(url: str, token_file: Path, ca: Path | None, proxy: str | None) -> ControllerClient:
-    from tasuki_cli.client import ControllerClient
-
-    return ControllerClient(url, token_file, ca=ca, proxy=proxy)
-
-
-def _archive(
-    data: Path | None, url: str | None, token_file: Path, ca: Path | None, proxy: str | None
-) -> Archive:
-    from tasuki_cli.records import LocalArchive
-
-    if data is None and url is not None:
-        return _client(url, token_file, ca, proxy)
-    return LocalArchive(DATA if data is None else data)

@@ -118,7 +118,7 @@ def _submitting(operations: Operations, folder: DataFolder) -> APIRouter:
         "/runs",
         status_code=201,
         summary="Start a run from uploaded weights, or from those of another run",
-        responses=refusals(404, 409, 410, 422),
+        responses=refusals(404, 409, 410, 422, 500, 507),
         openapi_extra=_body("application/toml", "The run file, run.toml."),
     )
     async def submit(
@@ -150,7 +150,7 @@ def _submitting(operations: Operations, folder: DataFolder) -> APIRouter:
 
 
 def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
-    router = APIRouter(tags=["read"], responses=refusals(404, 410, 422))
+    router = APIRouter(tags=["read"], responses=refusals(404, 410, 422, 500))
 
     @router.get("/runs", summary="List the runs")
     async def runs(
@@ -160,7 +160,7 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
 
     @router.get("/runs/{run}", summary="Where a run stands")
     async def standing(run: str) -> documents.Standing:
-        return operations.standing(run)
+        return await operations.standing(run)
 
     @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
     async def ledger(
@@ -168,16 +168,17 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
         verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
     ) -> documents.Ledger | documents.VerifiedLedger:
         if not verify:
-            return documents.Ledger(run=run, rows=operations.rows(run))
-        is_removed = operations.state(run).removed
+            return documents.Ledger(run=run, rows=await operations.rows(run))
+        operations.state(run)
         rows, files = await run_in_threadpool(folder.verify, run)
+        is_removed = operations.state(run).removed
         return documents.VerifiedLedger(
             run=run, rows=rows, checkpoints=files, removed=is_removed, verified=True
         )
 
     @router.get("/runs/{run}/turns", summary="Every turn of a run, with all that its site reported")
     async def turns(run: str) -> documents.TurnTable:
-        return operations.turns(run)
+        return await operations.turns(run)
 
     @router.get("/runs/{run}/scores", summary="What sites say of a run's weights")
     async def scores(
@@ -187,7 +188,7 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
             Literal["max", "min"] | None, Query(description="Whether more or less is better.")
         ] = None,
     ) -> documents.Scores:
-        return operations.scores(run, metric=metric, mode=mode)
+        return await operations.scores(run, metric=metric, mode=mode)
 
     @router.get(
         "/runs/{run}/weights",
@@ -242,12 +243,12 @@ async def _told(operations: Operations, run: str) -> AsyncIterator[str]:
 
 
 def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
-    router = APIRouter(tags=["steer"], responses=refusals(404, 422))
+    router = APIRouter(tags=["steer"], responses=refusals(404, 422, 507))
 
     @router.post(
         "/runs/{run}/rounds/{rounds}",
         summary="Let a run have so many rounds in all, be it finished",
-        responses=refusals(409, 410),
+        responses=refusals(409, 410, 500),
     )
     async def extend(run: str, rounds: Annotated[int, Path(ge=1, le=MOST)]) -> documents.SteeredRun:
         return operations.extend(run, rounds)
@@ -290,7 +291,7 @@ def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
     @router.delete(
         "/runs/{run}",
         summary="Remove the weights of a run that is over; its ledger stays",
-        responses=refusals(409, 507),
+        responses=refusals(409),
     )
     async def remove(run: str) -> documents.RemovedRun:
         operations.state(run)

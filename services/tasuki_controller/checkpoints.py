@@ -142,13 +142,14 @@ class Checkpoints:
         kept = sorted(self.folder.glob("round-*.json"))
         for path in kept:
             number = _number(path)
-            if number not in expected or path.read_bytes() != _encoded(expected[number]):
-                raise LedgerBroken(f"{path} is not what the ledger says")
             weights = path.with_suffix(".safetensors")
-            if not weights.exists():
-                raise LedgerBroken(f"{weights} is missing")
-            if verify_digest(weights) != expected[number]["digest"]:
-                raise LedgerBroken(f"{weights} has other bytes than the ledger says")
+            try:
+                if number not in expected or path.read_bytes() != _encoded(expected[number]):
+                    raise LedgerBroken(f"{path} is not what the ledger says")
+                if verify_digest(weights) != expected[number]["digest"]:
+                    raise LedgerBroken(f"{weights} has other bytes than the ledger says")
+            except FileNotFoundError as exc:
+                raise LedgerBroken(f"{exc.filename} is missing") from exc
         for path in self.folder.glob("round-*.safetensors"):
             if path.with_suffix(".json") not in kept:
                 raise LedgerBroken(f"{path} is not in the ledger")
@@ -156,18 +157,18 @@ class Checkpoints:
 
     def named(self, name: str) -> Kept | None:
         """The checkpoint that `latest` or `best` leads to, if it is there."""
-        link = self.folder / name
-        if not link.exists():
-            return None
-        kept = self.of_round(_number(link.readlink()))
-        return kept and replace(kept, name=name)
+        with suppress(FileNotFoundError):
+            kept = self.of_round(_number((self.folder / name).readlink()))
+            return kept and replace(kept, name=name)
+        return None
 
     def of_round(self, number: int) -> Kept | None:
         """The checkpoint of a round's end, if it is kept."""
         path = self.weights_path(number)
-        if not (path.exists() and path.with_suffix(".json").exists()):
-            return None
-        return Kept(path=path, round=number, digest=_read(path.with_suffix(".json"))["digest"])
+        with suppress(FileNotFoundError):  # perhaps it goes just now
+            path.stat()
+            return Kept(path=path, round=number, digest=_read(path.with_suffix(".json"))["digest"])
+        return None
 
     def kept_in_words(self) -> str:
         """The rounds of which there are weights."""

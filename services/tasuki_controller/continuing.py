@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tasuki.core.model import Plan
 from tasuki.core.run import RunState, Status, why_no_rounds
 from tasuki.core.run.machine import HAS_MORE, NOT_FINISHED, REMOVED
 from tasuki.errors import FewerRounds, NotExtended, RunUnderWay, UnknownRun, WeightsRemoved
@@ -19,6 +20,17 @@ def name_taken(state: RunState) -> str:
             "taken: give this one another name"
         )
     return f"there is a run {run!r} already: give this one another name"
+
+
+def never_begun(plan: Plan) -> str:
+    """Why nobody else can have the name of a submission that was cut off; `plan`: that one's."""
+    again = "submit that again"
+    if plan.origin is not None:  # which may have newer weights by now
+        again += f', with [weights] initial = "run:{plan.origin.run}/round-{plan.origin.round}"'
+    return (
+        f"another run {plan.run!r} was submitted and never begun: {again}, or give this one "
+        "another name"
+    )
 
 
 def check_extended(state: RunState, rounds: int) -> None:

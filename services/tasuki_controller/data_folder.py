@@ -15,7 +15,7 @@ from pathlib import Path
 from tasuki.core.model import TurnRecord
 from tasuki.core.run import RunState
 from tasuki.disk.lock import locked
-from tasuki.errors import UnknownRun, WeightsRemoved
+from tasuki.errors import LedgerBroken, UnknownRun, WeightsRemoved
 from tasuki.ledger.migrations import LEDGER, is_behind
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.settings.initial import RunWeights
@@ -37,6 +37,10 @@ class DataFolder:
     @property
     def runs_path(self) -> Path:
         return self.path / "runs"
+
+    @property
+    def spool_path(self) -> Path:
+        return self.path / "spool"
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the folder for one process; the lock dies with it.
@@ -97,18 +101,26 @@ class DataFolder:
     def verify(self, run: str) -> tuple[int, int]:
         """Check a run's chain, origin and checkpoints; returns how many rows and files hold.
 
-        One that was removed has no files, or none that still count.
+        One that was removed has no files, or none that still count. A controller may keep, prune
+        and remove files meanwhile: only what is found twice is wrong.
 
         Raises:
             LedgerBroken: naming the first row or file that does not.
         """
         self.rows(run)
-        with closing(self.ledger()) as ledger:
-            rows = ledger.verify(run)
-            history.check_origin(rows, ledger)
-        if _is_removed(rows):
-            return len(rows), 0
-        return len(rows), self.checkpoints(run).verify(history.documents(rows))
+        found = ""
+        while True:
+            with closing(self.ledger()) as ledger:
+                rows = ledger.verify(run)
+                history.check_origin(rows, ledger)
+            if _is_removed(rows):
+                return len(rows), 0
+            try:
+                return len(rows), self.checkpoints(run).verify(history.documents(rows))
+            except LedgerBroken as exc:
+                if str(exc) == found:
+                    raise
+                found = str(exc)
 
     def checkpoint(self, run: str, names: tuple[str, ...] = (BEST, LATEST)) -> Kept:
         """The weights to use: the best checkpoint if the run has chosen one, else the latest.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import structlog
 
@@ -17,25 +16,14 @@ log = structlog.get_logger()
 EVERY_S = 10.0
 
 
-@asynccontextmanager
-async def counted(
+async def count(
     transport: Transport,
     tell: Callable[[int], None],
     started: asyncio.Event,
     *,
     every_s: float = EVERY_S,
-) -> AsyncIterator[None]:
-    """Count them from the service's start on, every few seconds, as long as this lasts."""
-    counting = asyncio.create_task(_count(transport, tell, started, every_s))
-    try:
-        yield
-    finally:
-        counting.cancel()
-
-
-async def _count(
-    transport: Transport, tell: Callable[[int], None], started: asyncio.Event, every_s: float
 ) -> None:
+    """Count them from the service's start on, every few seconds, until this is cancelled."""
     await started.wait()
     is_told = False
     while True:

@@ -10,7 +10,6 @@ from pathlib import Path
 import structlog
 
 from tasuki.core.model import CONTROLLER, WeightsRef
-from tasuki.disk.errors import disk_errors
 from tasuki.errors import MessageError, StorageError, Unroutable
 from tasuki.ports import Delivery, Settlement, Transport
 from tasuki.weights.position import KeptPosition, PositionFile
@@ -73,12 +72,6 @@ class Intake:
             return None  # gone with the site's stream
         finally:
             await stuck.close()
-
-    def discard(self, weights: WeightsRef) -> None:
-        """They are kept elsewhere now."""
-        while (path := self._spool.find(weights)) is not None:
-            with disk_errors(path):
-                path.unlink(missing_ok=True)
 
     def _receiver(self, stream: str, *, position: KeptPosition | None = None) -> Receiver:
         return Receiver(

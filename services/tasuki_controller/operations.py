@@ -7,18 +7,25 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
 
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, EVALUATION, Origin, TurnRecord, WeightsRef
+from tasuki.core.model import CONTROLLER, EVALUATION, Origin, WeightsRef
 from tasuki.core.report import SiteBeat, SiteMeasured, SiteStarted, TurnProgressed, TurnTaken
 from tasuki.core.run import RunState
 from tasuki.core.run.reports import stage_said
-from tasuki.errors import SettingsError, TasukiError, TooFewSites, UnknownRun, UnknownSite
-from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.errors import (
+    SettingsError,
+    TasukiError,
+    TooFewSites,
+    UnknownRun,
+    UnknownSite,
+    WeightsRemoved,
+)
+from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
 from tasuki.wire import names
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import Kept
-from tasuki_controller.continuing import check_evaluated, check_joined, check_over
+from tasuki_controller.continuing import check_evaluated, check_joined, check_over, removed
 from tasuki_controller.followers.watch import Onlookers
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
@@ -102,9 +109,14 @@ class Operations:
         """Start a run from a checkpoint of another, `run`.
 
         Raises:
-            SettingsError, RunExists: and nothing was started.
+            SettingsError, RunExists, UnknownRun, WeightsRemoved: and nothing was started.
         """
-        weights = await self.uploads.borrow(kept, non_finite=run_file.gate.non_finite)
+        try:
+            weights = await self.uploads.borrow(kept, non_finite=run_file.gate.non_finite)
+        except UnknownRun as exc:
+            if self.state(run).removed:
+                raise WeightsRemoved(removed(run)) from exc
+            raise
         origin = Origin(run=run, round=kept.round, digest=kept.digest)
         try:
             return self.submit(run_file, weights, origin=origin)
@@ -135,25 +147,33 @@ class Operations:
             raise UnknownRun(f"there is no run {run!r} here; the controller has {known}")
         return found
 
-    def standing(self, run: str) -> documents.Standing:
-        state = self.state(run)
-        return documents.standing(state, list(self.ledger.rows(run)), self.service.turn_now(run))
+    # A long ledger takes seconds to replay: in a thread, since turns have to go on meanwhile.
 
-    def rows(self, run: str) -> list[documents.LedgerRow]:
+    async def standing(self, run: str) -> documents.Standing:
+        state, rows, turn = self.state(run), self._rows(run), self.service.turn_now(run)
+        return await asyncio.to_thread(documents.standing, state, rows, turn)
+
+    async def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
-        return ledger_rows(list(self.ledger.rows(run)))
+        return await asyncio.to_thread(ledger_rows, self._rows(run))
 
-    def turns(self, run: str) -> documents.TurnTable:
-        return turn_table(self.state(run), self._records(run))
+    async def turns(self, run: str) -> documents.TurnTable:
+        state, rows = self.state(run), self._rows(run)
+        return await asyncio.to_thread(lambda: turn_table(state, history.records(rows)))
 
-    def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
+    async def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         """Raises SettingsError: no site says anything by this metric."""
-        rows = list(self.ledger.rows(run))
-        records, evaluations = history.records(rows), history.evaluations(rows)
-        return scores_of(self.state(run), records, evaluations, metric=metric, mode=mode)
+        state, rows = self.state(run), self._rows(run)
 
-    def _records(self, run: str) -> list[TurnRecord]:
-        return history.records(self.ledger.rows(run))
+        def replayed() -> documents.Scores:
+            records, evaluations = history.records(rows), history.evaluations(rows)
+            return scores_of(state, records, evaluations, metric=metric, mode=mode)
+
+        return await asyncio.to_thread(replayed)
+
+    def _rows(self, run: str) -> list[Row]:
+        """Read here: an SQLite connection stays with its thread."""
+        return list(self.ledger.rows(run))
 
     def steer(self, run: str, event: machine.Event) -> documents.SteeredRun:
         """Pause, resume or stop a run; `outcome` says why that changed nothing, if so."""

@@ -235,7 +235,7 @@ class Outbox:
         """Of a run that was removed, nothing is looked for any more: it may be gone."""
         state = self._runs[pending.run]
         if not state.removed:
-            await self._weights.save(state.plan, effect, decided_in=pending.seq)
+            await self._weights.save(state.plan, effect, decided_in=pending.seq, runs=self._runs)
             if state.best is not None and state.best.after == effect.round + 1:
                 self._name_best(pending.run, effect.round)
             self._reach(Moment.CHECKPOINT_SAVED, pending.run)

@@ -12,10 +12,10 @@ from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.writing import PRIVATE, write_whole
 from tasuki.ledger.sqlite import SqliteLedger
-from tasuki.lifetime import live
+from tasuki.lifetime import beside, live
 from tasuki.moments import Moments
 from tasuki.observe import logs
-from tasuki.observe.certificate import watched
+from tasuki.observe.certificate import watch
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.observe.http import lacking
 from tasuki.observe.metrics import Subject
@@ -27,9 +27,9 @@ from tasuki.transport.broker import BrokerConnection
 from tasuki.weights.sender import noting_turns
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Limits
+from tasuki_controller import dead_letters
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.dead_letters import counted
 from tasuki_controller.followers import followers
 from tasuki_controller.followers.following import Following
 from tasuki_controller.http_server import Door, opened
@@ -101,7 +101,7 @@ async def _run(
             transport=connection.transport,
             ledger=ledger,
             runs=folder.runs_path,
-            spool=_spool(folder.path / "spool", settings, metrics),
+            spool=_spool(folder.spool_path, settings, metrics),
             clock=SystemClock(),
             patience_s=settings.patience_s,
             # The broker gives up a connection that is silent for two or three heartbeats.
@@ -132,8 +132,8 @@ async def _run(
     try:
         async with (
             opened(door, settings.http),
-            watched(settings.broker.cert),
-            counted(connection.transport, metrics.dead_letters, started),
+            beside(watch(settings.broker.cert)),
+            beside(dead_letters.count(connection.transport, metrics.dead_letters, started)),
             tried(settings.broker, operations.streams, metrics.stream_replicas),
             following.led(),
         ):

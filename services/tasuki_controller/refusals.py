@@ -28,7 +28,8 @@ STATUS: tuple[tuple[type[TasukiError], int], ...] = (
     (errors.RunUnderWay, 409),
     (errors.SettingsError, 422),
     (errors.WeightsError, 422),
-    (errors.DiskFull, 507),
+    (errors.LedgerBroken, 500),
+    (errors.StorageError, 507),
     (errors.TransportError, 503),
 )
 _MEANING: Mapping[int, str] = {
@@ -37,8 +38,9 @@ _MEANING: Mapping[int, str] = {
     409: "the name is taken, or the run stands as that cannot be done to it",
     410: "the run was removed with its weights",
     422: "the request is wrong; the message says how",
+    500: "the ledger, or a checkpoint, is not what was recorded",
     503: "the controller is not ready yet",
-    507: "the controller's disk is full",
+    507: "the controller's disk is full, or fails",
 }
 Answers = dict[int | str, dict[str, Any]]  # Any: OpenAPI
 
@@ -63,7 +65,8 @@ def refuse_unknown_keys(request: Request) -> None:
         SettingsError: the query has a key that is not known here, or has one twice.
     """
     route = request.scope["route"]
-    known = [field.alias for field in route.dependant.query_params] if _is_ours(route) else []
+    asked = route.dependant.query_params if isinstance(route, APIRoute) else ()
+    known = [field.alias for field in asked]
     given = [key for key, _ in request.query_params.multi_items()]
     for key in given:
         if key not in known:
@@ -71,10 +74,6 @@ def refuse_unknown_keys(request: Request) -> None:
             raise SettingsError(f"unknown query key {key!r}; {there}")
         if given.count(key) > 1:
             raise SettingsError(f"query key {key!r} is there twice")
-
-
-def _is_ours(route: object) -> bool:
-    return isinstance(route, APIRoute)
 
 
 def _explain(_: Request, exc: Exception) -> Response:

@@ -12,11 +12,13 @@ from tasuki.core.run import RunState
 from tasuki.errors import UnknownRun
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.ports import Clock
+from tasuki.weights.spool import Spool
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import documents, history
 from tasuki_controller.continuing import check_over
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.outbox import TO_BE_DONE
+from tasuki_controller.weight_store import free, weights_of
 
 _TOLD = machine.Fence | machine.Conclude
 """What a controller still has to tell its sites, whatever became of the weights."""
@@ -44,7 +46,7 @@ def remove(folder: DataFolder, run: str, clock: Clock, *, stop: bool) -> documen
         check_over(state)
         freed = folder.checkpoints(run).size()
         state, outcome = _record(ledger, state, machine.RunRemoved(), clock)
-        folder.checkpoints(run).remove()
+        _let_go(folder, ledger, run)
         _finish(folder, ledger, run)
     row = documents.run_row(state)
     return documents.RemovedRun(**dict(row), outcome=outcome, freed=freed)
@@ -67,7 +69,16 @@ def _finish(folder: DataFolder, ledger: SqliteLedger, run: str) -> None:
     for pending in ledger.pending():
         effect = decode(pending.effect, TO_BE_DONE)
         if isinstance(effect, machine.DiscardWeights):
-            folder.checkpoints(pending.run).remove()
+            _let_go(folder, ledger, pending.run)
             ledger.strike(pending)
         elif pending.run == run and not isinstance(effect, _TOLD):
             ledger.strike(pending)
+
+
+def _let_go(folder: DataFolder, ledger: SqliteLedger, run: str) -> None:
+    """Its checkpoints, and what a controller that stopped midway has in its spool for it."""
+    if folder.spool_path.exists():
+        runs, spool = history.runs(ledger), Spool(folder.spool_path)
+        for weights in weights_of(runs[run]):
+            free(spool, weights, run=run, runs=runs, folder=folder.runs_path)
+    folder.checkpoints(run).remove()

@@ -45,7 +45,12 @@ from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
-from tasuki_controller.continuing import check_evaluated, check_extended, name_taken
+from tasuki_controller.continuing import (
+    check_evaluated,
+    check_extended,
+    name_taken,
+    never_begun,
+)
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
@@ -210,10 +215,7 @@ class ControllerService:
         ledger, rows = self._c.ledger, [encode(plan), encode(ref)]
         there = [row.event for row in ledger.rows(plan.run)]
         if there != rows[: len(there)]:
-            raise RunExists(
-                f"another run {plan.run!r} was submitted and never begun: submit that again, or "
-                "give this one another name"
-            )
+            raise RunExists(never_begun(decode(there[0], Plan)))
         for row in rows[len(there) :]:
             ledger.append(plan.run, row, at=self._c.clock.now())
 

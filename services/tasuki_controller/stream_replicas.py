@@ -13,11 +13,9 @@ from contextlib import asynccontextmanager, closing, suppress
 
 import structlog
 
-from tasuki.broker.nodes import Node
 from tasuki.errors import TasukiError
 from tasuki.settings.broker import BrokerTable
-from tasuki.transport.amqp import AmqpSettings
-from tasuki.transport.amqp.probe import Probe
+from tasuki.transport.broker import probe_of
 
 log = structlog.get_logger()
 
@@ -85,18 +83,8 @@ def count(table: BrokerTable, streams: Iterable[str]) -> dict[str, int]:
     """
     found = dict.fromkeys(streams, 0)
     for node in table.nodes:
-        with closing(_probe(table, node)) as probe:
+        with closing(probe_of(table, node, name="stream replicas")) as probe:
             probe.connect()
             for stream in found:
                 found[stream] += probe.can_read(stream)
     return found
-
-
-def _probe(table: BrokerTable, node: Node) -> Probe:
-    """It reads the secrets when it connects."""
-    return Probe(
-        lambda: AmqpSettings.from_url(
-            table.url, password=table.password(), tls=table.tls(), nodes=(node,)
-        ),
-        name="stream replicas",
-    )

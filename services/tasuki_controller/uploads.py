@@ -12,7 +12,7 @@ from pathlib import Path
 from tasuki.core.model import WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole
-from tasuki.errors import BadWeights, LedgerBroken, UnknownRun, WeightsError
+from tasuki.errors import BadWeights, LedgerBroken, StorageError, UnknownRun, WeightsError
 from tasuki.weights.chunks import MAX_WEIGHTS_BYTES
 from tasuki.weights.container import FirstWeights, exempting, look_through, read_manifest
 from tasuki.weights.digest import Hasher, verify_digest
@@ -94,9 +94,12 @@ class Uploads:
 
 
 def _copied(kept: Kept, own: Path, non_finite: Sequence[str]) -> WeightsRef:
-    if not kept.path.exists():
-        raise UnknownRun(f"{kept.path.name} was pruned just now: name a newer round")
-    copy_whole(kept.path, own)
+    try:
+        copy_whole(kept.path, own)
+    except StorageError:
+        if kept.path.exists():
+            raise
+        raise UnknownRun(f"{kept.path.name} was pruned just now: name a newer round") from None
     if verify_digest(own) != kept.digest:
         raise LedgerBroken(f"{kept.path} has other bytes than the ledger says")
     look_through(own, partial(exempting, FirstWeights().look, patterns=non_finite))

@@ -12,6 +12,7 @@ from tasuki.core.run import RunState
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, sync
 from tasuki.errors import StorageError
+from tasuki.weights.spool import Spool
 from tasuki_controller import history
 from tasuki_controller.checkpoints import Anchor, Checkpoints, document
 from tasuki_controller.controller import Controller
@@ -62,12 +63,18 @@ class WeightStore:
                 path.unlink(missing_ok=True)
 
     async def save(
-        self, plan: Plan, effect: machine.SaveCheckpoint, *, decided_in: int | None
+        self,
+        plan: Plan,
+        effect: machine.SaveCheckpoint,
+        *,
+        decided_in: int | None,
+        runs: Mapping[str, RunState],
     ) -> None:
         """Keep a round's weights with what led to them.
 
         Args:
             decided_in: the number of that row; None: an older version recorded it.
+            runs: all there are. Two of them may come to the same weights.
 
         Raises:
             StorageError, DiskFull: they are not kept.
@@ -86,7 +93,7 @@ class WeightStore:
         if source is None:
             raise StorageError(f"the weights of round {number} are gone from spool and stream")
         self._of(run).save(source, content, plan.checkpoint)
-        self._intake.discard(effect.weights)
+        free(self._c.spool, effect.weights, run=run, runs=runs, folder=self._c.runs)
 
     def name_best(self, plan: Plan, round: int) -> None:
         """The end of this round (from 0) is the best one now."""
@@ -107,11 +114,8 @@ class WeightStore:
         Raises:
             StorageError: some of it is still there.
         """
-        # One that is over may still have to save what it ended with.
-        others = (state for state in runs.values() if state is not runs[run] and not state.removed)
-        wanted = {weights for state in others for weights in _weights_of(state)}
-        for weights in _weights_of(runs[run]) - wanted:
-            self._intake.discard(weights)
+        for weights in weights_of(runs[run]):
+            free(self._c.spool, weights, run=run, runs=runs, folder=self._c.runs)
         await asyncio.to_thread(self._of(run).remove)
 
     def _of(self, run: str) -> Checkpoints:
@@ -122,7 +126,24 @@ class WeightStore:
         return self._c.runs / run / TO_SCORE / f"{name}.safetensors"
 
 
-def _weights_of(state: RunState) -> set[WeightsRef]:
+def free(
+    spool: Spool, weights: WeightsRef, *, run: str, runs: Mapping[str, RunState], folder: Path
+) -> None:
+    """A run needs these weights in the spool no more; they go unless another one has to keep them.
+
+    Args:
+        folder: where the runs' checkpoints are.
+    """
+    for other, state in runs.items():
+        if other == run or state.removed or weights not in weights_of(state):
+            continue
+        # Also one that is over may still have to save what it ended with.
+        if Checkpoints(folder / other).find(weights) is None:
+            return
+    spool.drop(weights)
+
+
+def weights_of(state: RunState) -> set[WeightsRef]:
     """What may lie in the spool for a run."""
     results = (*state.records, *state.relay.early)
     return {state.base, state.weights, *(record.sent for record in results)}

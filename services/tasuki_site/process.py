@@ -13,10 +13,10 @@ import structlog
 from tasuki.clock import SystemClock
 from tasuki.disk.lock import locked
 from tasuki.errors import TrainerNotFound
-from tasuki.lifetime import live
+from tasuki.lifetime import beside, live
 from tasuki.moments import Moments
 from tasuki.observe import logs
-from tasuki.observe.certificate import watched
+from tasuki.observe.certificate import watch
 from tasuki.observe.http import Pages, lacking, served
 from tasuki.observe.metrics import Subject
 from tasuki.observe.outlet import Outlet
@@ -148,7 +148,7 @@ async def _run(
     try:
         async with (
             served(pages, settings.http.host, settings.http.port),
-            watched(settings.broker.cert),
+            beside(watch(settings.broker.cert)),
         ):
             return await live(
                 service.run(), drain=drain, in_vain=partial(connection.refuses, for_s=REFUSED_S)

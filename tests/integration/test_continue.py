@@ -6,13 +6,14 @@ import asyncio
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.relay import Relay, relay
 from support.waiting import until
-from tasuki.core.model import CONTROLLER
+from tasuki.core.model import CONTROLLER, Origin
 from tasuki.core.run import (
     DiscardWeights,
     RoundsAdded,
@@ -182,11 +183,34 @@ def test_a_run_begins_from_a_checkpoint_of_the_controllers(tmp_path: Path) -> No
             state.base.digest,
         )
         assert [] == list((it.folder / "uploads").iterdir())
-        first = operations.rows("other")[0]
+        first = (await operations.rows("other"))[0]
         assert first.what.startswith("the run as it was submitted, from round 1 of walk, ")
         with pytest.raises(RunExists):
             await operations.submit_from(other, "walk", kept)
         assert [] == list((it.folder / "uploads").iterdir())
+        await it.controller.wait("other")
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+def test_a_submission_that_was_cut_off_is_made_again_though_the_other_run_went_on(
+    tmp_path: Path,
+) -> None:
+    """Bug: its name was taken for ever, since "run:walk" was other weights by then."""
+
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        operations, folder = operations_of(it), DataFolder(it.folder)
+        first = folder.weights_of(RunWeights(run="walk"))
+        other = it.run_file.model_copy(update={"name": "other"})
+        origin = Origin(run="walk", round=1, digest=first.digest)
+        it.ledger.append("other", encode(replace(other.plan(it.sites), origin=origin)), at=0.0)
+        operations.extend(it.run, 2)
+        await it.controller.wait(it.run)
+        with pytest.raises(RunExists, match='initial = "run:walk/round-1", or give'):
+            await operations.submit_from(other, "walk", folder.weights_of(RunWeights(run="walk")))
+        named = folder.weights_of(RunWeights(run="walk", round=1))
+        await operations.submit_from(other, "walk", named)
         await it.controller.wait("other")
 
     with_relay(tmp_path, doing, rounds=1)
@@ -205,6 +229,47 @@ def test_a_checkpoint_that_has_other_bytes_starts_no_run(tmp_path: Path) -> None
         with pytest.raises(UnknownRun, match="pruned just now"):
             await operations.submit_from(other, "walk", kept)
         assert (["walk"], []) == (it.ledger.runs(), list((it.folder / "uploads").iterdir()))
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+def test_weights_of_a_run_that_is_removed_meanwhile_are_told_to_be_removed(tmp_path: Path) -> None:
+    """Bug: they were told to be pruned, and a newer round to be named."""
+
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        operations = operations_of(it)
+        kept = DataFolder(it.folder).weights_of(RunWeights(run="walk"))
+        await operations.remove("walk")
+        other = it.run_file.model_copy(update={"name": "other"})
+        with pytest.raises(WeightsRemoved):
+            await operations.submit_from(other, "walk", kept)
+        assert ["walk"] == it.ledger.runs()
+
+    with_relay(tmp_path, doing, rounds=1)
+
+
+# Reading.
+
+
+def test_a_ledger_is_replayed_beside_what_the_controller_does(tmp_path: Path) -> None:
+    """Bug: whoever asked for the turns of a long run held up every run while they were read."""
+
+    async def doing(it: Relay) -> None:
+        await concluded(it)
+        operations = operations_of(it)
+        for asked in (
+            operations.standing(it.run),
+            operations.rows(it.run),
+            operations.turns(it.run),
+            operations.scores(it.run, metric=None, mode=None),
+        ):
+            answer, turns = asyncio.create_task(asked), 0
+            while not answer.done():
+                await asyncio.sleep(0)
+                turns += 1
+            assert answer.result()
+            assert turns > 1, f"{asked} was done in one turn of the event loop"
 
     with_relay(tmp_path, doing, rounds=1)
 

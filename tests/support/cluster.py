@@ -37,7 +37,6 @@ _JOINING = {
 }
 _PEER = "cluster_formation.classic_config.nodes"
 _FORM_S = 120
-_LEADS = "[1 || Q <- rabbit_amqqueue:list(), {_, N} <- [amqqueue:get_pid(Q)], N =:= '%s']"
 
 
 class Cluster(Vhosts):
@@ -161,8 +160,11 @@ class Cluster(Vhosts):
         Before that 3.10.8 takes its queues for lost with it, and deletes them.
         """
         asked = self.living[0]
-        leads = _LEADS % node.name
-        wait_until(lambda: asked.evaluate(leads) == "[]", what="others lead", within_s=_FORM_S)
+        wait_until(
+            lambda: not {node.name, None} & {each.leader for each in replicas.replicas(asked)},
+            what="others lead",
+            within_s=_FORM_S,
+        )
         asked.ctl("forget_cluster_node", node.name)
         self.nodes.remove(node)
         self._board.remove(node.name)

@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from tasuki.broker.nodes import Node
 from tasuki.core.model import CONTROLLER
-from tasuki.settings.broker import BrokerTable
-from tasuki.transport.amqp import AmqpSettings
 from tasuki.transport.amqp.probe import Probe
 from tasuki.weights.chunks import MAX_CHUNK_BYTES
 from tasuki.wire import names
@@ -17,15 +14,6 @@ from tasuki_cli.doctor.machine import is_at_work
 from tasuki_cli.doctor.report import Finding, Status, Step
 
 _PROVISION = "provision this federation on this broker: `tasuki provision FEDERATION.toml --apply`"
-
-
-def probe_of(table: BrokerTable, node: Node) -> Probe:
-    """It reads the secrets when it connects."""
-    return Probe(
-        lambda: AmqpSettings.from_url(
-            table.url, password=table.password(), tls=table.tls(), nodes=(node,)
-        )
-    )
 
 
 def login(probe: Probe, *, who: str) -> Step:

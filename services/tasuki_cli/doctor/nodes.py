@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from tasuki.broker.nodes import Node
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp.probe import Probe
+from tasuki.transport.broker import probe_of
 from tasuki_cli.doctor import broker, network
 from tasuki_cli.doctor.report import Check, Status, in_order
 
@@ -39,7 +40,7 @@ def way(table: BrokerTable, *, who: str) -> Iterator[Way]:
     with ExitStack() as held:
         tries = []
         for node in table.nodes:
-            probe = held.enter_context(closing(broker.probe_of(table, node)))
+            probe = held.enter_context(closing(probe_of(table, node, name="doctor")))
             tries.append(_try(table, node, probe, proofs, who=who))
         let_in = [each for each in tries if each.is_in]
         yield Way(checks=_told(tries, proofs), probe=(let_in or tries)[0].probe)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 
 from tasuki.errors import SettingsError
+from tasuki.spelling import did_you_mean
 
 NAME = "{{name}}"
 
@@ -53,6 +53,5 @@ def template_named(name: str) -> Template:
     """Raises SettingsError: there is none of that name."""
     if name in TEMPLATES:
         return TEMPLATES[name]
-    near = difflib.get_close_matches(name, TEMPLATES, n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    hint = did_you_mean(name, TEMPLATES, after=" ")
     raise SettingsError(f"there is no template {name!r}; {hint}known: {', '.join(TEMPLATES)}")

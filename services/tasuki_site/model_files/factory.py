@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.errors import SettingsError, TasukiError
+from tasuki.spelling import did_you_mean
 from tasuki_site.trainer.failure import failure_of
 from tasuki_site.trainer.shadowed_modules import library_module
 
@@ -61,8 +61,8 @@ def _check_module(initial: str, name: str, folder: Path) -> None:
 
 
 def _no_module(name: str, folder: Path) -> str:
-    near = difflib.get_close_matches(name, [path.stem for path in folder.glob("*.py")], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ", and none is installed"
+    here = [path.stem for path in folder.glob("*.py")]
+    hint = did_you_mean(name, here, before="; ", otherwise=", and none is installed")
     return f"[weights] initial: there is no module {name!r} in {folder}{hint}"
 
 
@@ -76,8 +76,7 @@ def _made(name: str, factory: str) -> Any:  # Any: what the operator's code make
     module = importlib.import_module(name)
     make = getattr(module, factory, None)
     if make is None:
-        near = difflib.get_close_matches(factory, dir(module), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(factory, dir(module), before="; ")
         raise SettingsError(f"[weights] initial: module {name} has no {factory!r}{hint}")
     return make()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import BadWeights, SettingsError
+from tasuki.spelling import did_you_mean
 from tasuki_site.tensors import load_state
 
 ENDINGS = (".pt", ".pth", ".ckpt", ".bin", ".pth.tar", ".pt.tar")
@@ -36,7 +36,10 @@ def read_state(source: Path, keys: Sequence[str]) -> State:
         # By what it looks like: some checkpoints are numbered.
         items = {str(name): value for name, value in _mapping(found, where).items()}
         if key not in items:
-            raise SettingsError(f"[weights] initial: {where} has no {key!r}{_near(key, items)}")
+            hint = did_you_mean(key, items, after=" It has ", otherwise="it has ")
+            raise SettingsError(
+                f"[weights] initial: {where} has no {key!r}; {hint}{_listed(items)}"
+            )
         found, where = items[key], f"{where}#{key}"
     state = _mapping(found, where)
     _refuse_wrapped(state, where)
@@ -99,13 +102,6 @@ def _tensors(value: object) -> int:
     if not isinstance(value, Mapping):
         return 0
     return sum(isinstance(item, torch.Tensor) for item in value.values())
-
-
-def _near(key: str, found: State) -> str:
-    near = difflib.get_close_matches(key, map(str, found), n=1)
-    if near:
-        return f"; did you mean {near[0]!r}? It has {_listed(found)}"
-    return f"; it has {_listed(found)}"
 
 
 def _listed(state: State) -> str:

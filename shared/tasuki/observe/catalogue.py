@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["counter", "gauge", "histogram"]
 SITE, CONTROLLER = "site", "controller"
 BOTH = (SITE, CONTROLLER)
 
@@ -42,240 +41,195 @@ class Series:
     """One name and what it means.
 
     Attributes:
+        things: what is counted, unless the name ends with a unit.
         by: who counts it; what a site counts, the controller shows as well.
     """
 
     name: str
-    kind: Kind = "gauge"
     labels: tuple[str, ...] = ()
-    unit: str = ""
+    things: str = ""
     meaning: str
     by: tuple[str, ...]
     buckets: tuple[float, ...] = ()
 
+    @property
+    def kind(self) -> Literal["counter", "gauge", "histogram"]:
+        if self.buckets:
+            return "histogram"
+        return "counter" if self.name.endswith("_total") else "gauge"
 
-def _both(name: str, meaning: str, *, kind: Kind = "gauge", unit: str, more: str = "") -> Series:
+    @property
+    def unit(self) -> str:
+        base = self.name.removesuffix("_total")
+        return next((unit for end, unit in _UNITS.items() if base.endswith(end)), self.things)
+
+
+_UNITS = {
+    "_timestamp_seconds": "seconds since 1970",
+    "_seconds": "seconds",
+    "_bytes": "bytes",
+    "_ratio": "ratio",
+}
+
+
+def _both(name: str, meaning: str, *, of: str = "", more: str = "") -> Series:
     labels = ("service", *more.split())
-    return Series(name=name, kind=kind, labels=labels, unit=unit, meaning=meaning, by=BOTH)
+    return Series(name=name, labels=labels, things=of, meaning=meaning, by=BOTH)
 
 
-def _site(name: str, meaning: str, *, kind: Kind = "gauge", unit: str, more: str = "") -> Series:
+def _site(name: str, meaning: str, *, more: str = "", buckets: tuple[float, ...] = ()) -> Series:
     labels = ("site", *more.split())
-    return Series(name=name, kind=kind, labels=labels, unit=unit, meaning=meaning, by=(SITE,))
+    return Series(name=name, labels=labels, meaning=meaning, by=(SITE,), buckets=buckets)
 
 
-def _time(name: str, meaning: str, buckets: tuple[float, ...]) -> Series:
-    return Series(
-        name=name,
-        kind="histogram",
-        labels=("site",),
-        unit="seconds",
-        meaning=meaning,
-        by=(SITE,),
-        buckets=buckets,
-    )
-
-
-def _run(name: str, meaning: str, *, kind: Kind = "gauge", unit: str, labels: str) -> Series:
+def _run(name: str, meaning: str, *, of: str = "", labels: str = "run") -> Series:
     names = tuple(labels.split())
-    return Series(name=name, kind=kind, labels=names, unit=unit, meaning=meaning, by=(CONTROLLER,))
+    return Series(name=name, labels=names, things=of, meaning=meaning, by=(CONTROLLER,))
 
 
 _SERVICES = (
-    _both("tasuki_build_info", "Always 1; `version` is the service's.", unit="", more="version"),
-    _both("tasuki_broker_up", "1 while both connections to the broker are open.", unit=""),
+    _both("tasuki_build_info", "Always 1; `version` is the service's.", more="version"),
+    _both("tasuki_broker_up", "1 while both connections to the broker are open."),
     _both(
         "tasuki_broker_reconnects_total",
         "Connections to the broker that were made again.",
-        kind="counter",
-        unit="connections",
+        of="connections",
     ),
     _both(
         "tasuki_broker_unanswered_total",
         "Of these, those given up while they were open: the broker owed an answer for too long.",
-        kind="counter",
-        unit="connections",
+        of="connections",
     ),
     _both(
         "tasuki_broker_blocked_seconds_total",
         "For how long the broker, short of memory or disk, took nothing.",
-        kind="counter",
-        unit="seconds",
     ),
+    _both("tasuki_broker_published_bytes_total", "Sent and confirmed by the broker."),
+    _both("tasuki_broker_delivered_bytes_total", "Received from the broker."),
     _both(
-        "tasuki_broker_published_bytes_total",
-        "Sent and confirmed by the broker.",
-        kind="counter",
-        unit="bytes",
-    ),
-    _both(
-        "tasuki_broker_delivered_bytes_total",
-        "Received from the broker.",
-        kind="counter",
-        unit="bytes",
-    ),
-    _both(
-        "tasuki_broker_resent_messages_total",
-        "Sent again after a connection broke.",
-        kind="counter",
-        unit="messages",
+        "tasuki_broker_resent_messages_total", "Sent again after a connection broke.", of="messages"
     ),
     _both(
         "tasuki_messages_refused_total",
         "Messages that were dead-lettered, dropped or ignored, and why. "
         "A few with reason `duplicate` are normal.",
-        kind="counter",
-        unit="messages",
+        of="messages",
         more="queue_kind reason",
     ),
     _both(
         "tasuki_certificate_expiry_timestamp_seconds",
         "When the client certificate that is in use ends. Absent without one.",
-        unit="seconds since 1970",
     ),
     _both(
         "tasuki_log_lines_lost_total",
         "Lines of the service's log that could not be written.",
-        kind="counter",
-        unit="lines",
+        of="lines",
     ),
-    _both("tasuki_disk_free_bytes", "Free on the disk of the data folder.", unit="bytes"),
-    _both("tasuki_disk_size_bytes", "Size of the disk of the data folder.", unit="bytes"),
-    _both("tasuki_spool_bytes", "Weights that lie in the spool.", unit="bytes"),
+    _both("tasuki_disk_free_bytes", "Free on the disk of the data folder."),
+    _both("tasuki_disk_size_bytes", "Size of the disk of the data folder."),
+    _both("tasuki_spool_bytes", "Weights that lie in the spool."),
 )
 _SITES = (
-    _site("tasuki_site_has_turn", "1 while a turn is under way.", unit=""),
-    _time("tasuki_turn_seconds", "How long the trainer took for a turn.", TURN_BUCKETS),
-    _time(
+    _site("tasuki_site_has_turn", "1 while a turn is under way."),
+    _site("tasuki_turn_seconds", "How long the trainer took for a turn.", buckets=TURN_BUCKETS),
+    _site(
         "tasuki_handoff_seconds",
         "From the result until the next queue had it, confirmed.",
-        HANDOFF_BUCKETS,
+        buckets=HANDOFF_BUCKETS,
     ),
-    _site("tasuki_handoff_bytes_total", "Weights handed over.", kind="counter", unit="bytes"),
-    _site("tasuki_gpu_memory_used_bytes", "Of each NVIDIA GPU.", unit="bytes", more="gpu"),
-    _site("tasuki_gpu_memory_total_bytes", "Of each NVIDIA GPU.", unit="bytes", more="gpu"),
-    _site(
-        "tasuki_gpu_utilisation_ratio",
-        "How busy each NVIDIA GPU is, from 0 to 1.",
-        unit="ratio",
-        more="gpu",
-    ),
+    _site("tasuki_handoff_bytes_total", "Weights handed over."),
+    _site("tasuki_gpu_memory_used_bytes", "Of each NVIDIA GPU.", more="gpu"),
+    _site("tasuki_gpu_memory_total_bytes", "Of each NVIDIA GPU.", more="gpu"),
+    _site("tasuki_gpu_utilisation_ratio", "How busy each NVIDIA GPU is, from 0 to 1.", more="gpu"),
 )
 _RUNS = (
     _run(
         "tasuki_runs",
         "Runs of the ledger by status, without those removed.",
-        unit="runs",
+        of="runs",
         labels="status",
     ),
-    _run("tasuki_run_round", "The round under way, from 1.", unit="", labels="run"),
-    _run("tasuki_run_rounds", "Rounds that the run has.", unit="rounds", labels="run"),
-    _run("tasuki_run_hop", "Turns of this round that are over.", unit="turns", labels="run"),
-    _run("tasuki_run_hops", "Turns planned in this round.", unit="turns", labels="run"),
-    _run("tasuki_run_status", "1 for the run's status.", unit="", labels="run status"),
-    _run("tasuki_run_paused", "1 while the run is paused.", unit="", labels="run"),
-    _run("tasuki_holder", "1 for the site that has the weights.", unit="", labels="run site"),
-    _run(
-        "tasuki_holder_since_timestamp_seconds",
-        "Since when the holder has had this turn.",
-        unit="seconds since 1970",
-        labels="run",
-    ),
+    _run("tasuki_run_round", "The round under way, from 1."),
+    _run("tasuki_run_rounds", "Rounds that the run has.", of="rounds"),
+    _run("tasuki_run_hop", "Turns of this round that are over.", of="turns"),
+    _run("tasuki_run_hops", "Turns planned in this round.", of="turns"),
+    _run("tasuki_run_status", "1 for the run's status.", labels="run status"),
+    _run("tasuki_run_paused", "1 while the run is paused."),
+    _run("tasuki_holder", "1 for the site that has the weights.", labels="run site"),
+    _run("tasuki_holder_since_timestamp_seconds", "Since when the holder has had this turn."),
     _run(
         "tasuki_holder_heard_timestamp_seconds",
         "When the holder was last heard of, or when its turn was last on its way to it.",
-        unit="seconds since 1970",
-        labels="run",
     ),
     _run(
         "tasuki_holder_moved_timestamp_seconds",
         "When the holder's turn last came on, and what it is at: `given_out`, `waiting`, `taken`, "
         "`training`, `trained`, `other`, or `unknown`.",
-        unit="seconds since 1970",
         labels="run phase",
     ),
-    _run(
-        "tasuki_lease_seconds",
-        "How long a holder may be silent, or its turn stand still.",
-        unit="seconds",
-        labels="run",
-    ),
-    _run(
-        "tasuki_lease_left_seconds",
-        "Until the holder's lease runs out; 0 once it has.",
-        unit="seconds",
-        labels="run",
-    ),
+    _run("tasuki_lease_seconds", "How long a holder may be silent, or its turn stand still."),
+    _run("tasuki_lease_left_seconds", "Until the holder's lease runs out; 0 once it has."),
     _run(
         "tasuki_turns_total",
         "Turns by how they ended: `accepted`, `skipped`, `failed`, `returned`, `expired`, "
         "or why a result was refused.",
-        kind="counter",
-        unit="turns",
+        of="turns",
         labels="run site outcome",
     ),
     _run(
         "tasuki_turns_retried_total",
         "Turns that were taken back and given out again.",
-        kind="counter",
-        unit="turns",
+        of="turns",
         labels="run site",
     ),
     _run(
         "tasuki_turns_skipped_total",
         "Turns that the run's policy passed over: `silent`, `stood_still`, `given_back`, "
         "or an error's class.",
-        kind="counter",
-        unit="turns",
+        of="turns",
         labels="run site reason",
     ),
     _run(
         "tasuki_turns_unchanged_total",
         "Accepted turns that handed on exactly what they received.",
-        kind="counter",
-        unit="turns",
+        of="turns",
         labels="run site",
     ),
     _run(
         "tasuki_gate_rejections_total",
         "Results that did not pass the site's gate.",
-        kind="counter",
-        unit="turns",
+        of="turns",
         labels="run site",
     ),
     _run(
         "tasuki_site_heard_timestamp_seconds",
         "When a site was last heard of; if not yet, since when a run waits for it.",
-        unit="seconds since 1970",
         labels="site",
     ),
     _run(
         "tasuki_training_metric",
         "The newest value of each metric that trainers report, of the `received` "
         "or the `trained` weights.",
-        unit="",
         labels="run site name when",
     ),
     _run(
         "tasuki_runs_ended_total",
         "Runs that ended since the controller started, by status.",
-        kind="counter",
-        unit="runs",
+        of="runs",
         labels="status",
     ),
     _run(
         "tasuki_follower_failures_total",
         "Rows of the ledger that a follower did not take; no run waits for it.",
-        kind="counter",
-        unit="rows",
+        of="rows",
         labels="follower",
     ),
-    _run("tasuki_dead_letters", "Messages in the dead-letter queue.", unit="messages", labels=""),
+    _run("tasuki_dead_letters", "Messages in the dead-letter queue.", of="messages", labels=""),
     _run(
         "tasuki_stream_replicas",
         "Nodes of the broker at which a stream can be read. Absent for a broker of one node, and "
         "while a node does not answer.",
-        unit="nodes",
+        of="nodes",
         labels="queue",
     ),
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
@@ -53,20 +51,8 @@ def warn_if_near(path: Path, *, now: float) -> bool:
     return True
 
 
-@asynccontextmanager
-async def watched(path: Path | None) -> AsyncIterator[None]:
-    """Warn now and every day while the service lives."""
-    if path is None:
-        yield
-        return
-    watching = asyncio.create_task(_watch(path))
-    try:
-        yield
-    finally:
-        watching.cancel()
-
-
-async def _watch(path: Path) -> None:
-    while True:
+async def watch(path: Path | None) -> None:
+    """Warn now and every day, until this is cancelled."""
+    while path is not None:
         warn_if_near(path, now=time.time())
         await asyncio.sleep(DAY_S)

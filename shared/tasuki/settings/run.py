@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -25,6 +24,7 @@ from tasuki.core.scores import is_evaluated
 from tasuki.errors import SettingsError, TooFewSites, UnknownSite
 from tasuki.settings.initial import RunWeights, of_run
 from tasuki.settings.toml import Settings, SettingsPath
+from tasuki.spelling import did_you_mean
 from tasuki.wire.size import check_round
 
 
@@ -167,8 +167,7 @@ class RunFile(Settings):
     @classmethod
     def _known_order(cls, order: str | list[str]) -> str | list[str]:
         if isinstance(order, str) and order not in POLICIES:
-            near = difflib.get_close_matches(order, POLICIES, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]!r}? " if near else ""
+            hint = did_you_mean(order, POLICIES, after=" ")
             raise ValueError(
                 f"there is no order {order!r}; {hint}known: {', '.join(POLICIES)}, "
                 "or a list of sites"
@@ -271,6 +270,5 @@ class RunFile(Settings):
 def _refuse_unknown(named: Iterable[str], sites: Sequence[str], *, what: str) -> None:
     for site in named:
         if site not in sites:
-            near = difflib.get_close_matches(site, sites, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(sites[:10])}"
+            hint = did_you_mean(site, sites, otherwise=f"it has {', '.join(sites[:10])}")
             raise UnknownSite(f"{what} names {site!r}, which is no site of this run; {hint}")

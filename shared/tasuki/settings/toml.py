@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import re
 import tomllib
 from collections.abc import Container, Mapping
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, Val
 from pydantic_core import ErrorDetails
 
 from tasuki.errors import SettingsError
+from tasuki.spelling import did_you_mean
 
 BOM = "\ufeff"
 """What some editors begin a file with; it is no part of what was written."""
@@ -159,8 +159,7 @@ def _problem(
     line = "from the environment: " if is_overridden else _line_of(keys, text)
     if error["type"] == "extra_forbidden":
         known = list(_table(model, keys[:-1]).model_fields)
-        near = difflib.get_close_matches(keys[-1], known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        hint = did_you_mean(keys[-1], known, otherwise=f"known here: {', '.join(known)}")
         return f"  {line}unknown key {where!r}; {hint}"
     if error["type"] == "missing":
         return f"  key {where!r} is missing"

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import structlog
 
+from tasuki.broker.nodes import Node
 from tasuki.ports import OnSent
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport, LinkState, StateChange
+from tasuki.transport.amqp.probe import Probe
 from tasuki.transport.outages import Outages
 
 log = structlog.get_logger()
@@ -27,11 +29,8 @@ class BrokerConnection:
     """
 
     def __init__(self, table: BrokerTable, *, on_sent: OnSent | None = None) -> None:
-        settings = AmqpSettings.from_url(
-            table.url, password=table.password(), tls=table.tls(), nodes=table.nodes
-        )
         settings = replace(
-            settings,
+            _settings(table, table.nodes),
             heartbeat_s=table.heartbeat_s,
             patience_s=table.patience_s,
             backoff_most_s=table.retry_s,
@@ -118,3 +117,12 @@ class BrokerConnection:
                 self._up[link] = False
                 if link == _CONSUMING:
                     self._lost = change.reason or "no answer"
+
+
+def probe_of(table: BrokerTable, node: Node, *, name: str) -> Probe:
+    """It reads the secrets when it connects."""
+    return Probe(lambda: _settings(table, (node,)), name=name)
+
+
+def _settings(table: BrokerTable, nodes: tuple[Node, ...]) -> AmqpSettings:
+    return AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls(), nodes=nodes)

@@ -139,6 +139,16 @@ class Spool:
         if not self._is_shared:
             self.path(transfer, weights).unlink(missing_ok=True)
 
+    def drop(self, weights: WeightsRef) -> None:
+        """Nobody needs these weights here, whatever they were sent for.
+
+        Raises:
+            StorageError: they are still here.
+        """
+        while (path := self.find(weights)) is not None:
+            with disk_errors(path):
+                path.unlink(missing_ok=True)
+
     def clear(self) -> None:
         """Nothing here is needed any more."""
         for name in list(self._growing):

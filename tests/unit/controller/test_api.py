@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tasuki.errors import DiskFull, LedgerBroken, StorageError, TasukiError
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.observe.metrics import Subject
@@ -174,6 +175,25 @@ def test_a_bug_of_the_controller_s_is_told_in_the_same_form(
     answer = ask(app, "GET", "/runs")
     assert (500, "TasukiError") == (answer.status_code, answer.json()["error"])
     assert "hunter2" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(StorageError, 507), (DiskFull, 507), (LedgerBroken, 500)]
+)
+def test_what_the_disk_does_is_told_by_a_status_that_is_documented(
+    app: FastAPI, kind: type[TasukiError], status: int
+) -> None:
+    """Bug: of these only a full disk was."""
+
+    def fail(_: Operations, run: str) -> None:
+        raise kind(f"of {run}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Operations, "state", fail)
+        answer = ask(app, "DELETE", "/runs/r")
+    assert (status, kind.__name__) == (answer.status_code, answer.json()["error"])
+    assert "of r" == answer.json()["message"]
+    assert status in dict(STATUS).values()
 
 
 def test_a_controller_without_its_broker_is_not_ready_and_says_so(operations: Operations) -> None:

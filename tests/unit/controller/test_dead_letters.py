@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 from support.waiting import until
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import TransportError
+from tasuki.lifetime import beside
 from tasuki.transport.memory import MemoryFederation, MemoryTransport
-from tasuki_controller.dead_letters import counted
+from tasuki_controller.dead_letters import count
 
 
 class Cut(MemoryTransport):
@@ -33,7 +34,7 @@ def test_an_outage_is_told_once_however_often_it_is_asked() -> None:
     async def scenario() -> None:
         transport, started = Cut(MemoryFederation(["a"]), CONTROLLER), asyncio.Event()
         started.set()
-        async with counted(transport, counts.append, started, every_s=0.001):
+        async with beside(count(transport, counts.append, started, every_s=0.001)):
             for _ in range(2):
                 transport.is_cut, transport.asked = True, 0
                 await until(lambda: transport.asked >= 5, what="it is asked in vain")

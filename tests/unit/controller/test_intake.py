@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from blake3 import blake3
 
 from support.deaf import deaf_to
 from tasuki.clock import SystemClock
-from tasuki.core.model import CONTROLLER, Plan, Task, TurnId, WeightsRef
-from tasuki.core.run import SaveCheckpoint
+from tasuki.core.model import CONTROLLER, CheckpointPolicy, Plan, Task, TurnId, WeightsRef
+from tasuki.core.run import SaveCheckpoint, submitted
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.ports import Transport
 from tasuki.transport.memory import MemoryFederation
@@ -21,12 +22,15 @@ from tasuki.weights.digest import Hasher
 from tasuki.weights.spool import Spool
 from tasuki.wire import names
 from tasuki.wire.messages import encode
+from tasuki_controller.checkpoints import Checkpoints
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
-from tasuki_controller.weight_store import WeightStore
+from tasuki_controller.weight_store import WeightStore, free
 
 ID = TurnId(run="r", term=1, round=0, hop=1)
+TASK = Task(trainer="t")
 CONTENT = b"weights " * 1000
+WEIGHTS = WeightsRef(digest=f"blake3:{blake3(CONTENT).hexdigest()}", size=len(CONTENT))
 
 
 def unchanged(transport: Transport) -> Transport:
@@ -93,7 +97,7 @@ def test_weights_come_from_an_empty_broker_that_took_the_place_of_a_full_one(
             await before.open()
             weights = await send(tmp_path, old, to=CONTROLLER, content=CONTENT[number:])
             assert await before.obtain(weights, CONTROLLER)
-            before.discard(weights)
+            Spool(tmp_path / "spool").drop(weights)
         return await obtained(tmp_path, MemoryFederation(["b"], is_durable=True))
 
     assert CONTENT == content_of(asyncio.run(run()))
@@ -122,7 +126,7 @@ def test_weights_that_a_power_cut_took_before_their_checkpoint_are_read_again(
         await before.open()
         weights = await send(tmp_path, queues, to=CONTROLLER, content=CONTENT)
         assert await before.obtain(weights, CONTROLLER)
-        before.discard(weights)  # its position says that all of it was read
+        Spool(tmp_path / "spool").drop(weights)  # its position says that all of it was read
 
         reading = intake(tmp_path, queues)
         await reading.open()
@@ -134,15 +138,31 @@ def test_weights_that_a_power_cut_took_before_their_checkpoint_are_read_again(
             spool=Spool(tmp_path / "spool"),
             clock=SystemClock(),
         )
-        plan = Plan(run="r", sites=("a", "b"), task=Task(trainer="t"))
+        plan = Plan(run="r", sites=("a", "b"), task=TASK)
         row, _ = ledger.append("r", encode(plan), at=0)
         store = WeightStore(parts, reading)
         effect = SaveCheckpoint(round=0, weights=weights, records=())
-        await store.save(plan, effect, decided_in=row.seq)
+        await store.save(plan, effect, decided_in=row.seq, runs={})
         assert CONTENT == (tmp_path / "runs" / "r" / "round-0001.safetensors").read_bytes()
         ledger.close()
 
     asyncio.run(run())
+
+
+def test_weights_that_another_run_has_still_to_keep_stay_when_one_has_kept_them(
+    tmp_path: Path,
+) -> None:
+    """Bug: two runs of one seed end a round with the same, and the second one's were gone."""
+    spool, runs = Spool(tmp_path / "spool"), tmp_path / "runs"
+    states = {run: submitted(Plan(run=run, sites=("a",), task=TASK), WEIGHTS) for run in "ab"}
+    path = spool.path(transfer_id(ID, WEIGHTS), WEIGHTS)
+    path.write_bytes(CONTENT)
+    free(spool, WEIGHTS, run="a", runs=states, folder=runs)
+    assert path.exists()
+    content = {"run": "b", "round": 0, "digest": WEIGHTS.digest, "metrics": {}}
+    Checkpoints(runs / "b").save(path, content, CheckpointPolicy())
+    free(spool, WEIGHTS, run="b", runs={"b": states["b"]}, folder=runs)
+    assert not path.exists()
 
 
 def test_a_stream_that_accepts_no_reader_is_given_up_unless_its_broker_is_away(

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from support.runs import FIRST, Relay, plan
+from support.runs import FIRST, Relay, plan, weights
 from tasuki.clock import SystemClock
 from tasuki.core import run as machine
-from tasuki.errors import DataInUse, RunUnderWay, UnknownRun
+from tasuki.errors import DataInUse, LedgerBroken, RunUnderWay, UnknownRun
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.wire.messages import encode
+from tasuki_controller import history
+from tasuki_controller.checkpoints import Checkpoints
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import RemovedRun
 from tasuki_controller.removal import remove
@@ -58,6 +60,18 @@ def test_its_files_go_and_its_chain_holds(folder: DataFolder, ledger: SqliteLedg
     assert [] == ledger.pending()
 
 
+def test_what_a_controller_had_in_its_spool_for_it_goes_too(
+    folder: DataFolder, ledger: SqliteLedger
+) -> None:
+    """Bug: with a controller that was stopped midway it stayed for ever."""
+    ended_with = history.runs(ledger)["r"].weights
+    own, another_s = (f"{of.digest[7:]}-00.safetensors" for of in (ended_with, weights("x")))
+    put(folder.spool_path, 1, own)
+    put(folder.spool_path, 1, another_s)
+    removed(folder)
+    assert [another_s] == [path.name for path in folder.spool_path.iterdir()]
+
+
 def test_what_a_crash_left_to_do_with_its_weights_is_not_done_and_sites_are_told_all_the_same(
     folder: DataFolder, ledger: SqliteLedger
 ) -> None:
@@ -79,6 +93,27 @@ def test_a_removal_that_a_crash_cut_off_is_finished_by_the_next_one(
     assert not (folder.path / "runs/r").exists()
     assert [] == ledger.pending()
     assert 0 == removed(folder).freed
+
+
+class RemovedMeanwhile(DataFolder):
+    """By another process, just when somebody looks at the checkpoints."""
+
+    def checkpoints(self, run: str) -> Checkpoints:
+        removed(DataFolder(self.path))
+        return super().checkpoints(run)
+
+
+def test_a_run_that_is_removed_while_it_is_verified_is_not_taken_for_broken(
+    folder: DataFolder, ledger: SqliteLedger
+) -> None:
+    rows, files = RemovedMeanwhile(folder.path).verify("r")
+    assert (len(ledger.verify("r")), 0) == (rows, files)
+
+
+def test_a_checkpoint_that_is_wrong_for_good_is_found(folder: DataFolder) -> None:
+    put(folder.path / "runs/r", 1, "round-0001.json")
+    with pytest.raises(LedgerBroken, match=r"round-0001\.json is not what the ledger says"):
+        folder.verify("r")
 
 
 def test_the_room_of_a_file_that_another_run_has_too_is_not_counted(folder: DataFolder) -> None:

@@ -34,7 +34,7 @@ class Probe:
         name: what the broker's operator sees.
     """
 
-    def __init__(self, settings: Callable[[], AmqpSettings], *, name: str = "doctor") -> None:
+    def __init__(self, settings: Callable[[], AmqpSettings], *, name: str) -> None:
         self._settings = settings
         self._name = name
         self._connection: pika.BlockingConnection | None = None

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from tasuki.errors import BrokerUnreachable, NotPermitted, TransportError
 from tasuki.ports import Delivery, Frames, Handler, OnConfirmed, OnSent, Route, Settlement
@@ -25,6 +26,7 @@ from tasuki.transport.amqp.state import Counters, LinkState, StateChange
 
 OnState = Callable[[StateChange], None]
 _Result = asyncio.Future[None]
+T = TypeVar("T")
 
 
 class AmqpTransport:
@@ -155,7 +157,7 @@ class AmqpTransport:
         loop = self._check_open()
         answer: asyncio.Future[Counts] = loop.create_future()
         counting.count(
-            self._consuming, queue, lambda found: self._post(partial(_answer, answer, found))
+            self._consuming, queue, lambda found: self._post(partial(_resolve, answer, found))
         )
         try:
             async with asyncio.timeout(self.settings.answer_s):
@@ -241,24 +243,15 @@ class AmqpSubscription:
         await self.transport.cancel(self.consumer)
 
 
-def _resolve(result: _Result, error: Exception | None) -> None:
+def _resolve(result: asyncio.Future[T], found: T | Exception) -> None:
     if result.done():
         return
-    if error is None:
-        result.set_result(None)
+    if isinstance(found, Exception):
+        result.set_exception(found)
     else:
-        result.set_exception(error)
+        result.set_result(found)
 
 
 def _tell(result: _Result, on_confirmed: OnConfirmed, count: int) -> None:
     if not result.done():
         on_confirmed(count)
-
-
-def _answer(answer: asyncio.Future[Counts], found: Counts | TransportError) -> None:
-    if answer.done():
-        return
-    if isinstance(found, Counts):
-        answer.set_result(found)
-    else:
-        answer.set_exception(found)

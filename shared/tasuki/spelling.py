@@ -1,0 +1,14 @@
+"""What somebody may have meant who wrote a name that is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def did_you_mean(
+    word: str, known: Iterable[str], *, before: str = "", after: str = "", otherwise: str = ""
+) -> str:
+    """The question with what goes around it; `otherwise`: what is said where nothing is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"{before}did you mean {near[0]!r}?{after}" if near else otherwise
