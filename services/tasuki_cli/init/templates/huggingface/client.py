@@ -49,6 +49,7 @@ def main() -> None:
     )
     flare.patch(trainer)
 
+    # In a turn that evaluates, which `[evaluate]` in run.toml asks for, `evaluate` is all that is done.
     while flare.is_running():
         trainer.evaluate()  # of the received weights; all there is to do, if all sites score
         trainer.train()  # receives, trains, sends

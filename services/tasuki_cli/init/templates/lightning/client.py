@@ -34,6 +34,7 @@ def main() -> None:
     )
     flare.patch(trainer)
 
+    # In a turn that evaluates, which `[evaluate]` in run.toml asks for, `validate` is all that is done.
     while flare.is_running():
         trainer.validate(
             module, test, verbose=False
