@@ -34,11 +34,9 @@ def main() -> None:
     )
     flare.patch(trainer)
 
-    # In a turn that evaluates, which `[evaluate]` in run.toml asks for, `validate` is all that is done.
+    # Where all sites score the same weights (`[evaluate]` in run.toml), `validate` is all.
     while flare.is_running():
-        trainer.validate(
-            module, test, verbose=False
-        )  # of the received weights; all there is to do, if all sites score
+        trainer.validate(module, test, verbose=False)  # of the received weights
         trainer.fit(module, train, test)  # receives, trains, sends
 
 
