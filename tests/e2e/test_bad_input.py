@@ -54,6 +54,28 @@ def test_a_trainer_that_is_not_there_is_named(tmp_path: Path, trainer: str) -> N
     )
 
 
+@pytest.mark.parametrize(
+    ("bottom", "says"),
+    [
+        ("", "module 'trains' has no function 'evaluate'; write `def evaluate(turn)"),
+        (
+            'evaluate = "walk:no_such"',
+            "module 'walk' has no function 'no_such', which its settings",
+        ),
+    ],
+)
+def test_a_trainer_that_cannot_evaluate_is_refused_before_anything_starts(
+    tmp_path: Path, bottom: str, says: str
+) -> None:
+    run = write_run(tmp_path, bottom=f"{bottom}\n[evaluate]")
+    run.write_text(run.read_text().replace("walk:train", "trains:train"))
+    (tmp_path / "trains.py").write_text("from walk import train")
+    ended = simulate(run)
+    assert ended.code == errors.CannotEvaluate.exit_code, ended.err
+    assert says in " ".join(ended.err.split())
+    assert not (tmp_path / "data").exists()
+
+
 RESULTS = [
     ("always_raise", errors.TrainerRaised, "the scanner is on fire"),
     ("always_die", errors.TrainerDied, "SIGKILL"),

@@ -346,6 +346,14 @@ def test_a_trainer_that_lacks_a_module(patient: Patient, tmp_path: Path) -> None
         patient.fails("trainer walk", errors.TrainerNotFound, "no_such_module")
 
 
+def test_a_function_that_evaluates_and_is_not_there_is_named(
+    patient: Patient, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text("def train(turn): ...")
+    patient.trainers, patient.run = tmp_path, 'mine:train"\nevaluate = "mine:judge'
+    patient.fails("trainer walk", errors.TrainerNotFound, "'mine' has no function 'judge'")
+
+
 def test_a_script_is_not_run(patient: Patient, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("import json\nopen('ran', 'w').write('')\n")
     patient.trainers, patient.run = tmp_path, "mine.py"

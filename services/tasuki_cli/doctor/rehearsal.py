@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tasuki.errors import TrainerNotFound
+from tasuki.core.model import Kind
+from tasuki.errors import CannotEvaluate, TrainerNotFound
 from tasuki_cli.doctor.answer import ANSWER_VARIABLE, CODE, INSTALL, SETTINGS
 from tasuki_site import tensors
 from tasuki_site.trainer.failure import failure_of
@@ -26,8 +27,8 @@ def main() -> None:
     match sys.argv[1:]:
         case ["device"]:
             answer: dict[str, object] = _device()
-        case ["trainer", run, folder]:
-            answer = dict(_try(Source(run=run, folder=Path(folder))))
+        case ["trainer", run, folder, evaluate]:
+            answer = dict(_try(Source(run=run, folder=Path(folder), evaluate=evaluate)))
         case _:
             sys.exit(__doc__)
     answer_file.write_text(json.dumps(answer), encoding="utf-8")
@@ -55,7 +56,9 @@ def _try(source: Source) -> dict[str, str]:
             _import_all(source)
         elif not source.is_command:
             load_function(source)
-    except TrainerNotFound as exc:
+            if source.evaluate:
+                load_function(source, Kind.EVALUATE)
+    except (TrainerNotFound, CannotEvaluate) as exc:
         return {"error": str(exc), "mend": _what_to_mend(exc.__cause__, source)}
     return {"found": source.run}
 

@@ -72,7 +72,8 @@ def _trainer(name: str, table: TrainerTable) -> Finding:
             TrainerNotFound(f"there is no folder {table.folder}"),
             advice=f"put the trainer's code there, or name its folder in [trainers.{name}] folder",
         )
-    found = _rehearse("trainer", table.run, str(table.folder), folder=table.folder)
+    words = table.run, str(table.folder), table.evaluate or ""
+    found = _rehearse("trainer", *words, folder=table.folder)
     if "error" in found:
         raise Diagnosis(
             TrainerNotFound(str(found["error"])), advice=_ADVICE[found["mend"]].format(name=name)

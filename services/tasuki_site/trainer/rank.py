@@ -54,6 +54,7 @@ def _next_turn(site: Connection, session: Session, timeout_s: float | None) -> S
         turn=request.open(log),
         seed=partial(seed_everything, request.seed),
         finish=partial(_finish, site, request),
+        refuse=site.fail,  # the site hears the reason itself, not only that the process ended
         leave=site.say_through,
     )
 
@@ -62,7 +63,7 @@ def _finish(site: Connection, request: TurnRequest, result: Result | Scores) -> 
     try:
         site.finish(request, result)
     except TasukiError as exc:
-        site.fail(exc)  # the site hears the reason itself, not only that the process ended
+        site.fail(exc)  # as above
         raise
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from tasuki.core.model import Kind
-from tasuki.errors import CannotEvaluate, TrainerError
+from tasuki.errors import CannotEvaluate, TasukiError, TrainerError
 from tasuki.flare.model import FLModel
 from tasuki.flare.translation import framework_in_use, model_of, received_metrics, result_of
 from tasuki.trainer import Framework, Result, Scores, Turn
@@ -22,12 +22,14 @@ class ScriptTurn:
     Attributes:
         seed: seeds every generator for this turn.
         finish: hands the result on; raises a TasukiError if it cannot be.
+        refuse: told why what the script does is no result, before the script is.
         leave: says that this process, whose result does not count, is through with it.
     """
 
     turn: Turn
     seed: Callable[[], None]
     finish: Callable[[Result | Scores], None]
+    refuse: Callable[[TasukiError], None] = lambda _: None
     leave: Callable[[], None] = lambda: None
 
 
@@ -114,16 +116,17 @@ class Session:
         if self._has_just_scored:
             self._has_just_scored = False
             return True
-        self.await_turn()
-        turn = self.current
-        if turn is None or turn.kind is Kind.TRAIN:
+        current = self.await_turn()
+        if current is None or current.turn.kind is Kind.TRAIN:
             return False
-        if turn is self._not_trained:
-            raise CannotEvaluate(
+        if current.turn is self._not_trained:
+            why = CannotEvaluate(
                 f"this turn evaluates, and the script has called nothing but {what}; let it"
                 " evaluate the received weights before that in each turn"
             )
-        self._not_trained = turn
+            current.refuse(why)
+            raise why
+        self._not_trained = current.turn
         return True
 
     def known_turn(self) -> Turn:
@@ -192,7 +195,12 @@ class Session:
         if self.follows:
             self._leave()
             return
-        current.finish(result_of(current.turn, model))
+        try:
+            result = result_of(current.turn, model)
+        except TrainerError as exc:
+            current.refuse(exc)
+            raise
+        current.finish(result)
         self._has_sent = True
         self._has_just_scored = current.turn.kind is Kind.EVALUATE
         self._current = self._model = self._evaluated = None

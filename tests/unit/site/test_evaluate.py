@@ -102,6 +102,15 @@ while flare.is_running():
 """
 
 
+ALWAYS_TRAINS = """
+import tasuki.flare as flare
+
+flare.init()
+while flare.is_running():
+    flare.send(flare.FLModel(params=flare.receive().params))
+"""
+
+
 def outcomes(source: Source, *kinds: Kind, lane: int = 0) -> Sequence[Outcome]:
     """Turns of these kinds by one trainer; those that evaluate have a lane of their own."""
     folder = source.folder
@@ -276,6 +285,13 @@ def test_the_ranks_of_torchrun_evaluate_and_rank_0_speaks_for_all(tmp_path: Path
     scored, trained, again = outcomes(source, Kind.EVALUATE, Kind.TRAIN, Kind.EVALUATE)
     assert Outcome(metrics={"rank": 0, "w": 0}, samples=5) == scored == again
     assert trained.digest
+
+
+def test_a_command_that_sends_weights_is_told_by_the_name_of_what_is_wrong(tmp_path: Path) -> None:
+    """Bug: the site heard that its process had ended, so that it was tried again."""
+    (tmp_path / "client.py").write_text(ALWAYS_TRAINS)
+    with pytest.raises(CannotEvaluate, match="sent weights in a turn that evaluates"):
+        outcomes(Source(run="python client.py", folder=tmp_path), Kind.TRAIN, Kind.EVALUATE)
 
 
 def test_the_seed_of_an_evaluation_is_that_of_run_round_and_site_alone() -> None:

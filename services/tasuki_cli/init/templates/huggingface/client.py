@@ -49,8 +49,9 @@ def main() -> None:
     )
     flare.patch(trainer)
 
+    # Where all sites score the same weights (`[evaluate]` in run.toml), `evaluate` is all.
     while flare.is_running():
-        trainer.evaluate()  # of the received weights; all there is to do, if all sites score
+        trainer.evaluate()  # of the received weights
         trainer.train()  # receives, trains, sends
 
 

@@ -34,10 +34,9 @@ def main() -> None:
     )
     flare.patch(trainer)
 
+    # Where all sites score the same weights (`[evaluate]` in run.toml), `validate` is all.
     while flare.is_running():
-        trainer.validate(
-            module, test, verbose=False
-        )  # of the received weights; all there is to do, if all sites score
+        trainer.validate(module, test, verbose=False)  # of the received weights
         trainer.fit(module, train, test)  # receives, trains, sends
 
 
