@@ -32,7 +32,7 @@ _ENDS: Mapping[str, How] = {
     "LeaseExpired": How.SILENT,
     "TurnReturned": How.RETURNED,
 }
-_HANDS_ON = frozenset({"WeightsRef", "WeightsArrived", "ResumeRequested", "RoundsAdded"})
+_HANDS_ON = frozenset({"RunSubmitted", "WeightsArrived", "ResumeRequested", "RoundsAdded"})
 """Whoever is next has the weights from then on, or they are on their way there."""
 
 _ORDINARY = frozenset(

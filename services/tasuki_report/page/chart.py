@@ -30,8 +30,8 @@ class Chart:
 
 
 def said(text: str) -> str:
-    """Words of others in a chart, whose texts are a kind of HTML."""
-    return escape(shortened(text, MOST_NAME), quote=False)
+    """Words of others in a chart: its texts are a kind of HTML, or mathematics between dollars."""
+    return escape(shortened(text, MOST_NAME), quote=False).replace("$", "&#36;")
 
 
 def digits(values: Iterable[float | None]) -> list[float | None]:

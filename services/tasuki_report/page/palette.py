@@ -33,9 +33,10 @@ def template(*, ink: str, lines: str, paper: str) -> dict[str, Any]:  # Any: the
             "colorway": list(LINES),
             "xaxis": axis,
             "yaxis": axis,
-            "margin": {"t": 10, "r": 10, "b": 40, "l": 50},
+            "margin": {"t": 30, "r": 10, "b": 40, "l": 50},
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
             "hovermode": "closest",
+            "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": ink, "activecolor": ink},
         }
     }
 

@@ -13,7 +13,8 @@
     if (drawn.has(place)) return;
     drawn.add(place);
     const { data, layout } = found.charts[Number(place.dataset.chart)];
-    const options = { responsive: true, displaylogo: false };
+    const buttons = [["toImage", "resetScale2d"]];
+    const options = { responsive: true, displaylogo: false, modeBarButtons: buttons };
     await Plotly.newPlot(place, data, { ...layout, template: looks() }, options);
   }
 
