@@ -36,7 +36,7 @@ class Matrix:
 
 
 def matrices_of(table: TurnTable, scores: Scores) -> list[Matrix]:
-    """Of whatever has a cell at least off the diagonal, or was evaluated."""
+    """By evaluation first. One with nothing off its diagonal says no more than the curves."""
     rolling = [
         Matrix(metric=each.metric, split=None, cells=dict(_rolling(table, each.metric)))
         for each in scores.rolling
@@ -45,7 +45,7 @@ def matrices_of(table: TurnTable, scores: Scores) -> list[Matrix]:
         Matrix(metric=each.metric, split=each.split, cells=dict(_evaluated(table, scores, each)))
         for each in scores.evaluated
     ]
-    return [each for each in (*evaluated, *rolling) if each.cells]
+    return [each for each in (*evaluated, *rolling) if len(each.sites) > 1]
 
 
 def _rolling(table: TurnTable, metric: str) -> Iterator[tuple[tuple[str, str], Cell]]:

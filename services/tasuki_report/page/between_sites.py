@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasuki_report.numbers.forgetting import Forgotten
 from tasuki_report.numbers.matrix import Matrix
-from tasuki_report.page.chart import JSON, Chart, digits, of_which, rows_high, said
+from tasuki_report.page.chart import JSON, Chart, digits, of_which, round_axis, rows_high, said
 from tasuki_report.page.palette import BLUE, SCALE, VERMILLION
 
 
@@ -40,7 +40,7 @@ def matrix(of: Matrix) -> Chart:
         ],
         layout={
             "height": rows_high(len(sites)) + 60,
-            "xaxis": {"title": {"text": "last trained at"}, **_names(len(sites))},
+            "xaxis": {"title": {"text": "last trained at"}, "tickangle": 90, **_names(len(sites))},
             "yaxis": {
                 "title": {"text": "scored at"},
                 "autorange": "reversed",
@@ -100,7 +100,7 @@ def over_rounds(of: Forgotten) -> Chart | None:
         ],
         layout={
             "height": 280,
-            "xaxis": {"title": {"text": "round"}, "tickformat": "d"},
+            "xaxis": round_axis(of.rounds),
             "yaxis": {"title": {"text": "forgotten"}, "zerolinewidth": 2},
         },
     )

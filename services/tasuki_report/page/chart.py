@@ -11,6 +11,7 @@ from tasuki.observe.printable import shortened
 
 JSON = dict[str, Any]  # Any: the library's JSON
 MOST_NAME = 64
+MOST_TICKS = 20
 ROW = 15
 """The height of a row of a heat map or a timeline, in pixels."""
 
@@ -37,6 +38,14 @@ def said(text: str) -> str:
 def digits(values: Iterable[float | None]) -> list[float | None]:
     """As many as a chart can show: the file stays small."""
     return [None if value is None else float(f"{value:.5g}") for value in values]
+
+
+def round_axis(rounds: Iterable[int]) -> JSON:
+    """Rounds, which are whole numbers."""
+    there = list(rounds)
+    least, most = min(there), max(there)
+    axis: JSON = {"title": {"text": "round"}, "tickformat": "d", "range": [least - 0.5, most + 0.5]}
+    return {**axis, "dtick": 1} if most - least < MOST_TICKS else axis
 
 
 def rows_high(count: int) -> int:

@@ -76,9 +76,10 @@ def best(found: BestRound | None) -> str:
 def _evaluate(policy: EvaluatePolicy | None) -> str:
     if policy is None:
         return ""
-    when = [] if policy.every_n_rounds is None else [f"every {policy.every_n_rounds} rounds"]
+    every = policy.every_n_rounds
+    when = [] if every is None else ["after each round" if every == 1 else f"every {every} rounds"]
     when += ["at the end"] if policy.at_end else []
-    return f"{' and '.join(when)}{f', on {policy.split}' if policy.split else ''}"
+    return " and ".join(when) + (f", on {policy.split}" if policy.split else "")
 
 
 def _stop(policy: StopPolicy | None) -> str:
@@ -100,7 +101,7 @@ def _stop(policy: StopPolicy | None) -> str:
 
 def _began(material: Material) -> str:
     origin, weights = material.submitted.plan.origin, material.submitted.weights
-    said = f"{weights.digest} ({weights.size / 2**20:.2f} MiB)"
+    said = f"{weights.digest}, {weights.size} bytes"
     return said if origin is None else f"round {origin.round} of {origin.run}: {said}"
 
 

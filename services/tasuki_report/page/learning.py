@@ -8,7 +8,7 @@ from statistics import quantiles
 
 from tasuki_controller.documents import BestRound, EvaluatedRow, EvaluatedScores
 from tasuki_report.numbers.curves import Curve, Curves, Values
-from tasuki_report.page.chart import JSON, Chart, digits, of_which, rows_high, said
+from tasuki_report.page.chart import JSON, Chart, digits, of_which, round_axis, rows_high, said
 from tasuki_report.page.palette import BLUE, GREEN, GREY, LINES, MARKS, ORANGE, SCALE, faint
 
 MOST_LINES = len(LINES)
@@ -38,7 +38,7 @@ def _lines(curves: Curves) -> Chart:
             for name, which in _WAYS
             if any(value is not None for value in which(curve))
         ],
-        layout=_over_rounds(curves.metric),
+        layout=_over_rounds(curves.metric, curves.rounds),
     )
 
 
@@ -71,7 +71,7 @@ def _together(curves: Curves) -> Chart:
             )
             for trace in _bands(curves, name, which, colour=colour, dash=dash)
         ],
-        layout=_over_rounds(curves.metric),
+        layout=_over_rounds(curves.metric, curves.rounds),
     )
 
 
@@ -136,7 +136,7 @@ def _map(curves: Curves, name: str, which: Callable[[Curve], Values]) -> Chart |
         ],
         layout={
             "height": rows_high(len(curves.sites)),
-            "xaxis": {"title": {"text": "round"}},
+            "xaxis": round_axis(curves.rounds),
             "yaxis": {"autorange": "reversed", "type": "category", "dtick": 1},
         },
     )
@@ -154,11 +154,8 @@ def _range(curves: Curves) -> tuple[float, float]:
     return values[edge], values[-1 - edge]
 
 
-def _over_rounds(metric: str) -> JSON:
-    return {
-        "xaxis": {"title": {"text": "round"}, "rangemode": "tozero", "tickformat": "d"},
-        "yaxis": {"title": {"text": said(metric)}},
-    }
+def _over_rounds(metric: str, rounds: Sequence[int]) -> JSON:
+    return {"xaxis": round_axis(rounds), "yaxis": {"title": {"text": said(metric)}}}
 
 
 def evaluated(scores: EvaluatedScores, best: BestRound | None) -> Chart | None:
@@ -166,7 +163,7 @@ def evaluated(scores: EvaluatedScores, best: BestRound | None) -> Chart | None:
     rows = [row for row in scores.rows if row.round is not None]
     if not rows:
         return None
-    rounds = [row.round for row in rows]
+    rounds = [row.round for row in rows if row.round is not None]
     kinds = (("mean", "circle", "solid", BLUE), ("worst", "triangle-down", "dash", ORANGE))
     traces = [_sites(rows)]
     for name, mark, dash, colour in kinds:
@@ -182,7 +179,7 @@ def evaluated(scores: EvaluatedScores, best: BestRound | None) -> Chart | None:
         caption="All sites scored the same weights, those of the end of the round. Mean, weighted "
         "by samples, and the worst site; each site is a small mark.",
         traces=traces,
-        layout=_over_rounds(scores.metric),
+        layout=_over_rounds(scores.metric, rounds),
     )
 
 

@@ -17,7 +17,7 @@ from tasuki.observe.printable import headline, printable
 from tasuki.wire.strict_json import json_text
 from tasuki_report.page import facts
 from tasuki_report.page.palette import TEMPLATES
-from tasuki_report.page.view import MOST_HAPPENED, MOST_LINKS, View
+from tasuki_report.page.view import MOST_HAPPENED, MOST_LINKS, MOST_ROUNDS, View
 
 
 def rendered(view: View) -> str:
@@ -55,6 +55,7 @@ def rendered(view: View) -> str:
         numbers=lambda chart: numbers[id(chart)],
         most_happened=MOST_HAPPENED,
         most_links=MOST_LINKS,
+        most_rounds=MOST_ROUNDS,
         style=Markup(_own("page.css")),  # noqa: S704 - our own file
         library=Markup(library.text),  # noqa: S704 - the library's, pinned by its hash
         script=Markup(ours.text),  # noqa: S704 - our own file

@@ -20,6 +20,7 @@ from tasuki_report.page.learning import evaluated, learning
 
 MOST_HAPPENED = 200
 MOST_LINKS = 500
+MOST_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

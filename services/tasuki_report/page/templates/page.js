@@ -7,7 +7,10 @@
   const PAPER_WIDTH = 680; // of A4 within its margins, in CSS pixels
   const drawn = new Set();
 
-  const looks = () => found.templates[night.matches && !paper.matches ? "dark" : "light"];
+  const looks = () => ({
+    template: found.templates[night.matches && !paper.matches ? "dark" : "light"],
+    ...(paper.matches ? { width: PAPER_WIDTH } : { autosize: true }),
+  });
 
   async function draw(place) {
     if (drawn.has(place)) return;
@@ -15,12 +18,11 @@
     const { data, layout } = found.charts[Number(place.dataset.chart)];
     const buttons = [["toImage", "resetScale2d"]];
     const options = { responsive: true, displaylogo: false, modeBarButtons: buttons };
-    await Plotly.newPlot(place, data, { ...layout, template: looks() }, options);
+    await Plotly.newPlot(place, data, { ...layout, ...looks() }, options);
   }
 
   function again() {
-    const width = paper.matches ? { width: PAPER_WIDTH } : { width: null, autosize: true };
-    for (const place of drawn) Plotly.relayout(place, { template: looks(), ...width });
+    for (const place of drawn) Plotly.relayout(place, { width: null, ...looks() });
   }
 
   async function drawAll(places) {
