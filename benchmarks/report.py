@@ -40,8 +40,9 @@ def run(folder: Path, *, sites: int, rounds: int) -> float:
             "order": "random_without_same_in_a_row",
             "trainer": "report",
             "weights": {"initial": "report_trainer:make"},
+            "evaluate": {"every_n_rounds": max(1, rounds // 10)},
             "checkpoint": {"best": "accuracy", "keep": 2},
-            "simulate": {"trainer": "report_trainer:train"},
+            "simulate": {"trainer": "report_trainer:train", "evaluate": "report_trainer:evaluate"},
         }
     )
     began = time.perf_counter()

@@ -58,8 +58,9 @@ class OnRecord:
         return turn_table(self.relay.state, self.records)
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
+        evaluations = history.evaluations(self.ledger)
         return self.scores_instead or scores_of(
-            self.relay.state.plan, self.records, metric=metric, mode=mode
+            self.relay.state, self.records, evaluations, metric=metric, mode=mode
         )
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:

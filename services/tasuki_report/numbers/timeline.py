@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from tasuki.core.model import EVALUATION
 from tasuki_controller.documents import LedgerRow, LedgerTurn, TurnRow
 from tasuki_report.material import Material
 from tasuki_report.numbers.curves import by_number
@@ -82,6 +83,14 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A site's scores in an evaluation were there."""
+
+    at: datetime
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
     """All spells in the order in which they ended.
 
@@ -91,6 +100,7 @@ class Timeline:
 
     spells: Sequence[Spell]
     skipped: Sequence[Skipped]
+    scored: Sequence[Scored]
     happened: Sequence[LedgerRow]
 
     @property
@@ -125,6 +135,11 @@ def timeline_of(material: Material) -> Timeline:
             for row in rows
             for skip in row.skipped
         ],
+        scored=[
+            Scored(at=row.at, site=row.turn.site)
+            for row in rows
+            if row.event == "TurnFinished" and _is_evaluation(row) and row.turn and row.turn.site
+        ],
         happened=[row for row in rows if row.event not in _ORDINARY or row.skipped],
     )
 
@@ -132,43 +147,44 @@ def timeline_of(material: Material) -> Timeline:
 def _spells(rows: Sequence[LedgerRow], turns: Sequence[TurnRow]) -> Iterator[Spell]:
     seconds = {(t.round, t.turn): t.seconds for t in turns if not t.skipped}
     standing = set(_newest_ends(rows).values())
-    since = rows[0].at if rows else None
+    # `idle`: since when nothing else has kept the weights either, an evaluation for one.
+    handed = idle = rows[0].at if rows else None
     for row in rows:
         how = _ENDS.get(row.event)
-        if how is not None and row.turn is not None and row.turn.site and since is not None:
+        if _is_evaluation(row):
+            idle = row.at
+        elif how is not None and row.turn and row.turn.site and handed and idle:
             place = _place(row.turn)
             counts = row.seq in standing and place in seconds
             how = How.UNDONE if how is How.TRAINED and not counts else how
             took = seconds[place] if how is How.TRAINED else None
-            yield _spell(row.turn, row.turn.site, how, since=since, until=row.at, took=took)
-            since = row.at
+            began = None if took is None else max(handed, row.at - timedelta(seconds=took))
+            since = handed if began is None else min(idle, began)
+            yield _spell(row, row.turn, how, since=since, began=began)
+            handed = idle = row.at
         elif row.event in _HANDS_ON:
-            since = row.at
+            handed = idle = row.at
 
 
 def _spell(
-    turn: LedgerTurn,
-    site: str,
-    how: How,
-    *,
-    since: datetime,
-    until: datetime,
-    took: float | None,
+    row: LedgerRow, turn: LedgerTurn, how: How, *, since: datetime, began: datetime | None
 ) -> Spell:
-    # Clocks differ, and a controller that was away learns of many turns at once.
-    since = min(since, until)
-    began = None if took is None else max(since, until - timedelta(seconds=took))
     number, place = _place(turn)
     return Spell(
-        site=site,
+        site=turn.site or "",
         round=number,
         turn=place,
         term=turn.term,
         how=how,
-        since=since,
-        began=began,
-        until=until,
+        # Clocks can be put back.
+        since=min(since, row.at),
+        began=None if began is None else min(began, row.at),
+        until=row.at,
     )
+
+
+def _is_evaluation(row: LedgerRow) -> bool:
+    return row.turn is not None and row.turn.lane >= EVALUATION
 
 
 def _newest_ends(rows: Sequence[LedgerRow]) -> Mapping[tuple[int, int], int]:
@@ -176,7 +192,7 @@ def _newest_ends(rows: Sequence[LedgerRow]) -> Mapping[tuple[int, int], int]:
     return {
         _place(row.turn): row.seq
         for row in rows
-        if row.event == "TurnFinished" and row.turn is not None
+        if row.event == "TurnFinished" and row.turn is not None and not _is_evaluation(row)
     }
 
 

@@ -32,6 +32,7 @@ def _facts(material: Material) -> Iterator[Fact]:
     yield "seed", str(plan.task.seed)
     yield "budget of a turn", _budget(plan)
     yield "best by", _best_by(plan)
+    yield "not judged", standing.unjudged and f"no site has scored by {standing.unjudged}"
     yield "best round", best(material.scores.best_round or standing.best_round)
     yield "evaluation", _evaluate(plan.evaluate)
     yield "early end", _stop(plan.stop)

@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 
 from tasuki_report.numbers.timeline import How, Spell, Timeline
 from tasuki_report.page.chart import JSON, ROW, Chart, said
-from tasuki_report.page.palette import BLUE, GREY, ORANGE, PURPLE, SKY, VERMILLION
+from tasuki_report.page.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
+WAITED, SCORED = "on its way, or waited", "scored"
 _LOOKS: Mapping[str, tuple[str, int]] = {
-    "waited": (GREY, 3),
+    WAITED: (GREY, 3),
     How.TRAINED: (BLUE, 9),
     How.UNDONE: (SKY, 5),
     How.FAILED: (VERMILLION, 7),
     How.SILENT: (ORANGE, 7),
     How.RETURNED: (PURPLE, 7),
+    SCORED: (GREEN, 13),
 }
 """Colour and thickness of what a site did; no two have both alike in grey."""
 
@@ -38,8 +40,9 @@ def timeline(of: Timeline) -> Chart | None:
     return Chart(
         title="Who had the weights when",
         caption="A thin bar: the weights were on their way to the site, or waited there. A thick "
-        "one: it trained. Times are those at which the controller learned of it; how long a "
-        "training took is what its site says. However short, a turn can be seen.",
+        "one: it trained. A tall tick: it scored in an evaluation. Times are those at which the "
+        "controller learned of it; how long a training took is what its site says. However short, "
+        "a turn can be seen.",
         traces=[
             *map(_key, _there(of)),
             _about(of.spells, places),
@@ -48,7 +51,7 @@ def timeline(of: Timeline) -> Chart | None:
         ],
         layout={
             "height": max(240, 110 + ROW * len(sites)),
-            "shapes": [_bars(how, of.spells, places, least=least) for how in _there(of)],
+            "shapes": [_bars(how, of, places, least=least) for how in _there(of)],
             "xaxis": {"type": "date", "title": {"text": "time (UTC)"}},
             "yaxis": {
                 "tickvals": list(range(len(sites))),
@@ -63,23 +66,27 @@ def timeline(of: Timeline) -> Chart | None:
 
 def _there(of: Timeline) -> list[str]:
     ways = {spell.how for spell in of.spells}
-    return ["waited", *(how for how in How if how in ways)]
+    return [WAITED, *(how for how in How if how in ways), *([SCORED] if of.scored else [])]
 
 
-def _bars(
-    how: str, spells: Sequence[Spell], places: Mapping[str, int], *, least: timedelta
-) -> JSON:
+def _bars(how: str, of: Timeline, places: Mapping[str, int], *, least: timedelta) -> JSON:
     """All that are alike are one path: ten thousand elements would take a browser seconds."""
     colour, thick = _LOOKS[how]
     bars = [
-        f"M{_moment(begins)},{places[spell.site]}H{_moment(max(ends, begins + least))}"
-        for spell, begins, ends in _parts(how, spells)
+        f"M{_moment(begins)},{places[site]}H{_moment(max(ends, begins + least))}"
+        for site, begins, ends in _parts(how, of)
     ]
-    return {
-        "type": "path",
-        "path": "".join(bars),
-        "line": {"color": colour, "width": thick},
-    }
+    return {"type": "path", "path": "".join(bars), "line": {"color": colour, "width": thick}}
+
+
+def _parts(how: str, of: Timeline) -> Iterator[tuple[str, datetime, datetime]]:
+    if how == SCORED:
+        yield from ((each.site, each.at, each.at) for each in of.scored)
+    for spell in of.spells:
+        if how == WAITED and spell.began is not None and spell.began > spell.since:
+            yield spell.site, spell.since, spell.began
+        elif spell.how == how:
+            yield spell.site, spell.began or spell.since, spell.until
 
 
 def _key(how: str) -> JSON:
@@ -88,19 +95,11 @@ def _key(how: str) -> JSON:
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": "on its way, or waited" if how == "waited" else str(how),
+        "name": str(how),
         "x": [None],
         "y": [None],
         "line": {"color": colour, "width": thick},
     }
-
-
-def _parts(how: str, spells: Sequence[Spell]) -> Iterator[tuple[Spell, datetime, datetime]]:
-    for spell in spells:
-        if how == "waited" and spell.began is not None and spell.began > spell.since:
-            yield spell, spell.since, spell.began
-        elif spell.how == how:
-            yield spell, spell.began or spell.since, spell.until
 
 
 def _about(spells: Sequence[Spell], places: Mapping[str, int]) -> JSON:
