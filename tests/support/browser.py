@@ -52,6 +52,12 @@ class Page:
         self.value(_DRAWN)
         return time.perf_counter() - began
 
+    @property
+    def busy_s(self) -> float:
+        """What its own thread has computed since it was opened."""
+        told = self.ask("Performance.getMetrics")["metrics"]
+        return float(next(each["value"] for each in told if each["name"] == "ThreadTime"))
+
     def value(self, expression: str) -> Any:  # Any: what the page says
         """What an expression is there; a promise is waited for."""
         answer = self.ask(
@@ -114,7 +120,7 @@ class Page:
         target = self.ask("Target.createTarget", url="about:blank")
         found = self.ask("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = found["sessionId"]
-        for domain in ("Page", "Runtime", "Log"):
+        for domain in ("Page", "Runtime", "Log", "Performance"):
             self.ask(f"{domain}.enable")
         size = {"width": _SIZE[0], "height": _SIZE[1]}
         self.ask("Emulation.setDeviceMetricsOverride", **size, deviceScaleFactor=1, mobile=False)

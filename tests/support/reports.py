@@ -8,7 +8,7 @@ from pathlib import Path
 
 from support.runs import FIRST, Relay
 from tasuki.core import run
-from tasuki.core.model import TurnRecord
+from tasuki.core.model import Kind, TurnRecord
 from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.messages import encode
@@ -97,3 +97,21 @@ def trains(relay: Relay, named: Mapping[str, float] | None = None, **metrics: fl
 def closes(relay: Relay) -> None:
     """The round's weights are with the controller."""
     relay(run.WeightsArrived(weights=relay.state.weights))
+
+
+def scores(relay: Relay, site: str, **metrics: float) -> None:
+    """A site scores the weights of the evaluation that is under way."""
+    evaluation = relay.state.evaluation
+    assert evaluation is not None
+    its, weights = evaluation.relays[site], evaluation.asked.weights
+    record = TurnRecord(
+        id=its.expected,
+        kind=Kind.EVALUATE,
+        site=site,
+        received=weights.digest,
+        sent=weights,
+        metrics=metrics,
+        samples=10,
+        seconds=0.5,
+    )
+    relay(run.TurnFinished(record=record))

@@ -9,10 +9,10 @@ from math import nan
 
 import pytest
 
-from support.reports import STEP_S, OnRecord, closes, trains
+from support.reports import STEP_S, OnRecord, closes, scores, trains
 from support.runs import FIRST, Relay, plan
 from tasuki.core import run
-from tasuki.core.model import CheckpointPolicy, OnSilent
+from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent
 from tasuki_controller import documents
 from tasuki_controller.documents import (
     EvaluatedRow,
@@ -138,8 +138,7 @@ def test_who_hands_on_what_it_received_has_not_trained_it_last() -> None:
 
 def test_an_evaluation_fills_the_column_of_who_trained_the_round_s_end() -> None:
     relay = two_rounds()
-    scores = evaluated(relay)
-    (matrix,) = matrices_of(OnRecord(relay=relay).material.turns, scores)
+    (matrix,) = matrices_of(OnRecord(relay=relay).material.turns, evaluated(relay))
     assert "test" == matrix.split
     assert {
         ("a", "c"): Cell(value=0.25, round=1),
@@ -150,8 +149,8 @@ def test_an_evaluation_fills_the_column_of_who_trained_the_round_s_end() -> None
 @pytest.mark.parametrize("round", [0, None])
 def test_weights_that_no_site_trained_are_in_no_column(round: int | None) -> None:
     relay = two_rounds()
-    scores = evaluated(relay, round=round)
-    assert [] == matrices_of(OnRecord(relay=relay).material.turns, scores)
+    turns = OnRecord(relay=relay).material.turns
+    assert [] == matrices_of(turns, evaluated(relay, round=round))
 
 
 def test_what_was_forgotten_is_each_site_s_newest_and_the_mean_of_each_round() -> None:
@@ -231,6 +230,24 @@ def test_turns_of_a_round_that_began_anew_are_undone() -> None:
     assert [How.UNDONE, How.TRAINED] == [spell.how for spell in timeline.spells]
 
 
+def test_an_evaluation_is_no_turn_and_takes_nothing_from_the_one_after_it() -> None:
+    """Its rows have lanes of their own; the round after it waits for them."""
+    evaluate = EvaluatePolicy(every_n_rounds=1)
+    relay = Relay(replace(plan(sites=("a", "b"), rounds=2), evaluate=evaluate))
+    trains(relay)
+    trains(relay)
+    closes(relay)
+    assert relay.state.evaluation is not None
+    for site in relay.state.evaluation.sites:
+        scores(relay, site, accuracy=0.5)
+    trains(relay)
+    timeline = timeline_of(OnRecord(relay=relay).material)
+    assert ["a", "b"] == [each.site for each in timeline.scored]
+    assert [How.TRAINED] * 3 == [spell.how for spell in timeline.spells]
+    assert STEP_S - 1.5 == timeline.spells[-1].waited_s
+    assert [] == list(timeline.happened)
+
+
 def test_skips_are_told_with_their_reason() -> None:
     relay = Relay(plan(on_silent=OnSilent.SKIP))
     trains(relay)
@@ -239,8 +256,8 @@ def test_skips_are_told_with_their_reason() -> None:
     assert ("b", 1, 2, "silent") == (skipped.site, skipped.round, skipped.turn, skipped.reason)
 
 
-def read(relay: Relay, name: str, scores: documents.Scores | None = None) -> list[dict[str, str]]:
-    tables = tables_of(OnRecord(relay=relay, scores_instead=scores).material)
+def read(relay: Relay, name: str, said: documents.Scores | None = None) -> list[dict[str, str]]:
+    tables = tables_of(OnRecord(relay=relay, scores_instead=said).material)
     return list(csv.DictReader(io.StringIO(tables[name])))
 
 
