@@ -44,7 +44,9 @@ def round_axis(rounds: Iterable[int]) -> JSON:
     """Rounds, which are whole numbers."""
     there = list(rounds)
     least, most = min(there), max(there)
-    axis: JSON = {"title": {"text": "round"}, "tickformat": "d", "range": [least - 0.5, most + 0.5]}
+    edge = max(0.5, (most - least) / 50)  # marks at either end are whole
+    span = [least - edge, most + edge]
+    axis: JSON = {"title": {"text": "round"}, "tickformat": "d", "range": span}
     return {**axis, "dtick": 1} if most - least < MOST_TICKS else axis
 
 
