@@ -65,6 +65,7 @@ test: $(DEV) $(FRAMEWORKS)
 	@.ci/provide rabbitmq
 	@.ci/provide promtool
 	@.ci/provide systemd-analyze
+	@.ci/provide chromium
 	@.ci/provide fashion-mnist
 	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
 
@@ -85,10 +86,12 @@ demo: $(TO_RUN)
 
 bench: $(DEV)
 	@.ci/provide rabbitmq
+	@.ci/provide chromium
 	$(BIN)/python benchmarks/overhead.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/transport.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/handoff.py --mb $(MB)
 	PYTHONPATH=tests $(BIN)/python benchmarks/many_runs.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/report.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -34,7 +34,7 @@ PATIENCE_S = 120.0
 
 
 class ControllerClient:
-    """One operator's view of a controller; also an `Archive`.
+    """One operator's view of a controller; also an `Archive`, and what a report is made from.
 
     Every method raises TransportError if the controller cannot be reached, NotPermitted if it does
     not know the token, and otherwise the error that the controller had.
@@ -66,6 +66,9 @@ class ControllerClient:
 
     def standing(self, run: str) -> documents.Standing:
         return self._ask("GET", f"/runs/{run}", documents.Standing)
+
+    def submitted(self, run: str) -> documents.SubmittedRun:
+        return self._ask("GET", f"/runs/{run}/plan", documents.SubmittedRun)
 
     def steer(self, run: str, what: str) -> documents.SteeredRun:
         """pause, resume or stop."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from tasuki.observe.printable import printable
+from tasuki.observe.printable import shortened
 
 GAP = 2
 
@@ -63,17 +63,6 @@ def _line(cells: Sequence[str], widths: Sequence[tuple[int, bool]]) -> str:
 def short_name(name: str) -> str:
     """A name that others chose, on one line of a head."""
     return shortened(name, MOST_NAME)
-
-
-def shortened(text: str, most: int) -> str:
-    """Words of others, cut where there is no room."""
-    line = one_line(text)
-    return line if len(line) <= most else f"{line[: most - 1]}…"
-
-
-def one_line(text: str) -> str:
-    """Words of others where only one line is: what would steer a terminal is spelled out."""
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def number(value: float | None) -> str:

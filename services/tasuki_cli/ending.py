@@ -11,10 +11,11 @@ from rich.text import Text
 from tasuki.core.model import Of, TurnRecord
 from tasuki.core.run import Skip
 from tasuki.core.scores import MIN, RECEIVED, round_means
-from tasuki_cli.columns import Column, number, one_line, short_name, table_of
+from tasuki.observe.printable import one_line
+from tasuki_cli.columns import Column, number, short_name, table_of
 from tasuki_cli.display import turns_table
-from tasuki_cli.turns import metric_to_show
 from tasuki_controller.documents import BestRound
+from tasuki_controller.metric_names import metric_to_show
 
 MOST_TURNS = 40
 """More of them are shown as rounds."""

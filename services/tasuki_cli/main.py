@@ -90,6 +90,7 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (run_commands.turns, "tasuki turns cifar10 --csv -o turns.csv"),
     (run_commands.scores, "tasuki scores cifar10 --metric accuracy"),
     (run_commands.evaluate, "tasuki evaluate cifar10 --weights best --split test"),
+    (run_commands.report, "tasuki report cifar10 -o report.html --csv numbers"),
     (run_commands.export, "tasuki export cifar10 -o model.safetensors"),
     (local_commands.provision, "tasuki provision federation.toml --out kits"),
     (local_commands.doctor, "tasuki doctor --config site.toml"),

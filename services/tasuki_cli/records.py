@@ -55,7 +55,7 @@ class Archive(Protocol):
 
 
 class LocalArchive:
-    """A data folder on this machine."""
+    """A data folder on this machine; also what a report is made from."""
 
     def __init__(self, data: Path) -> None:
         self._data = DataFolder(data)
@@ -63,6 +63,14 @@ class LocalArchive:
     def runs(self, *, even_removed: bool = False) -> Sequence[documents.RunRow]:
         rows = map(documents.run_row, self._data.runs().values())
         return [row for row in rows if even_removed or not row.removed]
+
+    def submitted(self, run: str) -> documents.SubmittedRun:
+        state, _ = self._data.run(run)
+        return documents.submitted_run(state, self._data.rows(run))
+
+    def standing(self, run: str) -> documents.Standing:
+        state, _ = self._data.run(run)
+        return documents.standing(state, self._data.rows(run))
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return ledger_rows(self._data.rows(run))

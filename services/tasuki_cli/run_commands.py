@@ -28,10 +28,11 @@ from tasuki_cli.options import (
 if TYPE_CHECKING:
     from tasuki_cli.client import ControllerClient
     from tasuki_cli.records import Archive
+    from tasuki_report import Source
 
 
 Command = Callable[..., None]
-_LATER = {"ControllerClient": object, "Archive": object}
+_LATER = {"ControllerClient": object, "Archive": object, "Source": object}
 """Types that a command imports when it runs; its first argument is none of its options."""
 
 
@@ -275,6 +276,24 @@ def evaluate(
             as_json=as_json,
         )
     raise typer.Exit(code)
+
+
+@_asking(_archive)
+def report(
+    source: Source,
+    run: RunName,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The page, .html.")
+    ] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FOLDER", help="The numbers, as CSV files.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's report: one page that needs no server and no network, or its numbers."""
+    from tasuki_cli import report as reported
+
+    reported.report(run, source, output=output, folder=csv, as_json=as_json)
 
 
 @_asking(_archive)

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.text import Text
 
 from tasuki.core.scores import MAX, RECEIVED
-from tasuki.observe.printable import headline
-from tasuki_cli.columns import Column, how_many_fit, number, one_line, short_name, table_of
+from tasuki.observe.printable import headline, one_line
+from tasuki_cli.columns import Column, how_many_fit, number, short_name, table_of
 from tasuki_cli.records import Archive, print_json
-from tasuki_cli.turns import MOST_NAMED, NO_NUMBER, metric_to_show
+from tasuki_cli.turns import MOST_NAMED
 from tasuki_controller.documents import (
     EvaluatedRow,
     EvaluatedScores,
@@ -20,6 +20,8 @@ from tasuki_controller.documents import (
     ScoredRound,
     Scores,
 )
+from tasuki_controller.metric_names import metric_to_show
+from tasuki_report.csv_text import NO_NUMBER
 
 MOST_FORGETFUL = 8
 Scored = ScoredRound | EvaluatedRow

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,35 +9,22 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from tasuki.core.scores import RECEIVED
 from tasuki.disk.writing import write_whole
 from tasuki.errors import SettingsError
-from tasuki.observe.printable import headline
+from tasuki.observe.printable import headline, shortened
 from tasuki_cli.columns import (
     Column,
     how_many_fit,
     number,
-    one_line,
     short_name,
-    shortened,
     table_of,
 )
 from tasuki_cli.records import Archive, print_json
 from tasuki_controller.documents import TurnRow, TurnTable
+from tasuki_controller.metric_names import base_name, metric_to_show, metrics_of
+from tasuki_report.csv_text import NO_NUMBER
+from tasuki_report.turn_csv import csv_of
 
-HEAD = (
-    "round",
-    "turn",
-    "site",
-    "samples",
-    "seconds",
-    "unchanged",
-    "skipped",
-    "received",
-    "sent",
-)
-NO_NUMBER = "NaN"
-_BEGINS_A_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 MOST_NAMED = 8
 MOST_REASON = 24
 
@@ -58,78 +43,6 @@ def show(run: str, archive: Archive, *, as_csv: bool, output: Path | None, as_js
         typer.echo(csv_of(table), nl=False)
     else:
         _show_table(table, Console(highlight=False))
-
-
-# As CSV.
-
-
-def csv_of(table: TurnTable) -> str:
-    """Every turn with every metric; docs/scores.md says what a field can be."""
-    metrics = metrics_of(table)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*HEAD, *_heads(metrics)])
-    writer.writerows(_fields(turn, metrics) for turn in table.turns)
-    return out.getvalue()
-
-
-def _heads(metrics: Sequence[str]) -> list[str]:
-    """A column's name for each metric, unlike every other column's."""
-    taken = set(HEAD)
-    heads = []
-    for metric in metrics:
-        head = _foreign(metric)
-        while head in taken:
-            head += "_"
-        taken.add(head)
-        heads.append(head)
-    return heads
-
-
-def _fields(turn: TurnRow, metrics: Sequence[str]) -> list[object]:
-    values = [_field(turn.metrics, metric) for metric in metrics]
-    where = (turn.round, turn.turn, turn.site)
-    if turn.skipped:
-        return [*where, "", "", "", _foreign(turn.skipped), "", "", *values]
-    unchanged = "true" if turn.unchanged else "false"
-    numbers = (turn.samples, turn.seconds)
-    return [*where, *numbers, unchanged, "", turn.received, turn.sent, *values]
-
-
-def _field(values: Mapping[str, float | None], metric: str) -> object:
-    if metric not in values:
-        return ""
-    value = values[metric]
-    return NO_NUMBER if value is None else value
-
-
-def _foreign(text: str) -> str:
-    """What a site wrote, where a spreadsheet may read it: no formula, and nothing but one line."""
-    # Some spreadsheets separate fields by semicolons, whatever stands in quotes.
-    return ";".join(map(_defused, one_line(text).split(";")))
-
-
-def _defused(field: str) -> str:
-    return f"'{field}" if field.lstrip().startswith(_BEGINS_A_FORMULA) else field
-
-
-# As a table.
-
-
-def metrics_of(table: TurnTable, *, first: str = "") -> list[str]:
-    """All that were reported, by name; of the weights received beside that of those trained."""
-    names = {name for turn in table.turns for name in turn.metrics}
-    return sorted(names, key=lambda name: (_base(name) != first, _base(name), name == _base(name)))
-
-
-def metric_to_show(names: Sequence[str], best: str | None) -> str:
-    """By which a run is looked at: the one that it chooses by, else accuracy, else any."""
-    bases = [_base(name) for name in sorted(names)]
-    return next((name for name in (_base(best or ""), "accuracy", *bases) if name in bases), "")
-
-
-def _base(name: str) -> str:
-    return name.removeprefix(RECEIVED) or name
 
 
 def _show_table(table: TurnTable, console: Console) -> None:
@@ -189,7 +102,7 @@ def _metric_columns(table: TurnTable) -> dict[str, list[Column]]:
     names = metrics_of(table)
     groups: dict[str, list[Column]] = {}
     for name in metrics_of(table, first=metric_to_show(names, table.best)):
-        base = _base(name)
+        base = base_name(name)
         head = short_name(base) if name == base else f"received\n{short_name(base)}"
         cells = [_cell(turn.metrics, name) for turn in table.turns]
         groups.setdefault(base, []).append(Column(head=head, cells=cells))

@@ -162,6 +162,10 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     async def standing(run: str) -> documents.Standing:
         return await operations.standing(run)
 
+    @router.get("/runs/{run}/plan", summary="What is run, and what it began with")
+    async def plan(run: str) -> documents.SubmittedRun:
+        return operations.submitted(run)
+
     @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
     async def ledger(
         run: str,

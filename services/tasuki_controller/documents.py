@@ -7,14 +7,15 @@ happens while a run goes on.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+import tasuki
 from tasuki.core import run as machine
-from tasuki.core.model import Kind, Origin, TurnId, TurnRecord, WeightsRef
+from tasuki.core.model import Kind, Origin, Plan, TurnId, TurnRecord, WeightsRef
 from tasuki.core.run import RunState, Skip, Status
 from tasuki.core.scores import is_evaluated, mean_metrics
 from tasuki.ledger.sqlite import Row
@@ -110,6 +111,16 @@ class RunList(Document):
     """Every run of this controller."""
 
     runs: list[RunRow]
+
+
+class SubmittedRun(Document):
+    """What is run: its plan with whatever operators have added since, and what it began with."""
+
+    run: str
+    at: datetime = Field(description="When it was submitted.")
+    plan: Plan
+    weights: WeightsRef = Field(description="What it began with.")
+    tasuki: str = Field(description="The version of Tasuki that says so.")
 
 
 class BestRound(Document):
@@ -341,6 +352,16 @@ class ExportedWeights(Document):
     round: int
 
 
+class WrittenReport(Document):
+    """A run's report was written."""
+
+    run: str
+    path: str | None = Field(description="The page; null: none was asked for.")
+    size: int | None = Field(description="Of the page, in bytes.")
+    tables: list[str] = Field(description="The CSV files.")
+    verified: bool = Field(description="Whether the ledger holds.")
+
+
 def run_row(state: RunState, turn: TurnNow = UNKNOWN) -> RunRow:
     """A run in one line. `turn`: how its turn goes, where that is known."""
     return RunRow(
@@ -352,6 +373,19 @@ def run_row(state: RunState, turn: TurnNow = UNKNOWN) -> RunRow:
         digest=state.weights.digest,
         removed=state.removed,
         **_turn_now(state, turn),
+    )
+
+
+def submitted_run(state: RunState, rows: list[Row]) -> SubmittedRun:
+    """What is run; `rows`: its ledger."""
+    weights = history.decode_event(rows[1])
+    assert isinstance(weights, WeightsRef)  # noqa: S101 - a run with a state has its first two rows
+    return SubmittedRun(
+        run=state.plan.run,
+        at=datetime.fromtimestamp(rows[0].at, UTC),
+        plan=state.plan,
+        weights=weights,
+        tasuki=tasuki.__version__,
     )
 
 

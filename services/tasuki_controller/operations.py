@@ -147,6 +147,9 @@ class Operations:
             raise UnknownRun(f"there is no run {run!r} here; the controller has {known}")
         return found
 
+    def submitted(self, run: str) -> documents.SubmittedRun:
+        return documents.submitted_run(self.state(run), self._rows(run))
+
     # A long ledger takes seconds to replay: in a thread, since turns have to go on meanwhile.
 
     async def standing(self, run: str) -> documents.Standing:

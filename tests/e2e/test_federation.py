@@ -121,6 +121,23 @@ def test_turns_scores_and_the_best_round_are_those_of_a_simulation(
     assert "no site reports received_dice" in unknown.err
 
 
+def test_a_report_over_http_has_the_numbers_of_one_from_a_folder(
+    federation: Federation, write: Write, tmp_path: Path
+) -> None:
+    run = write(rounds=2, trainer="judge_first")
+    run.write_text(run.read_text().replace('trainer = "walk"', 'trainer = "judging"', 1))
+    name = federation.submit(run).last["run"]
+    assert 0 == simulate(run, "--one-process").code
+    page, there, here = tmp_path / "report.html", tmp_path / "there", tmp_path / "here"
+    told = federation.ask("report", name, "-o", page, "--csv", there)
+    assert (0, True) == (told.code, told.last["verified"]), told.err
+    assert page.stat().st_size == told.last["size"]
+    assert 0 == tasuki("report", name, "--data", run.parent / "data", "--csv", here).code
+    for table in ("rolling_scores.csv", "matrix.csv", "lineage.csv"):
+        assert (here / table).read_text() == (there / table).read_text()
+        assert len((here / table).read_text().splitlines()) > 1
+
+
 def without_seconds(told: dict[str, Any]) -> dict[str, Any]:  # Any: JSON
     """How long a turn took is its own."""
     turns = [{**turn, "seconds": None} for turn in told.get("turns", [])]

@@ -14,6 +14,17 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """Words of others, cut where there is no room."""
+    line = one_line(text)
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def one_line(text: str) -> str:
+    """Words of others where only one line is: what would steer a terminal is spelled out."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def headline(text: str) -> str:
     """The line of a longer text that says it best, for where there is room for one.
 

@@ -20,9 +20,10 @@ from tasuki.core.run import Skip
 from tasuki.errors import SettingsError, StorageError
 from tasuki_cli import turns
 from tasuki_controller.documents import TurnRow, TurnTable
+from tasuki_report.turn_csv import HEAD, csv_of
 
 SKIPPED = Skip(round=0, hop=1, site="b", reason="silent")
-FIXED = len(turns.HEAD)
+FIXED = len(HEAD)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def as_table(archive: Archive, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def as_csv(archive: Archive) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(turns.csv_of(archive.turns("r")))))
+    return list(csv.DictReader(io.StringIO(csv_of(archive.turns("r")))))
 
 
 def test_the_csv_has_every_metric_of_every_turn() -> None:
@@ -44,7 +45,7 @@ def test_the_csv_has_every_metric_of_every_turn() -> None:
         turn(received_accuracy=0.25, accuracy=0.5), turn("c", hop=2, loss=1 / 3), skipped=(SKIPPED,)
     )
     first, skipped, last = as_csv(archive)
-    assert [*turns.HEAD, "received_accuracy", "accuracy", "loss"] == list(first)
+    assert [*HEAD, "received_accuracy", "accuracy", "loss"] == list(first)
     assert ("1", "1", "a", "10", "1.5", "false") == tuple(first.values())[:6]
     assert ("0.25", "0.5", "") == tuple(first.values())[FIXED:]
     assert ("", "", str(1 / 3)) == tuple(last.values())[FIXED:]
@@ -84,7 +85,7 @@ def test_every_metric_has_a_column_of_its_own_whatever_it_is_called(names: set[s
     table = TurnTable(
         run="r", best=None, turns=[TurnRow(round=1, turn=1, site="a", metrics=metrics)]
     )
-    head, row = csv.reader(io.StringIO(turns.csv_of(table)))
+    head, row = csv.reader(io.StringIO(csv_of(table)))
     assert len(head) == len(set(head)) == len(row) == FIXED + len(named)
     assert {n / 2 for n in range(len(named))} == set(map(float, row[FIXED:]))
 
@@ -108,7 +109,7 @@ def test_json_has_names_and_digests_whole(capsys: pytest.CaptureFixture[str]) ->
 def test_the_csv_goes_to_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, archive = tmp_path / "turns.csv", Archive(turn(named={"größe": 0.5}))
     turns.show("r", archive, as_csv=False, output=path, as_json=False)
-    assert turns.csv_of(archive.turns("r")) == path.read_text(encoding="utf-8")
+    assert csv_of(archive.turns("r")) == path.read_text(encoding="utf-8")
     assert "1 turns of r" in capsys.readouterr().out
     with pytest.raises(StorageError):
         turns.show("r", archive, as_csv=True, output=tmp_path / "gone/x.csv", as_json=False)

@@ -1,0 +1,200 @@
+"""Who had the weights when, and what went wrong, from the rows of a ledger and their times.
+
+A row is written when the controller learns of something. What it learned late, because it was away,
+looks as if it had happened when it came back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tasuki.core.model import EVALUATION
+from tasuki_controller.documents import LedgerRow, LedgerTurn, TurnRow
+from tasuki_report.material import Material
+from tasuki_report.numbers.curves import by_number
+
+
+class How(StrEnum):
+    """How a site's spell with the weights ended."""
+
+    TRAINED = "trained"
+    UNDONE = "undone"  # it trained, and the round had to begin anew
+    FAILED = "failed"
+    SILENT = "silent"  # or it stood still
+    RETURNED = "given back"
+
+
+_ENDS: Mapping[str, How] = {
+    "TurnFinished": How.TRAINED,
+    "TurnFailed": How.FAILED,
+    "LeaseExpired": How.SILENT,
+    "TurnReturned": How.RETURNED,
+}
+_HANDS_ON = frozenset({"RunSubmitted", "WeightsArrived", "ResumeRequested", "RoundsAdded"})
+"""Whoever is next has the weights from then on, or they are on their way there."""
+
+_ORDINARY = frozenset(
+    {"Plan", "WeightsRef", "RunSubmitted", "TurnFinished", "WeightsArrived", "SiteHeard"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spell:
+    """A site had the weights, or they were on their way to it.
+
+    Attributes:
+        since: when they set out to it.
+        began: when its training began, as it says of how long that took; None: that is not known.
+        until: when it had handed over, or was given up.
+    """
+
+    site: str
+    round: int
+    turn: int
+    term: int
+    how: How
+    since: datetime
+    began: datetime | None
+    until: datetime
+
+    @property
+    def waited_s(self) -> float:
+        """Before it trained: on the way, and for its place at the site."""
+        return ((self.began or self.since) - self.since).total_seconds()
+
+    @property
+    def held_s(self) -> float:
+        """From then on."""
+        return (self.until - (self.began or self.since)).total_seconds()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A planned turn that was passed over."""
+
+    at: datetime
+    site: str
+    round: int
+    turn: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """A site's scores in an evaluation were there."""
+
+    at: datetime
+    site: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """All spells in the order in which they ended.
+
+    Attributes:
+        happened: rows that tell of more than a turn that went well.
+    """
+
+    spells: Sequence[Spell]
+    skipped: Sequence[Skipped]
+    scored: Sequence[Scored]
+    happened: Sequence[LedgerRow]
+
+    @property
+    def sites(self) -> list[str]:
+        spells, skipped = (
+            {each.site for each in self.spells},
+            {each.site for each in self.skipped},
+        )
+        return sorted(spells | skipped, key=by_number)
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """What the time went into, by how spells ended; `waited`: before trainings."""
+        found = {"waited": sum(spell.waited_s for spell in self.spells)}
+        for spell in self.spells:
+            found[spell.how] = found.get(spell.how, 0.0) + spell.held_s
+        return found
+
+
+def timeline_of(material: Material) -> Timeline:
+    rows = [row for row in material.rows if not row.outcome]
+    return Timeline(
+        spells=list(_spells(rows, material.turns.turns)),
+        skipped=[
+            Skipped(
+                at=row.at,
+                site=skip.site,
+                round=skip.round + 1,
+                turn=skip.hop + 1,
+                reason=skip.reason,
+            )
+            for row in rows
+            for skip in row.skipped
+        ],
+        scored=[
+            Scored(at=row.at, site=row.turn.site)
+            for row in rows
+            if row.event == "TurnFinished" and _is_evaluation(row) and row.turn and row.turn.site
+        ],
+        happened=[row for row in rows if row.event not in _ORDINARY or row.skipped],
+    )
+
+
+def _spells(rows: Sequence[LedgerRow], turns: Sequence[TurnRow]) -> Iterator[Spell]:
+    seconds = {(t.round, t.turn): t.seconds for t in turns if not t.skipped}
+    standing = set(_newest_ends(rows).values())
+    # `idle`: since when nothing else has kept the weights either, an evaluation for one.
+    handed = idle = rows[0].at if rows else None
+    for row in rows:
+        how = _ENDS.get(row.event)
+        if _is_evaluation(row):
+            idle = row.at
+        elif how is not None and row.turn and row.turn.site and handed and idle:
+            place = _place(row.turn)
+            counts = row.seq in standing and place in seconds
+            how = How.UNDONE if how is How.TRAINED and not counts else how
+            took = seconds[place] if how is How.TRAINED else None
+            began = None if took is None else max(handed, row.at - timedelta(seconds=took))
+            since = handed if began is None else min(idle, began)
+            yield _spell(row, row.turn, how, since=since, began=began)
+            handed = idle = row.at
+        elif row.event in _HANDS_ON:
+            handed = idle = row.at
+
+
+def _spell(
+    row: LedgerRow, turn: LedgerTurn, how: How, *, since: datetime, began: datetime | None
+) -> Spell:
+    number, place = _place(turn)
+    return Spell(
+        site=turn.site or "",
+        round=number,
+        turn=place,
+        term=turn.term,
+        how=how,
+        # Clocks can be put back.
+        since=min(since, row.at),
+        began=None if began is None else min(began, row.at),
+        until=row.at,
+    )
+
+
+def _is_evaluation(row: LedgerRow) -> bool:
+    return row.turn is not None and row.turn.lane >= EVALUATION
+
+
+def _newest_ends(rows: Sequence[LedgerRow]) -> Mapping[tuple[int, int], int]:
+    """By turn, the row that says that it was trained; the ones before were undone."""
+    return {
+        _place(row.turn): row.seq
+        for row in rows
+        if row.event == "TurnFinished" and row.turn is not None and not _is_evaluation(row)
+    }
+
+
+def _place(turn: LedgerTurn) -> tuple[int, int]:
+    return turn.round + 1, turn.hop + 1

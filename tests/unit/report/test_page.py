@@ -1,0 +1,92 @@
+"""A report as a page: charts that the library takes, and what is said where it is missing."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from support.reports import OnRecord, closes, scores, trains
+from support.runs import Relay, plan
+from tasuki.core import run
+from tasuki.core.model import EvaluatePolicy, OnSilent, Plan
+from tasuki.errors import SettingsError
+from tasuki_report.page.chart import said
+from tasuki_report.page.learning import MOST_LINES
+from tasuki_report.page.view import View, view_of
+
+
+def judged(of: Plan) -> Relay:
+    """Two rounds, each evaluated, with a failure and a silence on the way."""
+    relay = Relay(replace(of, evaluate=EvaluatePolicy(every_n_rounds=1)))
+    for number in range(2):
+        for place in range(len(of.sites)):
+            if place == number == 1:
+                relay.fail()
+                relay.expire()
+                relay(run.SiteHeard(site=of.sites[1]))
+            else:
+                trains(relay, received_loss=2.0 - place - number, loss=1.0 - place - number)
+        closes(relay)
+        assert relay.state.evaluation is not None
+        for site in of.sites:
+            scores(relay, site, loss=1.0 / (1 + number))
+    return relay
+
+
+def view(*, sites: int) -> View:
+    names = tuple(f"site-{number}" for number in range(1, sites + 1))
+    of = plan(sites=names, on_silent=OnSilent.SKIP, min_sites=1)
+    return view_of(OnRecord(relay=judged(of)).material)
+
+
+@pytest.mark.parametrize("sites", [2, MOST_LINES, MOST_LINES + 1])
+def test_every_chart_is_one_that_the_library_knows(sites: int) -> None:
+    """It names each key that it does not know."""
+    shown = view(sites=sites)
+    for chart in shown.charts:
+        go.Figure(chart.json)
+    titles = [chart.title for chart in shown.charts]
+    assert "loss, evaluated" in titles
+    assert ("loss: all sites together" in titles) == (sites > MOST_LINES)
+    assert "Who had the weights when" in titles
+
+
+def test_the_library_is_asked_for_no_more_elements_than_a_browser_bears() -> None:
+    """Ten thousand spells are one path for each kind of them."""
+    passing = view(sites=8).passing
+    assert passing is not None
+    assert len(passing.layout["shapes"]) == len(
+        {shape["line"]["color"] for shape in passing.layout["shapes"]}
+    )
+    assert not [
+        trace for trace in passing.traces if len(trace["x"]) > 3 and trace["mode"] != "none"
+    ]
+
+
+def test_words_of_others_are_neither_marks_nor_formulas_in_a_chart() -> None:
+    assert "&lt;b&gt;&amp;lt; &#36;x&#36; \\x1b" == said("<b>&lt; $x$ \x1b")
+
+
+def test_the_page_fetches_nothing_and_runs_what_it_names(tmp_path: Path) -> None:
+    relay = Relay()
+    trains(relay, accuracy=0.5)
+    page = OnRecord(relay=relay).page(tmp_path / "r.html")
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy is not None
+    assert "default-src 'none'" in policy[1]
+    assert 2 == len(re.findall("'sha256-", policy[1]))
+    assert not re.findall(r'<(?:script|img|link|iframe)[^>]+(?:src|href)="(?!data:)', page)
+
+
+def test_without_the_library_it_is_said_how_to_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(SettingsError, match=r"needs plotly and jinja2.*\[report\]"):
+        OnRecord(relay=Relay()).page(tmp_path / "r.html")
+    assert [] == list(tmp_path.iterdir())
