@@ -15,9 +15,9 @@ from tasuki_cli.client import ControllerClient
 from tasuki_cli.records import LocalArchive
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import RunRow
-from tasuki_python import tables
 from tasuki_python.course import Recorded, Watched
 from tasuki_python.run import Run
+from tasuki_python.tables import as_table
 
 T = TypeVar("T")
 
@@ -60,7 +60,7 @@ class Federation:
     def runs(self) -> Any:  # Any: pandas need not be installed
         """A row for each run: a DataFrame, or a list of dicts without pandas."""
         found = self._runs()
-        return tables.as_table([dict(row) for row in found], list(RunRow.model_fields))
+        return as_table([dict(row) for row in found], list(RunRow.model_fields))
 
     def run(self, name: str) -> Run:
         """One of them.

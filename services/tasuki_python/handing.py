@@ -6,6 +6,7 @@ Their file has no name: only this process and those that it starts with the desc
 from __future__ import annotations
 
 import inspect
+import io
 import linecache
 import sys
 import tempfile
@@ -22,6 +23,9 @@ from tasuki_site.trainer import cell
 
 LARGE_BYTES = 2**28
 """Each site of a simulation has its own copy of what its functions use."""
+
+_NO_FILE = "<dynamic-code>"
+"""What cloudpickle calls every file."""
 
 Functions = Mapping[str, Callable[..., Any]]  # Any: whatever they take and give
 
@@ -64,7 +68,24 @@ def _dump() -> Callable[[object], bytes]:
             "handing functions to a process of their own needs cloudpickle: "
             f"{command_for('notebook')}; or name a run file instead"
         ) from exc
-    return partial(cloudpickle.dumps)
+    table = cloudpickle.Pickler.dispatch_table
+    named = {CodeType: partial(_named_code, reduce=table[CodeType])}
+    own = {"dispatch_table": table.new_child(named)}
+    return partial(_dumped, type("Pickler", (cloudpickle.Pickler,), own))
+
+
+def _dumped(kind: Any, value: object) -> bytes:  # Any: cloudpickle's, which has no types
+    content = io.BytesIO()
+    kind(content).dump(value)
+    return content.getvalue()
+
+
+def _named_code(
+    code: CodeType, *, reduce: Callable[[CodeType], tuple[Any, ...]]
+) -> Any:  # Any: as above
+    """With the name of its file, which cloudpickle leaves out: tracebacks are read by people."""
+    make, arguments = reduce(code)
+    return make, tuple(code.co_filename if each == _NO_FILE else each for each in arguments)
 
 
 def _path() -> list[str]:

@@ -22,7 +22,7 @@ _COLUMNS = 100
 _HTML = '<pre style="line-height:normal;font-family:monospace">{code}</pre>'
 
 
-def show(items: Iterator[Item | None]) -> None:
+def show_live(items: Iterator[Item | None]) -> None:
     """Until there are no more of them."""
     if _is_notebook():
         _in_notebook(items)

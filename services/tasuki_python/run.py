@@ -18,9 +18,11 @@ from tasuki.installed import command_for
 from tasuki.observe.printable import printable
 from tasuki.trainer import Framework
 from tasuki_controller.documents import BestRound, Scores, Summary, TurnTable
-from tasuki_python import live, plotting, tables
 from tasuki_python.course import Course, check_which
 from tasuki_python.happening import Happening, happenings
+from tasuki_python.live import BEAT_S, show_live
+from tasuki_python.plotting import plot
+from tasuki_python.tables import SCORE_COLUMNS, as_table, score_rows, turn_rows
 from tasuki_site.model_files.export import export
 from tasuki_site.tensors import load_state
 
@@ -64,12 +66,12 @@ class Run:
     @property
     def turns(self) -> Any:  # Any: pandas need not be installed
         """Every turn with all its metrics: a DataFrame, or a list of dicts without pandas."""
-        return tables.as_table(*tables.turns(self._turns()))
+        return as_table(*turn_rows(self._turns()))
 
     @property
     def scores(self) -> Any:  # Any: as above
         """Each score of each site, of evaluations and rolling: a DataFrame, or a list of dicts."""
-        return tables.as_table(tables.scores(self._scores()), tables.SCORE_COLUMNS)
+        return as_table(score_rows(self._scores()), SCORE_COLUMNS)
 
     def __iter__(self) -> Iterator[Happening]:
         """From the oldest that is kept until the run is over; it may be asked again."""
@@ -110,7 +112,7 @@ class Run:
         Raises:
             SettingsError: matplotlib is missing, or no site reports this metric.
         """
-        return plotting.plot(self._turns(), self._scores(), metric=metric, axes=ax)
+        return plot(self._turns(), self._scores(), metric=metric, axes=ax)
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write a report that needs no server, as `tasuki report` does.
@@ -139,7 +141,7 @@ class Run:
         """
         try:
             if show:
-                live.show(self._course.items(beat_s=live.BEAT_S))
+                show_live(self._course.items(beat_s=BEAT_S))
             error = self._course.wait()
         except KeyboardInterrupt:
             sys.stderr.write(f"{self._course.interrupt()}\n")

@@ -32,7 +32,7 @@ def as_table(rows: Sequence[Row], columns: Sequence[str]) -> Any:  # Any: pandas
     return pandas.DataFrame(rows, columns=list(columns))
 
 
-def turns(table: TurnTable) -> tuple[list[Row], list[str]]:
+def turn_rows(table: TurnTable) -> tuple[list[Row], list[str]]:
     """A row for each turn, and the columns: metrics between how long it took and what became."""
     heads = {name: _head(name) for name in metrics_of(table)}
     columns = [*HEAD[:5], *heads.values(), *HEAD[5:]]
@@ -56,7 +56,7 @@ def _number(values: Mapping[str, float | None], name: str) -> float | None:
     return float("nan") if value is None else value
 
 
-def scores(found: Scores) -> list[Row]:
+def score_rows(found: Scores) -> list[Row]:
     """A row for each score of a site."""
     evaluated = [row for each in found.evaluated for row in _evaluated(each)]
     return [*evaluated, *(row for each in found.rolling for row in _rolling(each))]

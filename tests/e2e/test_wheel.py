@@ -62,7 +62,7 @@ def test_no_module_of_the_controller_asks_for_torch(controller: Path) -> None:
 
 
 def test_every_module_imports_without_torch(controller: Path) -> None:
-    packages = ("tasuki", "tasuki_site", "tasuki_cli")
+    packages = ("tasuki", "tasuki_site", "tasuki_cli", "tasuki_python")
 
     assert _run(controller / "python", "-c", _IMPORT_ALL, *packages).split() == []
 
@@ -74,7 +74,7 @@ def test_the_command_is_installed(bare: Path) -> None:
 def test_the_types_are_shipped(wheel: Path) -> None:
     names = _run(sys.executable, "-m", "zipfile", "-l", wheel)
 
-    for package in ("tasuki", "tasuki_controller", "tasuki_site", "tasuki_cli"):
+    for package in ("tasuki", "tasuki_controller", "tasuki_site", "tasuki_cli", "tasuki_python"):
         assert f"{package}/py.typed" in names
 
 
