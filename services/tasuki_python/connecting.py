@@ -99,6 +99,12 @@ class Federation:
         run = self.run(run_file.name)
         return run.wait() if wait else run
 
+    def __enter__(self) -> Federation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Let the connection go."""
         if self._client is not None:

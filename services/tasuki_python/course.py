@@ -10,7 +10,7 @@ from typing import Protocol
 
 from tasuki.core import run as machine
 from tasuki.core.run import Status
-from tasuki.errors import RunError, SettingsError, TasukiError, UnknownRun
+from tasuki.errors import DataInUse, RunError, SettingsError, TasukiError, UnknownRun
 from tasuki.settings.initial import of_run
 from tasuki_cli import operate
 from tasuki_cli.client import ControllerClient
@@ -99,6 +99,12 @@ class Simulated(Recorded):
     def items(self, *, beat_s: float | None = None) -> Iterator[Item | None]:
         yield from self._feed.items(beat_s=beat_s)
         self.wait()
+
+    def summary(self) -> Summary:
+        try:
+            return super().summary()
+        except DataInUse as exc:  # by our own thread, which makes the ledger
+            raise UnknownRun(f"run {self._run!r} has not begun yet") from exc
 
     def wait(self) -> str | None:
         try:

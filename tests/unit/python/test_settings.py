@@ -73,9 +73,9 @@ def test_weights_that_no_run_can_have_are_refused(which: str | int) -> None:
 
 
 def test_connect_takes_one_of_two_places(tmp_path: Path) -> None:
-    for wrong in ({}, {"url": "http://127.0.0.1:1", "data": tmp_path}):
+    for url, data in ((None, None), ("http://127.0.0.1:1", tmp_path)):
         with pytest.raises(SettingsError, match="takes the url of a controller, or data="):
-            tasuki.connect(**wrong)
+            tasuki.connect(url, data=data)
     folder = tasuki.connect(data=tmp_path)
     with pytest.raises(errors.UnknownRun, match="there is no run in"):
         folder.run("walk")
