@@ -47,12 +47,8 @@ class Archive(Protocol):
     def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
         """Let its weights go; `stop`: it ends first. Raises UnknownRun, RunUnderWay."""
 
-    def copy_weights(
-        self, run: str, folder: Path, *, round: int | None, which: str | None = None
-    ) -> Kept:
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
         """A file with the weights to use, perhaps in `folder`; `round`: those of its end.
-
-        which: latest, whatever the best are.
 
         Raises UnknownRun.
         """
@@ -90,12 +86,8 @@ class LocalArchive:
     def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
         return remove(self._data, run, SystemClock(), stop=stop)
 
-    def copy_weights(
-        self, run: str, folder: Path, *, round: int | None, which: str | None = None
-    ) -> Kept:
-        if round is not None:
-            return self._data.checkpoint_of(run, round)
-        return self._data.checkpoint(run, (LATEST,) if which == LATEST else (BEST, LATEST))
+    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
+        return self._data.checkpoint(run) if round is None else self._data.checkpoint_of(run, round)
 
 
 def show_runs(archive: Archive, *, even_removed: bool = False, as_json: bool) -> None:

@@ -179,6 +179,8 @@ def _run_file(given: Mapping[str, Any]) -> RunFile:  # Any: as above
     if given["evaluate"] is not None:
         simulated["evaluate"] = f"{cell.MODULE}:evaluate"
         evaluation = {"every_n_rounds": 1} if evaluation is None else evaluation
+    elif evaluation is not None:
+        raise SettingsError("evaluation says when to evaluate: give evaluate=, a function, too")
     if evaluation is not None:
         content["evaluate"] = evaluation
     if isinstance(content.get("order"), tuple):

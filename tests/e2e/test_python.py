@@ -84,6 +84,24 @@ print(turns["accuracy"].tolist(), turns["all"].tolist())
     assert f"{[1.0] * 3 + [2.0] * 3 + [3.0] * 3} {[1.0] * 9}" == ended.out.splitlines()[-1]
 
 
+def test_every_site_evaluates_with_the_function_that_is_given(tmp_path: Path) -> None:
+    ended = python(
+        tmp_path,
+        """
+def evaluate(turn):
+    return turn.scores({"height": float(turn.weights("numpy")["n"])}, samples=2)
+
+run = simulate(evaluate=evaluate, rounds=2, checkpoint={"best": "height"})
+scores = run.scores[run.scores["by"] == "evaluation"]
+print(scores[["round", "site", "value"]].values.tolist(), run.best_round.by)
+""",
+    )
+    assert ended.code == 0, ended.err
+    sites = ["site-1", "site-2", "site-3"]
+    expected = [[r, site, 3.0 * r] for r in (1, 2) for site in sites]
+    assert f"{expected} evaluation" == ended.out.splitlines()[-1]
+
+
 def test_first_weights_may_be_a_state_dict_a_file_or_those_of_another_run(tmp_path: Path) -> None:
     ended = python(
         tmp_path,

@@ -27,6 +27,7 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [  # Any: as `simulate` takes the
     ({"initial": 3}, "initial is 3: give a class or function"),
     ({"train": 3}, "train is 3: give a function that takes a turn, or the path of a run file"),
     ({"evaluate": 3}, "evaluate is 3: give a function that takes a turn$"),
+    ({"evaluation": {"at_end": True}}, "give evaluate=, a function, too"),
     ({"train": dict}, "train is <class 'dict'>: give a function"),
     ({"rounds": 0}, "rounds: Input should be greater than or equal to 1"),
     ({"order": "fixd"}, "there is no order 'fixd'; did you mean 'fixed'"),
