@@ -14,6 +14,8 @@ from tasuki_controller.documents import Scores, TurnTable
 # Told apart by whoever is colour-blind: Okabe and Ito's.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKS = "os^Dv<>P"
+MOST_NAMED = 40
+"""Lines and points, beyond which a legend would hide them."""
 
 Axes = Any  # Any: matplotlib need not be installed
 
@@ -35,7 +37,9 @@ def plot(table: TurnTable, scores: Scores, *, metric: str | None, axes: Axes | N
             axes.plot(at, [row.mean for row in rounds], "k-", lw=2, label=f"{label}: mean")
             axes.plot(at, [row.worst for row in rounds], "k:", lw=2, label=f"{label}: worst")
     axes.set(title=table.run, xlabel="round", ylabel=shown)
-    axes.legend()
+    axes.locator_params(axis="x", integer=True)
+    if len(axes.lines) <= MOST_NAMED:
+        axes.legend()
     return axes
 
 

@@ -73,6 +73,7 @@ class Work:
         except BaseException as exc:  # noqa: BLE001 - whoever asks how it ended is told
             self._outcome.set_exception(exc)
         finally:
+            self._began.set()
             self._clear()
             self._feed.end()
 

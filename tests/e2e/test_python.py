@@ -205,6 +205,26 @@ print(simulate(rounds=4, params=pause, name="long", resume="again" in sys.argv).
     assert 12 == len(turns)
 
 
+def test_a_run_that_is_interrupted_in_its_thread_says_so(tmp_path: Path) -> None:
+    ended = python(
+        tmp_path,
+        """
+from tasuki import errors
+
+run = simulate(rounds=500, wait=False)
+next(each for each in run if each.what == "turn")
+run.interrupt()
+try:
+    run.wait()
+except errors.RunError as exc:
+    print(exc, run.status)
+""",
+    )
+    assert ended.code == 0, ended.err
+    expected = "run-1 was interrupted; go on with resume=True relaying"
+    assert expected == ended.out.splitlines()[-1]
+
+
 def test_a_run_gets_more_rounds_by_calling_again(tmp_path: Path) -> None:
     ended = python(
         tmp_path,

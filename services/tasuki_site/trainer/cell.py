@@ -28,13 +28,13 @@ _PIECE = 2**24
 
 
 def environment(handed: int | None) -> dict[str, str]:
-    """What a process that is started with this descriptor has to be told of it."""
-    return {} if handed is None else {VARIABLE: str(handed)}
+    """What a process that is started with this descriptor, or with none, has to be told of it."""
+    return {VARIABLE: "" if handed is None else str(handed)}
 
 
 def take(folder: Path) -> None:
     """Make what was handed to this process a module that lies in `folder`, if something was."""
-    if (descriptor := os.environ.pop(VARIABLE, None)) is None:
+    if not (descriptor := os.environ.pop(VARIABLE, "")):
         return
     about, _, functions = _read(int(descriptor)).partition(b"\n")
     _know(json.loads(about))

@@ -64,6 +64,7 @@ class ChildProcess:
         """
         ours, theirs = socket.socketpair()
         own = {channel.FD_VARIABLE: str(theirs.fileno()), **cell.environment(handed)}
+        passed = (theirs.fileno(),) if handed is None else (theirs.fileno(), handed)
         # A pipe of our own: asyncio would call the process alive while anyone has its pipe open.
         reading, writing = os.pipe()
         with theirs, os.fdopen(writing, "wb") as output:
@@ -76,7 +77,7 @@ class ChildProcess:
                     *arguments,
                     cwd=folder,
                     env={**os.environ, **PRINTED, **own},
-                    pass_fds=tuple(map(int, own.values())),
+                    pass_fds=passed,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=asyncio.subprocess.STDOUT,

@@ -53,7 +53,9 @@ def test_a_process_to_which_nothing_was_handed_goes_on(monkeypatch: pytest.Monke
     before = list(sys.meta_path)
     cell.take(Path())
     assert before == sys.meta_path
-    assert {} == cell.environment(None)
+    monkeypatch.setenv(cell.VARIABLE, cell.environment(None)[cell.VARIABLE])
+    cell.take(Path())
+    assert before == sys.meta_path
 
 
 def test_where_modules_are_found_and_what_was_typed_comes_along(
