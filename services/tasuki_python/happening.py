@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tasuki.core.model import TurnId
+from tasuki.core.model import Kind, TurnId
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import RunState, TurnFailed, TurnFinished
 from tasuki_controller.news import Update
@@ -31,9 +31,9 @@ class Happening:
     """One thing that happened to a run.
 
     Attributes:
-        what: turn, progress, failed, skipped, printed or status.
+        what: turn, scores (of a site that evaluated), progress, failed, skipped, printed or status.
         round, turn: of the turn that it is about, counted from 1; None: it is about none.
-        values: a turn's metrics, or what it logged last.
+        values: a turn's metrics, a site's scores, or what was logged last.
         text: what was printed, why it failed or was skipped, or what the run is now.
     """
 
@@ -115,6 +115,8 @@ def _told(update: Update, before: RunState | None) -> Iterator[Happening]:
 
 def _event(what: object) -> Iterator[Happening]:
     match what:
+        case TurnFinished(record=record) if record.kind is Kind.EVALUATE:
+            yield Happening(what="scores", site=record.site, values=record.metrics)
         case TurnFinished(record=record):
             yield _of_turn("turn", record.id, record.site, values=record.metrics)
         case TurnProgressed(id=id, site=site, values=values) if values:

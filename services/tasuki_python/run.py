@@ -41,7 +41,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """starting, relaying, closing, paused, finished, stopped or failed."""
+        """starting, relaying, closing, evaluating, paused, finished, stopped or failed."""
         summary = self._summary()
         return STARTING if summary is None else summary.status.value
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
 from support.runs import Relay
+from tasuki.core.model import Kind
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import TurnFailed, TurnFinished
 from tasuki_controller.news import Update
@@ -54,11 +56,14 @@ def test_events_are_told_with_rounds_and_turns_from_1() -> None:
     broke = Update(run=relay.state, what=failed)
     relay.finish_turn()
     done = Update(run=relay.state, what=TurnFinished(record=record))
-    items = iter([began, Printed("a", "hello"), late, coming, None, broke, done])
+    scored = replace(record, kind=Kind.EVALUATE, metrics={"dice": 0.25})
+    judged = Update(run=relay.state, what=TurnFinished(record=scored))
+    items = iter([began, Printed("a", "hello"), late, coming, None, broke, done, judged])
     assert [
         Happening(what="status", text="relaying"),
         Happening(what="printed", site="a", text="hello"),
         Happening(what="progress", site="a", round=1, turn=1, values={"loss": 0.5}),
         Happening(what="failed", site="a", round=1, turn=1, text="TrainerRaised: boom"),
         Happening(what="turn", site="a", round=1, turn=1, values={"accuracy": 0.5}),
+        Happening(what="scores", site="a", values={"dice": 0.25}),
     ] == list(happenings(items))
