@@ -6,11 +6,13 @@ import importlib.util
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tasuki_cli.turns import HEAD, metrics_of
+from tasuki_cli.turns import metrics_of
 from tasuki_controller.documents import EvaluatedScores, RollingScores, Scores, TurnRow, TurnTable
 
 Row = dict[str, Any]  # Any: as the column has it
 
+BEFORE_METRICS = ("round", "turn", "site", "samples", "seconds")
+AFTER_METRICS = ("unchanged", "skipped", "received", "sent")
 SCORE_COLUMNS = (
     "by",
     "number",
@@ -35,17 +37,17 @@ def as_table(rows: Sequence[Row], columns: Sequence[str]) -> Any:  # Any: pandas
 def turn_rows(table: TurnTable) -> tuple[list[Row], list[str]]:
     """A row for each turn, and the columns: metrics between how long it took and what became."""
     heads = {name: _head(name) for name in metrics_of(table)}
-    columns = [*HEAD[:5], *heads.values(), *HEAD[5:]]
+    columns = [*BEFORE_METRICS, *heads.values(), *AFTER_METRICS]
     return [_turn(turn, heads) for turn in table.turns], columns
 
 
 def _head(metric: str) -> str:
     """A metric's column, unlike every other."""
-    return f"{metric}_" if metric in HEAD else metric
+    return f"{metric}_" if metric in {*BEFORE_METRICS, *AFTER_METRICS} else metric
 
 
 def _turn(turn: TurnRow, heads: Mapping[str, str]) -> Row:
-    row: Row = {name: getattr(turn, name) for name in HEAD}
+    row: Row = {name: getattr(turn, name) for name in (*BEFORE_METRICS, *AFTER_METRICS)}
     return row | {head: _number(turn.metrics, name) for name, head in heads.items()}
 
 
