@@ -128,8 +128,11 @@ class ControllerClient:
     def verify(self, run: str) -> documents.VerifiedLedger:
         return self._ask("GET", f"/runs/{run}/ledger?verify=true", documents.VerifiedLedger)
 
-    def copy_weights(self, run: str, folder: Path, *, round: int | None) -> Kept:
-        path, query = folder / "weights.safetensors", {} if round is None else {"round": round}
+    def copy_weights(
+        self, run: str, folder: Path, *, round: int | None, which: str | None = None
+    ) -> Kept:
+        path, asked_for = folder / "weights.safetensors", {"round": round, "which": which}
+        query = {key: value for key, value in asked_for.items() if value is not None}
         asked = self._http.stream("GET", f"/runs/{run}/weights", params=query)
         with self._reaching(), asked as answer:
             self._check(answer)

@@ -32,6 +32,7 @@ from tasuki_cli.display import RunDisplay, also
 from tasuki_cli.ending import show_turns
 from tasuki_cli.records import print_json
 from tasuki_controller.documents import RunRow, Standing
+from tasuki_controller.news import Watcher
 
 _NOT_ADDED = {
     "takes_part_already": "it takes part already",
@@ -42,15 +43,15 @@ _NOT_ADDED = {
 def submit(run_toml: Path, client: ControllerClient, *, wait: bool, as_json: bool) -> int:
     """Make the first weights here and start the run there; returns the exit code."""
     run_file = read(run_toml, RunFile)
-    submitted = _submitted(run_toml, run_file, client)
+    submitted = submit_file(run_toml, run_file, client)
     if wait:
         return watch(run_file.name, client, as_json=as_json)
     show(submitted, as_json=as_json)
     return 0
 
 
-def _submitted(run_toml: Path, run_file: RunFile, client: ControllerClient) -> RunRow:
-    """Weights of another run are at the controller already."""
+def submit_file(run_toml: Path, run_file: RunFile, client: ControllerClient) -> RunRow:
+    """Start the run; weights of another one are at the controller already."""
     from tasuki_site.model_files.first_weights import first_weights
 
     if run_file.weights.of_run is not None:
@@ -88,16 +89,16 @@ def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
     console = Console(file=cast("TextIO", Outlet(sys.stderr if as_json else sys.stdout)))
     display = RunDisplay(console)
     with display if console.is_terminal else nullcontext():
-        standing = _followed(run, client, display)
+        standing = followed(run, client, display.watch)
     _show_end(standing, client.url, as_json=as_json)
     return exit_code(standing)
 
 
-def _followed(run: str, client: ControllerClient, display: RunDisplay) -> Standing:
+def followed(run: str, client: ControllerClient, watch: Watcher) -> Standing:
     """How it ended. A run that was over may have been given more rounds before we asked."""
     while True:
         for update in client.follow(run):
-            display.watch(update)
+            watch(update)
         standing = client.outcome(run)
         if standing.status in OVER:
             return standing

@@ -67,6 +67,8 @@ class Simulation:
             a script, which goes on from turn to turn at its own site.
         output: gets (who, line) for every line that a site's own code prints.
         run_toml: the file, if there is one: noted in the run's folder.
+        handed: a descriptor of functions for trainer and factory: see `tasuki_site.trainer.cell`.
+        on_start: gets the controller once it serves.
     """
 
     run_file: RunFile
@@ -79,6 +81,8 @@ class Simulation:
     watcher: Callable[[Update], None] = lambda _: None
     output: Callable[[str, str], None] = lambda *_: None
     run_toml: Path | None = None
+    handed: int | None = None
+    on_start: Callable[[ControllerService], None] = lambda _: None
 
     def plan(self) -> Plan:
         """The run, with as many rounds as it is to have.
@@ -95,7 +99,7 @@ class Simulation:
     def source(self) -> Source:
         table = self.run_file.simulate
         run, evaluate = table.trainer or self.run_file.trainer, table.evaluate or ""
-        return Source(run=run, folder=self.folder, evaluate=evaluate)
+        return Source(run=run, folder=self.folder, evaluate=evaluate, handed=self.handed)
 
     @property
     def shares_a_process(self) -> bool:
@@ -134,6 +138,11 @@ def simulate(simulation: Simulation) -> Ended:
         SettingsError, TrainerNotFound, CannotEvaluate: before anything was started.
         TasukiError: something broke on the way; `resume` goes on.
     """
+    return asyncio.run(simulated(simulation))
+
+
+async def simulated(simulation: Simulation) -> Ended:
+    """The same in an event loop that has begun."""
     if simulation.one_process and not simulation.shares_a_process:
         raise SettingsError(
             "a script or a command needs a process of its own at each site: leave --one-process out"
@@ -142,7 +151,7 @@ def simulate(simulation: Simulation) -> Ended:
     if simulation.run_file.evaluate is not None and (why := simulation.source.why_not_evaluate()):
         raise CannotEvaluate(why)
     with simulation.data.locked():
-        return asyncio.run(_Federation(simulation).run())
+        return await _Federation(simulation).run()
 
 
 def evaluate(simulation: Simulation, to_score: ToScore) -> int:
@@ -213,6 +222,7 @@ class _Federation:
                 for site in sites:
                     tasks.create_task(site.run())
                 await started.wait()
+                self._s.on_start(controller)
                 state = await work(controller)
                 if state.is_over:
                     await self._say_farewell()
@@ -296,6 +306,7 @@ class _Federation:
                 show=lambda line: self._s.output("initial", line),
                 non_finite=self._plan.task.non_finite,
                 warn=lambda text: self._s.output(run, text),
+                handed=self._s.handed,
             )
             if origin is not None and origin.digest != weights.digest:
                 raise LedgerBroken(f"{initial} has other bytes than the ledger says")

@@ -62,7 +62,7 @@ def test_no_module_of_the_controller_asks_for_torch(controller: Path) -> None:
 
 
 def test_every_module_imports_without_torch(controller: Path) -> None:
-    packages = ("tasuki", "tasuki_site", "tasuki_report", "tasuki_cli")
+    packages = ("tasuki", "tasuki_site", "tasuki_report", "tasuki_cli", "tasuki_python")
 
     assert _run(controller / "python", "-c", _IMPORT_ALL, *packages).split() == []
 
@@ -74,9 +74,8 @@ def test_the_command_is_installed(bare: Path) -> None:
 def test_the_types_are_shipped(wheel: Path) -> None:
     names = _run(sys.executable, "-m", "zipfile", "-l", wheel)
 
-    for package in (
-        *("tasuki", "tasuki_controller", "tasuki_site", "tasuki_report", "tasuki_cli"),
-    ):
+    services = ("controller", "site", "report", "cli", "python")
+    for package in ("tasuki", *(f"tasuki_{each}" for each in services)):
         assert f"{package}/py.typed" in names
 
 

@@ -23,6 +23,7 @@ VIOLATIONS = (
     ("layers", "services/tasuki_controller/service.py", "import tasuki_site.service"),
     ("layers", "services/tasuki_site/service.py", "import tasuki_controller.service"),
     ("layers", "services/tasuki_site/service.py", "import tasuki_cli.main"),
+    ("layers", "services/tasuki_cli/records.py", "import tasuki_python.run"),
     ("layers", "shared/tasuki/transport/memory.py", "import tasuki_controller.service"),
     ("layers", "shared/tasuki/wire/messages.py", "import tasuki.transport.memory"),
     ("layers", "shared/tasuki/weights/spool.py", "import tasuki.transport.memory"),
@@ -61,6 +62,10 @@ VIOLATIONS = (
     ("layers", "services/tasuki_controller/service.py", "import tasuki_report"),
     ("report-numbers", "services/tasuki_report/numbers/curves.py", "import tasuki_report.page"),
     ("report-page", "services/tasuki_report/page/view.py", "import plotly"),
+    ("pickle", "shared/tasuki/wire/messages.py", "import pickle"),
+    ("pickle", "shared/tasuki/weights/spool.py", "import cloudpickle"),
+    ("pickle", "services/tasuki_site/service.py", "import pickle"),
+    ("pickle", "services/tasuki_python/run.py", "import cloudpickle"),
 )
 
 

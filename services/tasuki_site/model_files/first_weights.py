@@ -19,12 +19,14 @@ async def first_weights(
     show: Callable[[str], None],
     non_finite: Sequence[str] = (),
     warn: Callable[[str], None] = lambda _: None,
+    handed: int | None = None,
 ) -> WeightsRef:
     """Write a run's first weights to `path`; as `initial.write_initial`, elsewhere.
 
     Args:
         show: gets each line that the factory prints.
         non_finite, warn: as `write_initial`.
+        handed: as `ChildProcess.start`, for a factory that is in no file.
 
     Raises:
         SettingsError, BadWeights, NonFiniteWeights: as `write_initial`; whatever a factory does is
@@ -32,7 +34,7 @@ async def first_weights(
     """
     words = (initial, str(folder), str(seed), str(path.absolute()), *non_finite)
     child = await ChildProcess.start(
-        "tasuki_site.model_files.process", words, folder=folder, show=show
+        "tasuki_site.model_files.process", words, folder=folder, show=show, handed=handed
     )
     try:
         answer = await child.hear()

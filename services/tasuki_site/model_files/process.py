@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tasuki_site.model_files.initial import write_initial
-from tasuki_site.trainer import channel
+from tasuki_site.trainer import cell, channel
 from tasuki_site.trainer.failure import failure_told
 from tasuki_site.trainer.source import Source
 
@@ -15,6 +15,7 @@ def main() -> None:
     connection = channel.connect()
     channel.end_with(connection)
     initial, folder, seed, path, *non_finite = sys.argv[1:]
+    cell.take(Path(folder))
     warnings: list[str] = []
     sys.argv[:] = Source(run=initial, folder=Path(folder)).argv
     try:

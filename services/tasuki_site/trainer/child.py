@@ -20,7 +20,7 @@ from tasuki.errors import TrainerError
 from tasuki.flare.session import ScriptTurn, Session, install
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.trainer import Turn
-from tasuki_site.trainer import channel
+from tasuki_site.trainer import cell, channel
 from tasuki_site.trainer.connection import Connection
 from tasuki_site.trainer.seeding import seed_everything
 from tasuki_site.trainer.source import Source, load_function
@@ -133,6 +133,7 @@ def main() -> None:
     run, folder, *evaluate = sys.argv[1:]
     source = Source(run=run, folder=Path(folder), evaluate="".join(evaluate))
     sys.path.insert(0, str(source.folder))
+    cell.take(source.folder)
     if source.is_script:
         run_script(site, source)
     else:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tasuki.errors import TasukiError, TrainerDied
-from tasuki_site.trainer import channel
+from tasuki_site.trainer import cell, channel
 from tasuki_site.trainer.failure import told_error
 from tasuki_site.trainer.marked_processes import end_marked
 from tasuki_site.trainer.printing import Printing, Show
@@ -51,16 +51,20 @@ class ChildProcess:
         folder: Path,
         show: Show,
         mark: str | None = None,
+        handed: int | None = None,
     ) -> ChildProcess:
         """Run one of our modules, which finds its end of the channel in its environment.
 
         Args:
             mark: see `marked_processes`: whoever carries it ends with this process.
+            handed: the descriptor of functions for it: see `cell`.
 
         Raises:
             TrainerDied: there is no such folder any more, or no room for a process.
         """
         ours, theirs = socket.socketpair()
+        own = {channel.FD_VARIABLE: str(theirs.fileno()), **cell.environment(handed)}
+        passed = (theirs.fileno(),) if handed is None else (theirs.fileno(), handed)
         # A pipe of our own: asyncio would call the process alive while anyone has its pipe open.
         reading, writing = os.pipe()
         with theirs, os.fdopen(writing, "wb") as output:
@@ -72,8 +76,8 @@ class ChildProcess:
                     module,
                     *arguments,
                     cwd=folder,
-                    env={**os.environ, **PRINTED, channel.FD_VARIABLE: str(theirs.fileno())},
-                    pass_fds=(theirs.fileno(),),
+                    env={**os.environ, **PRINTED, **own},
+                    pass_fds=passed,
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=output,
                     stderr=asyncio.subprocess.STDOUT,

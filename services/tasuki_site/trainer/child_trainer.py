@@ -100,7 +100,14 @@ class ChildTrainer:
         else:
             words.append(self.source.evaluate)
         folder = Path(request.folder or self.source.folder)
-        return await ChildProcess.start(module, words, folder=folder, show=self._show, mark=mark)
+        return await ChildProcess.start(
+            module,
+            words,
+            folder=folder,
+            show=self._show,
+            mark=mark,
+            handed=self.source.handed,
+        )
 
     def _show(self, line: str) -> None:
         assert self._request is not None  # noqa: S101 - the process was started for it

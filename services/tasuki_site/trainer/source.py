@@ -34,11 +34,13 @@ class Source:
 
     `evaluate` is the function that scores weights, "module:function"; by default the one of that
     name beside the function that trains. A script scores by itself.
+    `handed`: a descriptor of functions that are in no file, of which `run` names one: see `cell`.
     """
 
     run: str
     folder: Path
     evaluate: str = ""
+    handed: int | None = None
 
     @property
     def is_script(self) -> bool:
@@ -108,7 +110,7 @@ class Source:
             )
         elif (said := library_module(module.partition(".")[0], self.folder)) is not None:
             raise TrainerNotFound(f"trainer {self.run!r}: {said}")
-        elif not self._has_module(module.partition(".")[0]):
+        elif self.handed is None and not self._has_module(module.partition(".")[0]):
             hint = _hint(module, [name.removesuffix(".py") for name in self._files])
             said = f"there is no module {module!r} in {self.folder}, and none is installed"
             raise TrainerNotFound(f"{said}{hint}")

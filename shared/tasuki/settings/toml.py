@@ -86,10 +86,32 @@ def parse(
     content, overrides = _loaded(text, name=name), overrides or {}
     for keys, value in overrides.items():
         _put(content, keys, value)
+    return _checked(content, model, name, folder, text, set(overrides))
+
+
+def checked(
+    content: Mapping[str, object], model: type[M], *, name: str, folder: Path | None = None
+) -> M:
+    """The settings in values as a file would have them; as `parse`, without lines.
+
+    Raises:
+        SettingsError: there are keys or values that are wrong.
+    """
+    return _checked(content, model, name, folder, "", set())
+
+
+def _checked(
+    content: Mapping[str, object],
+    model: type[M],
+    name: str,
+    folder: Path | None,
+    text: str,
+    overridden: Container[Keys],
+) -> M:
     try:
         return model.model_validate(content, context={"folder": folder or Path()})
     except ValidationError as exc:
-        problems = [_problem(error, text, model, set(overrides)) for error in exc.errors()]
+        problems = [_problem(error, text, model, overridden) for error in exc.errors()]
         raise SettingsError("\n".join([f"{name}:", *problems])) from exc
 
 
