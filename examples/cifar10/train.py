@@ -63,7 +63,7 @@ def fit(net: Net, images: Tensor, labels: Tensor, turn: Turn) -> float:
         optimizer.step()
         running += (loss.item() - running) / min(step, LOG_EVERY)
         if step % LOG_EVERY == 0:
-            turn.log(loss=running, step=step)
+            turn.log(loss=running, step=step, steps=steps)
         if monotonic() >= until:
             break
     return running

@@ -6,7 +6,6 @@ import asyncio
 import math
 import sys
 import tempfile
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -88,7 +87,7 @@ def watch(run: str, client: ControllerClient, *, as_json: bool) -> int:
     # Who reads it may go; the run goes on.
     console = Console(file=cast("TextIO", Outlet(sys.stderr if as_json else sys.stdout)))
     display = RunDisplay(console)
-    with display if console.is_terminal else nullcontext():
+    with display:
         standing = followed(run, client, display.watch)
     _show_end(standing, client.url, as_json=as_json)
     return exit_code(standing)

@@ -62,10 +62,7 @@ def run_simulation(
         output=display.print,
         run_toml=run_toml,
     )
-    if console.is_terminal:
-        with display:
-            ended = simulate(simulation)
-    else:
+    with display:
         ended = simulate(simulation)
     records = history.records(simulation.data.rows(run_file.name))
     if as_json:

@@ -60,17 +60,17 @@ def trouble(state: RunState, turn: TurnNow) -> str:
         return f"{does}: it has stood still for {turn.still_s:.0f} s"
     if is_overdue(state, held_s=turn.held_s):
         usual = _compared(state.took.get(holder, ()))
-        return f"{does}: it has had the turn for {_span(turn.held_s)}, {usual}"
+        return f"{does}: it has had the turn for {span(turn.held_s)}, {usual}"
     return ""
 
 
 def _compared(took: Sequence[float]) -> str:
     if not took:
         return "and none of this run before to compare with"
-    return f"where its last took {', '.join(map(_span, took))}"
+    return f"where its last took {', '.join(map(span, took))}"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """A time as short as it can be told."""
     if seconds < 120:
         return f"{seconds:.0f} s"

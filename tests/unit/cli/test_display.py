@@ -57,7 +57,7 @@ def test_a_turn_that_stands_still_is_told_of_once_and_shown_for_as_long() -> Non
     assert "it has stood still for 28 s" in watched.shown
     watched.beat(still_s=0)
     assert "r goes on" == watched.lines[-1]
-    assert "stood still" not in watched.shown
+    assert "it has stood still for 28 s (round 1, over)" in watched.shown
 
 
 def test_what_is_said_of_a_turn_that_is_not_awaited_is_not_shown() -> None:
@@ -71,7 +71,8 @@ def test_a_new_holder_does_not_stand_still_because_the_one_before_did() -> None:
     watched.beat(still_s=30)
     watched.relay.finish_turn()
     watched.see(None)
-    assert "stood still" not in watched.shown
+    assert "a hands over: it has stood still for 30 s (round 1, over)" in watched.shown
+    assert "b hands over" not in watched.shown
 
 
 def test_a_run_that_waits_says_so_and_does_not_say_the_same_twice() -> None:
@@ -101,7 +102,7 @@ def test_a_turn_that_takes_far_too_long_is_told_of_once_and_shown_for_as_long() 
     watched.relay.finish_turn()
     watched.see(None)
     assert "r goes on" == watched.lines[-1]
-    assert "has had the turn" not in watched.shown
+    assert "where its last took 2 s (round 2, over)" in watched.shown
 
 
 def test_a_failure_that_repeats_itself_is_told_as_that() -> None:

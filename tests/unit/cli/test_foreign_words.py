@@ -8,11 +8,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
+from rich.text import Text
 
+from support.displayed import Displayed
 from support.runs import Relay, plan
+from tasuki.core.model import EvaluatePolicy
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import Skip, Status, TurnFailed
 from tasuki.errors import SettingsError
@@ -132,14 +136,29 @@ def test_while_a_run_is_watched() -> None:
     out = io.StringIO()
     relay = Relay(plan())
     id = relay.state.expected
-    display = RunDisplay(Console(file=out, width=200))
-    with display:
-        state = replace(relay.state, reason=HOSTILE)
-        failed = TurnFailed(id=id, site="a", error="X", detail=HOSTILE)
-        logged = TurnProgressed(id=id, site="a", phase="training", values={HOSTILE: 1.0})
-        for what in (failed, logged):
-            display.watch(Update(run=state, what=what))
-    assert is_spelled(out.getvalue(), times=4)
+    console = Console(file=out, width=200)
+    display = RunDisplay(console)
+    state = replace(relay.state, reason=HOSTILE)
+    failed = TurnFailed(id=id, site="a", error="X", detail=HOSTILE)
+    logged = TurnProgressed(id=id, site="a", phase="training", values={HOSTILE: 1.0})
+    for what in (failed, logged):
+        display.watch(Update(run=state, what=what))
+    display.print("a", HOSTILE)
+    console.print(display.render())
+    assert is_spelled(out.getvalue(), times=6)
+
+
+def test_a_metric_that_a_site_named_is_no_markup_of_the_display() -> None:
+    of = replace(plan(sites=("a",), min_sites=1), evaluate=EvaluatePolicy(every_n_rounds=1))
+    run = Displayed(of)
+    named: dict[str, Any] = {HOSTILE: 0.5}  # Any: it stands for each of the arguments
+    run.turn(**named, **{f"received_{HOSTILE}": 0.4})
+    run.score("a", **named)
+    out = io.StringIO()
+    console = Console(file=out, width=200)
+    console.print(Text("\n".join(run.said)))
+    console.print("\n".join(run.drawn(width=200)), markup=False)
+    assert is_spelled(out.getvalue(), times=5)
 
 
 def test_in_an_error_message(

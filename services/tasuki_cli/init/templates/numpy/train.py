@@ -35,7 +35,7 @@ def train(turn: Turn) -> Result:
             error = predict(weights, x_train[batch]) - y_train[batch]
             weights["weight"] -= turn.params["lr"] * error @ x_train[batch] / len(batch)
             weights["bias"] -= turn.params["lr"] * error.mean()
-        turn.log(epoch=epoch + 1)  # shown while the turn is under way
+        turn.log(epoch=epoch + 1, epochs=turn.params["epochs"])  # shown while it trains
 
     metrics = {"accuracy": accuracy(weights, x_test, y_test), "received_accuracy": received}
     return turn.result(weights, metrics=metrics, samples=len(x_train))

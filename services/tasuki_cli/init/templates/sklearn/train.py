@@ -31,7 +31,7 @@ def train(turn: Turn) -> Result:
     received = model.score(x_test, y_test)
     for epoch in range(turn.params["epochs"]):
         model.partial_fit(x_train, y_train)
-        turn.log(epoch=epoch + 1)  # shown while the turn is under way
+        turn.log(epoch=epoch + 1, epochs=turn.params["epochs"])  # shown while it trains
 
     return turn.result(
         {"coef": model.coef_, "intercept": model.intercept_},

@@ -48,7 +48,7 @@ def train(turn: Turn) -> Result:
             loss = cross_entropy(net(x_train[batch]), y_train[batch])
             loss.backward()
             optimizer.step()
-        turn.log(loss=loss, epoch=epoch + 1)  # shown while the turn is under way
+        turn.log(loss=loss, epoch=epoch + 1, epochs=turn.params["epochs"])  # shown while it trains
 
     metrics = {"accuracy": accuracy(net, x_test, y_test), "received_accuracy": received}
     return turn.result(net.state_dict(), metrics=metrics, samples=len(x_train))

@@ -1,0 +1,50 @@
+"""Every turn of a run that is over, or was left: a row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import itemgetter
+
+from rich.table import Table
+from rich.text import Text
+
+from tasuki.core.model import TurnRecord
+from tasuki.core.run import Skip
+from tasuki.core.scores import RECEIVED
+from tasuki.observe.printable import printable
+from tasuki_cli.columns import number
+
+
+def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: str) -> Table:
+    """Each turn: round, site, what was received, what was handed on, how long it took."""
+    table = Table(box=None, header_style="bold")
+    shown = printable(metric)  # a site may have named it
+    for name in ("round", "site", f"received {shown}", f"trained {shown}", "seconds"):
+        table.add_column(Text(name), justify="left" if name == "site" else "right")
+    # Skipped turns first: one that was left out when its round was planned has a hop that another
+    # site's turn has as well, and would have come before it.
+    rows: list[tuple[tuple[int, int], tuple[str | Text, ...]]] = [
+        ((skip.round, skip.hop), _skip_row(skip)) for skip in skipped
+    ]
+    rows += [((record.id.round, record.id.hop), _turn_row(record, metric)) for record in records]
+    for _, row in sorted(rows, key=itemgetter(0)):
+        table.add_row(*row)
+    return table
+
+
+def also(skipped: int, unchanged: int) -> str:
+    """What a run's line says beside its turns, where there is any of it."""
+    counts = ((skipped, "skipped"), (unchanged, "handed on unchanged"))
+    return "".join(f", {count} {what}" for count, what in counts if count)
+
+
+def _turn_row(record: TurnRecord, metric: str) -> tuple[str, ...]:
+    received, trained = record.metrics.get(RECEIVED + metric), record.metrics.get(metric)
+    shown = (number(received), number(trained), f"{record.seconds:.1f}")
+    site = f"{record.site} (unchanged)" if record.is_unchanged else record.site
+    return (str(record.id.round + 1), site, *shown)
+
+
+def _skip_row(skip: Skip) -> tuple[str | Text, ...]:
+    reason = Text(printable(skip.reason))  # the site's own words, not markup
+    return (str(skip.round + 1), skip.site, "skipped", reason, "-")
