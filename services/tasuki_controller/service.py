@@ -274,7 +274,9 @@ class ControllerService:
                 f"the newest weights of {run} are gone from {self._c.runs / run}: restore the "
                 "folder from a copy"
             )
-        return self.apply(run, machine.RoundsAdded(rounds=rounds))
+        outcome = self.apply(run, machine.RoundsAdded(rounds=rounds))
+        self._time_limits.watch(run)
+        return outcome
 
     def evaluate(
         self, run: str, weights: WeightsRef, path: Path, *, after: int | None, split: str
