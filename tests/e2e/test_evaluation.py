@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from support.plain import Judged, judged_loop, plain_loop
-from support.simulation import Outcome, command, environment, simulate, tasuki, write_run
+from support.judged import JUDGE, evaluate, is_as_judged, scoring, stop
+from support.plain import judged_loop, plain_loop
+from support.simulation import command, environment, simulate, tasuki, write_run
 from support.waiting import wait_until
 from tasuki import errors
 
 ROUND = ["site-2", "site-1", "site-3"]
 FIXED = '["site-2", "site-1", "site-3"]'
 SITES = ["site-1", "site-2", "site-3"]
-JUDGE = 'evaluate = "walk:judge"'
 
 
 def written(
@@ -29,38 +29,8 @@ def written(
     return write_run(folder, **{"order": FIXED, "rounds": 6, "bottom": bottom, **changes})
 
 
-def evaluate(**settings: Any) -> str:  # Any: whatever a file can say
-    return "\n".join(["[evaluate]", *(f"{key} = {_toml(it)}" for key, it in settings.items())])
-
-
-def stop(**settings: Any) -> str:  # Any: as above
-    return "\n".join(["[stop]", *(f"{key} = {_toml(it)}" for key, it in settings.items())])
-
-
-def _toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
 def scores_of(folder: Path) -> dict[str, Any]:  # Any: JSON
     return tasuki("scores", "walk", "--data", folder / "data", "--json").last
-
-
-def is_as_judged(ended: Outcome, scores: dict[str, Any], judged: Judged, *, of: str) -> None:
-    """To the last bit: JSON has every digit of a float."""
-    (table,) = scores["evaluated"]
-    rows = {row["round"]: row for row in table["rows"]}
-    found = {
-        number: {score["site"]: score["value"] for score in row["sites"]}
-        for number, row in rows.items()
-    }
-    assert judged.sites == found
-    assert judged.mean == {number: row["mean"] for number, row in rows.items()}
-    assert judged.worst == {number: row["worst"] for number, row in rows.items()}
-    assert (judged.digest, judged.rounds) == (ended.last["digest"], ended.last["rounds"])
-    assert ended.last["best_round"] == scores["best_round"]
-    best = ended.last["best_round"]
-    assert judged.best == (best["round"], best["value"])
-    assert ("evaluation", of) == (best["by"], best["of"])
 
 
 @pytest.mark.parametrize(
@@ -79,9 +49,9 @@ def test_scores_and_the_best_round_are_those_of_a_plain_loop(
     assert ended.code == 0, ended.err
     settings = {"every": every, "at_end": at_end, "of": of, "split": split}
     judged = judged_loop([ROUND] * 6, SITES, **settings)  # type: ignore[arg-type]
-    is_as_judged(ended, scores_of(tmp_path), judged, of=of)
+    is_as_judged(ended.last, scores_of(tmp_path), judged, of=of)
     assert plain_loop([ROUND] * 6) == judged.digest
-    data = ["--data", tmp_path / "data", "--json"]
+    data: list[str | Path] = ["--data", tmp_path / "data", "--json"]
     exported = tasuki("export", "walk", "-o", tmp_path / "m.safetensors", *data)
     assert judged.best is not None
     assert judged.best[0] == exported.last["round"]
@@ -118,7 +88,7 @@ def test_a_run_has_enough_where_a_plain_loop_has(
     assert ended.code == 0, ended.err
     judged = judged_loop([ROUND] * 12, SITES, of=of, **settings)
     assert judged.rounds < 12
-    is_as_judged(ended, scores_of(tmp_path), judged, of=of)
+    is_as_judged(ended.last, scores_of(tmp_path), judged, of=of)
     assert "finished" == ended.last["status"]
     assert ended.last["reason"].startswith(f"enough: {of} of accuracy by the sites")
     rows = tasuki("ledger", "walk", "--data", tmp_path / "data", "--json").last["rows"]
@@ -152,7 +122,7 @@ def test_a_simulation_killed_while_its_sites_score_goes_on(tmp_path: Path, how: 
     words = command("simulate", run, "--data", tmp_path / "data", "--json", how)
     first = subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
     try:
-        wait_until(lambda: at_it(tmp_path, "site-3"), what="site-3 scores", within_s=60)
+        wait_until(lambda: scoring(tmp_path, "walk", "site-3"), what="site-3 scores", within_s=60)
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.wait()
@@ -160,13 +130,7 @@ def test_a_simulation_killed_while_its_sites_score_goes_on(tmp_path: Path, how: 
     ended = simulate(run, "--resume", how)
     assert ended.code == 0, ended.err
     judged = judged_loop([ROUND] * 3, SITES)
-    is_as_judged(ended, scores_of(tmp_path), judged, of="mean")
-
-
-def at_it(folder: Path, site: str) -> bool:
-    stamps = folder / "stamps"
-    said = stamps.read_text().splitlines() if stamps.exists() else []
-    return any('"score"' in line and f'"{site}"' in line for line in said)
+    is_as_judged(ended.last, scores_of(tmp_path), judged, of="mean")
 
 
 def test_a_site_that_fails_is_left_out_and_the_others_count(tmp_path: Path) -> None:
@@ -175,7 +139,7 @@ def test_a_site_that_fails_is_left_out_and_the_others_count(tmp_path: Path) -> N
     assert ended.code == 0, ended.err
     judged = judged_loop([ROUND] * 2, ["site-2", "site-3"])
     scores = scores_of(tmp_path)
-    is_as_judged(ended, scores, judged, of="mean")
+    is_as_judged(ended.last, scores, judged, of="mean")
     for each in scores["evaluations"]:
         (left_out,) = each["left_out"]
         assert ("site-1", "TrainerRaised") == (left_out["site"], left_out["reason"])
@@ -190,7 +154,7 @@ def test_what_an_evaluation_does_to_its_weights_is_done_to_no_others(tmp_path: P
         tmp_path, evaluate(every_n_rounds=1), judge='evaluate = "walk:judge_in_place"', rounds=2
     )
     ended = simulate(run, "--one-process")
-    is_as_judged(ended, scores_of(tmp_path), judged_loop([ROUND] * 2, SITES), of="mean")
+    is_as_judged(ended.last, scores_of(tmp_path), judged_loop([ROUND] * 2, SITES), of="mean")
 
 
 # What is wrong with an evaluation.
