@@ -274,9 +274,7 @@ class ControllerService:
                 f"the newest weights of {run} are gone from {self._c.runs / run}: restore the "
                 "folder from a copy"
             )
-        outcome = self.apply(run, machine.RoundsAdded(rounds=rounds))
-        self._time_limits.watch(run)
-        return outcome
+        return self.apply(run, machine.RoundsAdded(rounds=rounds))
 
     def evaluate(
         self, run: str, weights: WeightsRef, path: Path, *, after: int | None, split: str
@@ -289,9 +287,12 @@ class ControllerService:
 
         Raises:
             UnknownRun, WeightsRemoved: there is no such run, or no more than its ledger.
+            ManifestMismatch, BadWeights: they are of another model.
             DiskFull, StorageError: they cannot be kept until they are scored.
         """
         check_evaluated(self._state(run))
+        if after is None:
+            self._weights.check_model(run, path)
         self._weights.hold(run, path, weights)
         self.apply(run, machine.EvaluationRequested(weights=weights, after=after, split=split))
         return self._runs[run].evaluations

@@ -38,8 +38,6 @@ class TimeLimits:
 
     def watch(self, run: str) -> None:
         """From now on, if it has a limit that it has not reached."""
-        if (before := self._timers.pop(run, None)) is not None:
-            before.cancel()
         state = self._runs[run]
         hours = state.plan.stop.hours if state.plan.stop else None
         if hours is None or state.is_over or state.is_time_up:

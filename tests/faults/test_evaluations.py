@@ -306,10 +306,9 @@ def test_what_cannot_be_scored_is_refused_with_the_error_of_its_kind(
             client.evaluate("nobody-knows", None, split=None)
         with pytest.raises(errors.BadWeights):
             client.upload(tmp_path / "no.safetensors")
-        client.export(other, tmp_path / "other.safetensors", round=None)
-        uploaded = client.upload(tmp_path / "other.safetensors")
-        with pytest.raises(errors.BadWeights, match="of another model"):
+        uploaded = client.upload(client.copy_weights(other, tmp_path, round=None).path)
+        with pytest.raises(errors.ManifestMismatch, match=rf"of another model than {run}: tensor"):
             client.evaluate(run, uploaded, split=None)
-        client.remove(run)
+        client.remove(run, stop=False)
         with pytest.raises(errors.WeightsRemoved, match="was removed"):
             client.evaluate(run, None, split=None)

@@ -69,9 +69,9 @@ MUTATIONS = {
         tests="unit/core/test_evaluation.py",
     ),
     "a mean depends on who has scored first": Mutation(
-        file="core/run/evaluation.py",
-        text="key=lambda score: score.id.lane)",
-        becomes="key=lambda score: 0)",
+        file="core/run/machine.py",
+        text="key=lambda record: record.id.lane)",
+        becomes="key=lambda record: 0)",
         tests="unit/core/test_evaluation.py",
     ),
     "what a site says after it was left out of an evaluation is not void": Mutation(

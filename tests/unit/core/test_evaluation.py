@@ -275,17 +275,23 @@ def test_a_run_that_ends_while_its_sites_score_tells_them_only_after_that() -> N
     assert "Conclude" in relay.kinds
 
 
-def test_a_run_that_is_stopped_calls_its_own_evaluation_off_and_no_other() -> None:
+def test_a_run_that_is_stopped_calls_every_evaluation_off() -> None:
     relay = evaluating()
     asked_for(relay)
     relay(run.StopRequested())
     assert [(site, "called_off", "") for site in SITES] == left_out(relay)
-    assert (Status.STOPPED, FILE) == (
-        relay.state.status,
-        relay.state.evaluation and relay.state.evaluation.asked.weights,
-    )
-    all_score(relay)
+    assert Status.STOPPED is relay.state.status
     assert relay.state.is_done
+
+
+def test_an_evaluation_of_a_run_that_is_over_can_be_called_off() -> None:
+    relay = Relay(plan(rounds=1))
+    relay.finish_round()
+    asked_for(relay)
+    scores(relay, "a")
+    relay(run.StopRequested())
+    assert [("b", "called_off", ""), ("c", "called_off", "")] == left_out(relay)
+    assert (Status.FINISHED, True) == (relay.state.status, relay.state.is_done)
 
 
 def test_nothing_that_was_called_off_judges_a_round() -> None:
