@@ -12,7 +12,7 @@ from pathlib import Path
 from tasuki import errors
 from tasuki.clock import SystemClock
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, Origin, Plan, WeightsRef
+from tasuki.core.model import CONTROLLER, EVALUATION, Origin, Plan, WeightsRef
 from tasuki.core.run import RunState, Status
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import write_whole
@@ -449,7 +449,7 @@ class _Federation:
         self._s.output(request.site, line)
 
     def _watch(self, update: Update) -> None:
-        if isinstance(update.what, machine.TurnFailed):
+        if isinstance(update.what, machine.TurnFailed) and update.what.id.lane < EVALUATION:
             self._failed = update.what.error
         if update.run is not None and update.run.status is Status.PAUSED:
             # Nobody will come: all sites of a simulation are here.
