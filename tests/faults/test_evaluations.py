@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from tasuki.core.model import CONTROLLER
 from tasuki.settings.initial import RunWeights
 
 Write = Callable[..., Path]
+_names = (f"judged-{number}" for number in itertools.count(1))
 EACH = evaluate(every_n_rounds=1)
 
 
@@ -34,11 +36,10 @@ def judging(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterato
 
 
 @pytest.fixture
-def write_judged(tmp_path: Path, request: pytest.FixtureRequest) -> Write:
-    """Writes a run file whose rounds all sites score."""
+def write_judged(tmp_path: Path) -> Write:
+    """Writes a run file whose rounds all sites score, and whose run has a name of its own."""
 
-    def write(*tables: str, params: str = "", number: int = 1, **changes: object) -> Path:
-        name = f"{request.node.name[5:45].strip('_').replace('[', '.').rstrip(']')}-{number}"
+    def write(*tables: str, params: str = "", **changes: object) -> Path:
         settings: dict[str, Any] = {  # Any: whatever goes into the file
             "initial": "walk:make",
             "bottom": "\n".join([JUDGE, *(tables or (EACH,))]),
@@ -46,7 +47,7 @@ def write_judged(tmp_path: Path, request: pytest.FixtureRequest) -> Write:
             "flag": tmp_path,
             **changes,
         }
-        return write_scripted(tmp_path, name, **settings)
+        return write_scripted(tmp_path, next(_names), **settings)
 
     return write
 
@@ -239,7 +240,9 @@ def test_a_run_that_is_over_is_scored_one_wish_after_the_other_and_its_trainers_
     model = judging.federation.ask("export", run, "-o", tmp_path / "m.safetensors", "--round", "0")
     assert model.code == 0, model.err
     other = asking(judging, run, "--weights", tmp_path / "m.safetensors")
-    judging.federation.await_row(run, "evaluation 3|ask")
+    wait_until(
+        lambda: events(judging, run).count("EvaluationRequested") == 2, what="both are asked for"
+    )
     (tmp_path / "go").touch()
     first, second = one.finished(), other.finished()
     walk = load_trainer("walk")
@@ -296,7 +299,7 @@ def test_what_cannot_be_scored_is_refused_with_the_error_of_its_kind(
     judging: Scripted, write_judged: Write, tmp_path: Path
 ) -> None:
     run = judging.submit(write_judged(evaluate(), rounds=1))
-    other = judging.submit(write_judged(evaluate(), rounds=1, initial="walk:make_large", number=2))
+    other = judging.submit(write_judged(evaluate(), rounds=1, initial="walk:make_large"))
     ended(judging, run), ended(judging, other)
     (tmp_path / "no.safetensors").write_bytes(b"no weights at all")
     with judging.client() as client:
