@@ -12,7 +12,7 @@ from pathlib import Path
 from tasuki import errors
 from tasuki.clock import SystemClock
 from tasuki.core import run as machine
-from tasuki.core.model import CONTROLLER, Origin, Plan, WeightsRef
+from tasuki.core.model import CONTROLLER, EVALUATION, Origin, Plan, WeightsRef
 from tasuki.core.run import RunState, Status
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import write_whole
@@ -184,7 +184,7 @@ class _Federation:
         self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
-        self._shared = self._child_trainer() if simulation.shares_a_process else None
+        self._shared = self._shared_trainers()
         self._workplaces = Workplaces(
             beside=simulation.folder,
             folder=self._folder / "sites",
@@ -410,7 +410,7 @@ class _Federation:
         journal = Journal(self._journals, name)
         journal.introduce()  # new as it is, the controller has given nothing out yet
         data = self._s.run_file.simulate.data
-        self._pools.append(TrainerPool(lambda _: self._trainer(), limit=self._limit))
+        self._pools.append(TrainerPool(lambda _: self._trainer(name), limit=self._limit))
         return SiteService(
             Site(
                 name=name,
@@ -436,8 +436,22 @@ class _Federation:
         sites = len(self._s.sites)
         return sites if self._shared else self._s.run_file.simulate.processes or fitting()
 
-    def _trainer(self) -> Trainer:
-        return _Placed(self._shared or self._child_trainer(), self._workplaces, self._show)
+    def _trainer(self, site: str) -> Trainer:
+        """Always the same one for a site: what its code keeps is there when it scores, too."""
+        if not self._shared:
+            return _Placed(self._child_trainer(), self._workplaces, self._show)
+        place = self._s.sites.index(site) % len(self._shared)
+        return _Placed(self._shared[place], self._workplaces, self._show)
+
+    def _shared_trainers(self) -> list[ChildTrainer]:
+        """Those that sites have together; none: each has its own.
+
+        Sites train one at a time, so that one does; they score at once, as far as there are more.
+        """
+        if not self._s.shares_a_process:
+            return []
+        wanted = None if self._s.one_process else self._s.run_file.simulate.processes
+        return [self._child_trainer() for _ in range(min(wanted or 1, len(self._s.sites)))]
 
     def _child_trainer(self) -> ChildTrainer:
         return ChildTrainer(self._s.source, self._show, self._s.run_file.simulate.farewell_s)
@@ -446,7 +460,7 @@ class _Federation:
         self._s.output(request.site, line)
 
     def _watch(self, update: Update) -> None:
-        if isinstance(update.what, machine.TurnFailed):
+        if isinstance(update.what, machine.TurnFailed) and update.what.id.lane < EVALUATION:
             self._failed = update.what.error
         if update.run is not None and update.run.status is Status.PAUSED:
             # Nobody will come: all sites of a simulation are here.

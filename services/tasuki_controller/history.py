@@ -11,7 +11,7 @@ from itertools import islice
 from typing import get_args
 
 from tasuki.core import run as machine
-from tasuki.core.model import Plan, TurnRecord, WeightsRef
+from tasuki.core.model import EVALUATION, Plan, TurnRecord, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import Evaluation, RunState
 from tasuki.errors import LedgerBroken, MessageError
@@ -175,11 +175,11 @@ def evaluations(rows: Iterable[Row]) -> list[Evaluation]:
 
 
 def failure(rows: Iterable[Row]) -> str | None:
-    """The class of the last error that a site reported."""
+    """The class of the last error that a site reported; one of scoring ends no run."""
     failed = [
-        state_event
-        for state_event in map(decode_event, rows)
-        if isinstance(state_event, machine.TurnFailed)
+        event
+        for event in map(decode_event, rows)
+        if isinstance(event, machine.TurnFailed) and event.id.lane < EVALUATION
     ]
     return failed[-1].error if failed else None
 

@@ -215,7 +215,7 @@ class Operations:
 
         Raises:
             WeightsRemoved: nothing of the run is left but its rows.
-            WeightsError: they were not uploaded.
+            WeightsError: they were not uploaded, or are of another model.
             SettingsError: they are too large for the sites' streams.
         """
         self.uploads.find(weights)

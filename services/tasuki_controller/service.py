@@ -287,9 +287,12 @@ class ControllerService:
 
         Raises:
             UnknownRun, WeightsRemoved: there is no such run, or no more than its ledger.
+            ManifestMismatch, BadWeights: they are of another model.
             DiskFull, StorageError: they cannot be kept until they are scored.
         """
         check_evaluated(self._state(run))
+        if after is None:
+            self._weights.check_model(run, path)
         self._weights.hold(run, path, weights)
         self.apply(run, machine.EvaluationRequested(weights=weights, after=after, split=split))
         return self._runs[run].evaluations

@@ -11,10 +11,11 @@ from tasuki.core.model import CONTROLLER, Plan, WeightsRef
 from tasuki.core.run import RunState
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, sync
-from tasuki.errors import StorageError
+from tasuki.errors import ManifestMismatch, StorageError
+from tasuki.weights.container import read_manifest
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
-from tasuki_controller.checkpoints import Anchor, Checkpoints, document
+from tasuki_controller.checkpoints import LATEST, Anchor, Checkpoints, document
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
 
@@ -40,6 +41,20 @@ class WeightStore:
         if kept is None and held.exists():
             return held
         return kept or await self._intake.obtain(weights, at)
+
+    def check_model(self, run: str, path: Path) -> None:
+        """Whether these weights are of the model of a run.
+
+        Raises:
+            ManifestMismatch: they have other tensors than what the run keeps.
+            BadWeights: they are none.
+        """
+        newest = self._of(run).named(LATEST)
+        theirs = read_manifest(path)
+        if newest is None:
+            return
+        if (difference := read_manifest(newest.path).difference(theirs)) is not None:
+            raise ManifestMismatch(f"these weights are of another model than {run}: {difference}")
 
     def hold(self, run: str, path: Path, weights: WeightsRef) -> None:
         """Keep weights that are to be scored, whatever becomes of the checkpoint that they are.

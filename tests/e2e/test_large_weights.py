@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pika
 import pytest
 from safetensors.numpy import save_file
 
 from support.broker import Broker
-from support.federation import NO_TORCH, Federation
-from support.process_memory import MemoryWatch
+from support.federation import NO_TORCH, SITES, Federation
+from support.process_memory import Memory, MemoryWatch
+from support.waiting import wait_until
+from tasuki.weights.chunks import CHUNK_BYTES
 from tasuki.weights.digest import verify_digest
+from tasuki.wire import names
 
 MOST_MIB = 64
 VALUES = 40_000_000  # 160 MB
@@ -30,6 +34,10 @@ def train(turn):
     weights = turn.weights("numpy")
     weights["w"][turn.hop] += 1
     return turn.result(weights)
+
+def evaluate(turn):
+    weights = turn.weights("numpy")
+    return turn.scores({{"trained": float(weights["w"][:{TURNS}].sum())}}, samples=1)
 """
 
 RUN = """
@@ -63,17 +71,51 @@ def expected_digest(folder: Path) -> str:
     return verify_digest(path)
 
 
-def test_160_mb_go_round_intact_and_cost_each_service_at_most_64_mib(
+def test_160_mb_go_round_intact_and_are_scored_and_cost_each_service_at_most_64_mib(
     federation: Federation, tmp_path: Path
 ) -> None:
     run = tmp_path / "run.toml"
     run.write_text(RUN)
 
-    with MemoryWatch({name: each.pid for name, each in federation.processes.items()}) as watch:
+    with MemoryWatch(pids(federation)) as turns:
         ended = federation.submit(run)
 
     assert ended.code == 0, ended.err
     assert ended.last["turns"] == TURNS
     assert ended.last["digest"] == expected_digest(tmp_path)
-    too_much = {name: each for name, each in watch.found.items() if each.extra > MOST_MIB}
-    assert too_much == {}
+    assert too_much(turns) == {}
+
+    with MemoryWatch(pids(federation)) as scores:
+        scored = federation.ask("evaluate", "large")
+
+    assert scored.code == 0, scored.err
+    (row,) = scored.last["evaluated"][0]["rows"]
+    assert {3 + sum(range(TURNS))} == {score["value"] for score in row["sites"]}
+    assert TURNS == len(row["sites"])
+    assert too_much(scores) == {}
+    # A trainer that scores has no result to hold.
+    assert max(scores.trainers.values()) <= max(turns.trainers.values())
+    # Of a turn each site got the weights once, and to score them once more.
+    twice = dict.fromkeys(SITES, 2)
+    wait_until(lambda: transfers(federation) == twice, what="the broker counts two transfers")
+
+
+def pids(federation: Federation) -> dict[str, int]:
+    return {name: each.pid for name, each in federation.processes.items()}
+
+
+def too_much(watch: MemoryWatch) -> dict[str, Memory]:
+    return {name: each for name, each in watch.found.items() if each.extra > MOST_MIB}
+
+
+def transfers(federation: Federation) -> dict[str, int]:
+    """How often the weights lie in each site's stream."""
+    url = federation.broker.url("admin", federation.vhost)
+    with pika.BlockingConnection(pika.URLParameters(url)) as connection:
+        channel = connection.channel()
+        streams = {site: names.weights_stream(site) for site in SITES}
+        counts = {
+            site: channel.queue_declare(stream, passive=True).method.message_count
+            for site, stream in streams.items()
+        }
+    return {site: round(count * CHUNK_BYTES / (VALUES * 4)) for site, count in counts.items()}

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -29,6 +30,70 @@ def plain_loop(order: Order, *, make: str = "make") -> str:
                 state = walk.walk(state, seed_of(round, hop, site))
     contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
     return _digest(contiguous, save)
+
+
+@dataclass
+class Judged:
+    """What a loop without Tasuki knows of rounds that all sites have scored, by their number.
+
+    Attributes:
+        digest: of what it ended with.
+        rounds: after how many it ended.
+        best: the round whose number is the best one, and that number.
+    """
+
+    sites: dict[int, dict[str, float]] = field(default_factory=dict)
+    mean: dict[int, float] = field(default_factory=dict)
+    worst: dict[int, float] = field(default_factory=dict)
+    digest: str = ""
+    rounds: int = 0
+    best: tuple[int, float] | None = None
+
+
+def judged_loop(
+    order: Order,
+    sites: Sequence[str],
+    *,
+    make: str = "make",
+    every: int = 1,
+    at_end: bool = True,
+    of: str = "mean",
+    split: str = "",
+    target: float | None = None,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+) -> Judged:
+    """Train, let all these sites score, choose the best round, stop early: numpy and plain sums."""
+    walk, judged = load_trainer("walk"), Judged()
+    state, peak, waited, is_enough = getattr(walk, make)(), None, 0, False
+    while judged.rounds < len(order) and not is_enough:
+        for hop, site in enumerate(order[judged.rounds]):
+            if site is not None:
+                state = walk.walk(state, seed_of(judged.rounds, hop, site))
+        judged.rounds += 1
+        is_last = judged.rounds == len(order)
+        if judged.rounds % every and not (is_last and at_end):
+            continue
+        total, weight = 0.0, 0
+        row = judged.sites.setdefault(judged.rounds, {})
+        for site in sites:
+            metrics, samples = walk.judged(state, site, split)
+            row[site] = metrics["accuracy"]
+            total, weight = total + samples * metrics["accuracy"], weight + samples
+        mean, worst = total / weight, min(row.values())
+        judged.mean[judged.rounds], judged.worst[judged.rounds] = mean, worst
+        value = mean if of == "mean" else worst
+        if judged.best is None or value > judged.best[1]:
+            judged.best = (judged.rounds, value)
+        if peak is None or value - peak > min_delta:
+            peak, waited = value, 0
+        else:
+            waited += 1
+        is_enough = (target is not None and value >= target) or waited == patience
+    judged.digest = _digest(
+        {name: np.asarray(value, order="C") for name, value in state.items()}, save
+    )
+    return judged
 
 
 def plain_torch_loop(order: Order) -> str:

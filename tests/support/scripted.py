@@ -138,13 +138,19 @@ def write_scripted(
 
 @contextmanager
 def scripted(
-    folder: Path, broker: Vhosts, *, settings: str = "", hosts: Sequence[str] = ()
+    folder: Path,
+    broker: Vhosts,
+    *,
+    settings: str = "",
+    hosts: Sequence[str] = (),
+    trainers: str = "",
 ) -> Iterator[Scripted]:
     """Everybody at work and kept at it; in the end no message may be in anybody's hands.
 
     Args:
         settings: further lines of every service's [broker].
         hosts: the broker's nodes, if not as it says itself.
+        trainers: further lines of every site's trainers.
     """
     vhost, script = broker.vhost(), folder / "script"
     script.touch()
@@ -155,7 +161,12 @@ def scripted(
         patch.setenv(VARIABLE, str(script))
         settings_of_all = dict.fromkeys((CONTROLLER, *SITES), settings)
         with Federation(
-            folder, broker, vhost, hosts=hosts, broker_settings=settings_of_all
+            folder,
+            broker,
+            vhost,
+            hosts=hosts,
+            broker_settings=settings_of_all,
+            trainers=dict.fromkeys(SITES, trainers),
         ) as federation:
             with Supervisor(federation.processes) as supervisor:
                 yield Scripted(federation, supervisor, broker, script)

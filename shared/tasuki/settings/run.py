@@ -119,7 +119,8 @@ class GateTable(Settings):
 class SimulateTable(Settings):
     """Read by `tasuki simulate` alone.
 
-    `processes`: trainers' processes that stay between turns; unset: as many as fit into memory.
+    `processes`: trainers' processes that stay between turns; unset: one for all sites where the
+    trainer is a function, else as many as fit into memory.
     """
 
     sites: int | list[str] = 3

@@ -67,6 +67,45 @@ def evaluate(turn: Turn) -> Scores:
     return turn.scores({"accuracy": float(state["n"]), "mean": mean}, samples=8)
 
 
+def judged(
+    state: dict[str, np.ndarray], site: str, split: str = ""
+) -> tuple[dict[str, float], int]:
+    """What a site says of weights on its own data, and on how much: no two say the same."""
+    place = int(site[-1]) + (10 if split == "test" else 0)
+    return {"accuracy": float(np.abs(state["w"][place]).mean())}, 3 * place + 1
+
+
+def judge(turn: Turn) -> Scores:
+    """As `judged`, once the test lets it; it says when it is at it, and may be told to fail."""
+    stamp(turn, "score")
+    state = turn.weights("numpy")
+    turn.log(scored=1)
+    asked = turn.params.get("hold_scores", {}).get(turn.site)
+    while asked and not (Path(str(turn.params["flag"])) / asked).exists():
+        threading.Event().wait(0.02)
+    if turn.params.get("broken") == turn.site:
+        raise ValueError(f"{turn.site} has no data to judge by")
+    if turn.split not in {"", "test"}:
+        raise ValueError(f"there is no split {turn.split!r} at {turn.site}: it has test")
+    metrics, samples = judged(state, turn.site, turn.split)
+    return turn.scores(metrics, samples=samples)
+
+
+def judge_in_place(turn: Turn) -> Scores:
+    """As `judge`, and spoils the weights that it was given."""
+    scores = judge(turn)
+    turn.weights("numpy")["w"][:] = 0
+    return scores
+
+
+def judge_nan(turn: Turn) -> Scores:
+    return turn.scores({"accuracy": float("nan")}, samples=1)
+
+
+def judge_by_training(turn: Turn) -> Result:
+    return train(turn)
+
+
 def once(turn: Turn, what: str) -> bool:
     """True the first time that this fault is asked for, at the run's second turn."""
     flag = Path(str(turn.params["flag"])) / what
