@@ -1,5 +1,6 @@
-"""Fashion-MNIST, and how five sites come to have very different parts of it."""
+"""Fashion-MNIST, and how sites come to have very different parts of it."""
 
+import functools
 import gzip
 import re
 from pathlib import Path
@@ -12,8 +13,12 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 FILES = {True: "train", False: "t10k"}
 
 
-def load(path: str | None, *, train: bool) -> tuple[Tensor, Tensor]:
-    """Images (float32, N x 1 x 28 x 28, within -1..1) and their labels (int64, 0..9).
+Labelled = tuple[Tensor, Tensor]
+
+
+@functools.cache  # a trainer's process has many turns
+def load(path: str | None, *, train: bool) -> Labelled:
+    """Images (uint8, N x 28 x 28) and their labels (int64, 0..9).
 
     Args:
         path: a folder with the four `.gz` files, or one for torchvision's FashionMNIST;
@@ -27,8 +32,7 @@ def load(path: str | None, *, train: bool) -> tuple[Tensor, Tensor]:
         labels = read_idx(folder / f"{part}-labels-idx1-ubyte.gz")
     else:
         images, labels = from_torchvision(folder, train=train)
-    pixels = torch.from_numpy(images).float().div(127.5).sub(1)
-    return pixels.unsqueeze(1), torch.from_numpy(labels).long()
+    return torch.from_numpy(images), torch.from_numpy(labels).long()
 
 
 def read_idx(file: Path) -> np.ndarray:
@@ -51,24 +55,15 @@ def from_torchvision(folder: Path, *, train: bool) -> tuple[np.ndarray, np.ndarr
     return dataset.data.numpy(), dataset.targets.numpy()
 
 
-def judged_on(path: str | None, *, split: str) -> tuple[Tensor, Tensor]:
-    """What an evaluation judges on: half of the test images, by which models are chosen.
-
-    The other half, `split = "test"`, is for a last word about the one that was chosen.
-    """
-    images, labels = load(path, train=False)
-    half = len(labels) // 2
-    match split:
-        case "":
-            return images[:half], labels[:half]
-        case "test":
-            return images[half:], labels[half:]
-    raise ValueError(f"there is no split {split!r} here: leave it out, or write test")
+def held_out(images: Tensor, labels: Tensor) -> tuple[Labelled, Labelled]:
+    """A site's part in two: to train on, and the tenth of it on which the site judges models."""
+    tenth = len(labels) // 10
+    return (images[tenth:], labels[tenth:]), (images[:tenth], labels[:tenth])
 
 
 def site_split(
     images: Tensor, labels: Tensor, *, site: str, shards: int, alpha: float, seed: int = 0
-) -> tuple[Tensor, Tensor]:
+) -> Labelled:
     """The part of the training set that belongs to one site, `site-2` the second."""
     number = re.search(r"\d+$", site)
     if number is None or not 1 <= int(number[0]) <= shards:

@@ -4,7 +4,7 @@ from math import inf
 from time import monotonic
 
 import torch
-from data import judged_on, load, site_split
+from data import held_out, load, site_split
 from net import Net, accuracy
 from torch.nn.functional import cross_entropy
 
@@ -14,21 +14,19 @@ BATCH = 64
 LOG_EVERY = 25  # steps
 
 
+torch.set_num_threads(1)  # so that no bit depends on how many cores the site has
+
+
 def train(turn: Turn) -> Result:
-    images, labels = site_split(
-        *load(turn.data, train=True),
-        site=turn.site,
-        shards=turn.params["shards"],
-        alpha=turn.params["alpha"],
-    )
+    (images, labels), judged = held_out(*own(turn))
     images, labels = images.to(turn.device), labels.to(turn.device)
-    test = [tensor.to(turn.device) for tensor in load(turn.data, train=False)]
+    judged = [tensor.to(turn.device) for tensor in judged]
 
     net = Net().to(turn.device)
     net.load_state_dict(turn.weights())
-    received = accuracy(net, *test)
+    received = accuracy(net, *judged)
     loss = fit(net, images, labels, turn)
-    trained = accuracy(net, *test)
+    trained = accuracy(net, *judged)
 
     print(
         f"round {turn.round + 1} of {turn.rounds}: {len(labels):,} images, "
@@ -43,11 +41,28 @@ def train(turn: Turn) -> Result:
 
 
 def evaluate(turn: Turn) -> Scores:
-    images, labels = judged_on(turn.data, split=turn.split)
+    match turn.split:
+        case "" | "validation":
+            _, (images, labels) = held_out(*own(turn))
+        case "test":
+            images, labels = load(turn.data, train=False)
+        case split:
+            raise ValueError(f"there is no split {split!r} here: write validation, or test")
     net = Net().to(turn.device)
     net.load_state_dict(turn.weights())
     share = accuracy(net, images.to(turn.device), labels.to(turn.device))
     return turn.scores({"accuracy": share}, samples=len(labels))
+
+
+def own(turn: Turn) -> tuple[torch.Tensor, torch.Tensor]:
+    """The images and labels that this site has."""
+    return site_split(
+        *load(turn.data, train=True),
+        site=turn.site,
+        shards=turn.params["shards"],
+        alpha=turn.params["alpha"],
+        seed=turn.params["draw"],
+    )
 
 
 def fit(net: Net, images: torch.Tensor, labels: torch.Tensor, turn: Turn) -> float:
