@@ -18,7 +18,7 @@ ROUNDS = 30
 STEPS = 20  # a turn
 TARGET = 0.7
 ORDERS = ("fixed", "random", "random_without_same_in_a_row")
-OTHER_STEPS = (5, 20, 80)
+OTHER_STEPS = (5, 20, 60)
 PATIENCE = (3, 6)  # rounds
 SHIPPED: dict[str, Callable[[Went], int]] = {
     "last": lambda went: went.last,
@@ -117,10 +117,10 @@ def main() -> None:
         runs = Runs(asked.data or Path(temporary), images=asked.images, jobs=asked.jobs)
         for name in asked.tables:
             print(markdown(TABLES[name](study, runs)), end="\n\n", flush=True)
-        if asked.plot:
-            from plots import plot
+            if asked.plot:
+                from plots import plot
 
-            plot(study, runs, asked.plot)
+                plot(name, study, runs, asked.plot)
 
 
 def options() -> argparse.Namespace:
