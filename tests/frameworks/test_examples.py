@@ -6,6 +6,8 @@ import functools
 import gzip
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +116,29 @@ def clothing(folder: Path) -> None:
             values = np.arange(np.prod(sizes)).astype(np.uint8) % 10
             packed = gzip.compress(head + values.tobytes())
             (folder / f"{part}-{kind}-ubyte.gz").write_bytes(packed)
+
+
+def test_the_choices_of_fashion_mnist_are_compared_and_drawn(tmp_path: Path) -> None:
+    need("torch", "safetensors", "matplotlib")
+    clothing(tmp_path / "clothing")
+    ended = subprocess.run(
+        [
+            *(sys.executable, EXAMPLES / "fashion_mnist" / "compare.py"),
+            *("--tables", "shipped", "--seeds", "1", "--rounds", "2"),
+            *("--images", tmp_path / "clothing", "--plot", tmp_path / "plots"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=RUN_S,
+    )
+    assert (0, "") == (ended.returncode, "" if ended.returncode == 0 else ended.stderr)
+    head, _, *rows = ended.stdout.strip().splitlines()
+    assert "| shipped | seed 1 | mean |" == head
+    page = (EXAMPLES / "fashion_mnist" / "README.md").read_text()
+    shown = page[page.index("| shipped |") :].partition("\n\n")[0].splitlines()[2:]
+    assert [line.split("|")[1] for line in shown] == [line.split("|")[1] for line in rows]
+    assert ["shipped.svg"] == [path.name for path in (tmp_path / "plots").iterdir()]
 
 
 @pytest.mark.parametrize("example", LASTS)
