@@ -67,10 +67,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 
 def moved(run: Path) -> list[bool]:
-    """Whether each turn handed on other weights than it received."""
+    """Whether each turn that trained handed on other weights than it received."""
     (name,) = re.findall(r'^name = "(.*)"$', run.read_text(), re.MULTILINE)
     rows = tasuki("ledger", name, "--data", run.parent / "data", "--json").last["rows"]
-    trained = [r["what"] for r in rows if r["event"] == "TurnFinished"]
+    finished = [row["what"] for row in rows if row["event"] == "TurnFinished"]
+    trained = [what for what in finished if " scored " not in what]
     return [bool(re.search(r" trained \w+ -> \w+$", what)) for what in trained]
 
 
