@@ -111,16 +111,23 @@ TABLES: dict[str, Callable[[Study, Runs], Iterator[Line]]] = {
 
 def main() -> None:
     asked = options()
+    draw = drawing() if asked.plot else None  # who lacks matplotlib is told before the runs
     torch.set_num_threads(1)
     study = Study(seeds=asked.seeds, rounds=asked.rounds)
     with TemporaryDirectory() as temporary:
         runs = Runs(asked.data or Path(temporary), images=asked.images, jobs=asked.jobs)
         for name in asked.tables:
             print(markdown(TABLES[name](study, runs)), end="\n\n", flush=True)
-            if asked.plot:
-                from plots import plot
+            if draw:
+                draw(name, study, runs, asked.plot)
 
-                plot(name, study, runs, asked.plot)
+
+def drawing() -> Callable[[str, Study, Runs, Path], None]:
+    try:
+        from plots import plot
+    except ImportError as exc:
+        raise SystemExit(f"--plot: {exc}; pip install matplotlib, or leave it out") from exc
+    return plot
 
 
 def options() -> argparse.Namespace:
@@ -132,7 +139,10 @@ def options() -> argparse.Namespace:
     parser.add_argument("--images", type=Path, help="the folder of Fashion-MNIST")
     parser.add_argument("--jobs", type=int, default=2, help="so many runs at once")
     parser.add_argument("--plot", type=Path, metavar="DIR", help="draw them, with matplotlib")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if min(asked.rounds, asked.jobs) < 1:
+        parser.error("give --rounds and --jobs as 1 or more")
+    return asked
 
 
 if __name__ == "__main__":
