@@ -69,7 +69,7 @@ MUTATIONS = {
         tests="unit/core/test_evaluation.py",
     ),
     "a mean depends on who has scored first": Mutation(
-        file="core/run/machine.py",
+        file="core/run/scoring.py",
         text="key=lambda record: record.id.lane)",
         becomes="key=lambda record: 0)",
         tests="unit/core/test_evaluation.py",
@@ -99,7 +99,7 @@ MUTATIONS = {
         tests="unit/core/test_judging.py",
     ),
     "what was called off judges a round": Mutation(
-        file="core/run/machine.py",
+        file="core/run/scoring.py",
         text="and not evaluation.is_called_off:",
         becomes=":",
         tests="unit/core/test_evaluation.py",

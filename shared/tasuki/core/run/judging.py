@@ -11,6 +11,7 @@ from dataclasses import replace
 from math import isfinite
 
 from tasuki.core.model import Of, StopPolicy, TurnRecord
+from tasuki.core.run.effects import NameBest
 from tasuki.core.run.state import Best, RunState
 from tasuki.core.scores import is_better, is_evaluated, mean_metrics, worst_value
 
@@ -23,6 +24,13 @@ def judged_by_turns(state: RunState) -> RunState:
 def judged_by_sites(state: RunState, scores: Sequence[TurnRecord], *, after: int) -> RunState:
     """The run after all sites have scored what round `after` ended with, as far as that judges."""
     return _judged(state, scores, after=after, is_evaluation=True)
+
+
+def best_named(before: RunState, after: RunState) -> tuple[RunState, tuple[NameBest, ...]]:
+    """The checkpoint that is the best one now, if that is another."""
+    if after.best is None or after.best == before.best:
+        return after, ()
+    return after, (NameBest(round=after.best.after - 1),)
 
 
 def _judged(

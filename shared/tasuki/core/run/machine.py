@@ -3,8 +3,7 @@
 `step(state, event) -> (state, effects)`. It plans each round and gives it to a relay, which decides
 who holds the weights; what the relay gives up, this decides about: whether the round goes on
 without that turn, waits for more sites, or the run ends. After a round all sites may score what it
-ended with, beside a round what an operator asks for: see `evaluation`, and for what follows
-`judging`.
+ended with, beside a round what an operator asks for: see `scoring`, and for what follows `judging`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasuki.core import relay as one_round
-from tasuki.core.model import EVALUATION, OnSilent, WeightsRef
+from tasuki.core.model import EVALUATION, OnSilent
 from tasuki.core.order import Situation, itinerary
 from tasuki.core.relay import (
     Drop,
@@ -36,17 +35,16 @@ from tasuki.core.relay import (
     WeightsLost,
     at_rest,
 )
-from tasuki.core.run import evaluation as scoring
+from tasuki.core.run import scoring
 from tasuki.core.run.cause import why_finished
 from tasuki.core.run.effects import (
     CloseEvaluation,
     Conclude,
     DiscardWeights,
     Effect,
-    NameBest,
     SaveCheckpoint,
 )
-from tasuki.core.run.evaluation import Asked, is_due
+from tasuki.core.run.evaluation import is_due, lane_of
 from tasuki.core.run.events import (
     EvaluationRequested,
     Event,
@@ -60,7 +58,7 @@ from tasuki.core.run.events import (
     TimeUp,
     WeightsArrived,
 )
-from tasuki.core.run.judging import judged_by_sites, judged_by_turns
+from tasuki.core.run.judging import best_named, judged_by_turns
 from tasuki.core.run.pace import with_turn
 from tasuki.core.run.state import OVER, RunState, Skip, Status
 
@@ -88,14 +86,14 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
         case RunRemoved():
             return _remove(state)
         case EvaluationRequested():
-            return _ask(state, event)
+            return _scored(scoring.ask(state, event))
         case RelayLost() | SiteForgot():
             return _relays(state, event)
         case TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | WeightsLost():
-            if scoring.lane_of(event) >= EVALUATION:
-                return _evaluate(state, event)
+            if lane_of(event) >= EVALUATION:
+                return _scored(scoring.evaluate(state, event))
         case StopRequested() if state.is_over and state.evaluation is not None:
-            return _call_off(state)
+            return _scored(scoring.call_off(state))
     if state.is_over:
         return _drop(state, "run_over")
     match state.status, event:
@@ -137,14 +135,22 @@ def _relays(state: RunState, event: RelayLost | SiteForgot) -> Step:
         state, effects = _relay(state, event)
     if state.evaluation is None:
         return state, effects
-    after, scored = _evaluate(state, event)
+    after, scored = _scored(scoring.evaluate(state, event))
     if after == state:
         return state, effects
-    return after, (*_done(effects), *scored)
+    return after, (*(e for e in effects if not isinstance(e, Drop)), *scored)
 
 
-def _done(effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
-    return tuple(effect for effect in effects if not isinstance(effect, Drop))
+def _scored(scored: Step) -> Step:
+    """Once sites have scored what it made, a round is decided, and a run that is over is done."""
+    state, effects = scored
+    closed = [e.evaluation.asked for e in effects if isinstance(e, CloseEvaluation)]
+    if state.status is Status.EVALUATING and any(asked.is_planned for asked in closed):
+        state, decided = _decide(state)
+        return state, (*effects, *decided)
+    if closed and state.is_done:
+        return state, (*effects, _concluded(state))
+    return state, effects
 
 
 # The relay of the round under way.
@@ -266,35 +272,14 @@ def _close_round(state: RunState) -> Step:
     """Its weights are here: keep them, and let all sites score them if they are to."""
     saved = SaveCheckpoint(round=state.round, weights=state.weights, records=state.records)
     trained = state.trained | {record.site for record in state.records}
-    state, named = _named(state, judged_by_turns(replace(state, trained=trained)))
+    state, named = best_named(state, judged_by_turns(replace(state, trained=trained)))
     done = state.round + 1
     is_last = bool(state.enough) or done >= state.plan.task.rounds
     if is_due(state.plan.evaluate, rounds_done=done, is_last=is_last):
-        state, effects = _evaluate_round(state, done)
+        state, effects = _scored(scoring.ask_for_round(state, done))
     else:
         state, effects = _decide(state)
     return state, (saved, *named, *effects)
-
-
-def _evaluate_round(state: RunState, done: int) -> Step:
-    """What so many rounds have made is scored before anything else."""
-    asked = _asked(state, state.weights, done, _split(state), is_planned=True)
-    return _next_evaluation(
-        replace(
-            state,
-            status=Status.EVALUATING,
-            evaluations=asked.number,
-            asked=(asked, *state.asked),
-            unattended=False,
-        )
-    )
-
-
-def _named(before: RunState, after: RunState) -> Step:
-    """The checkpoint that is the best one now, if that is another."""
-    if after.best is None or after.best == before.best:
-        return after, ()
-    return after, (NameBest(round=after.best.after - 1),)
 
 
 def _decide(state: RunState) -> Step:
@@ -328,102 +313,8 @@ def _end_between_rounds(state: RunState) -> Step:
     policy, done = state.plan.evaluate, state.round
     was_due = is_due(policy, rounds_done=done, is_last=False)
     if done and not was_due and is_due(policy, rounds_done=done, is_last=True):
-        return _evaluate_round(state, done)
+        return _scored(scoring.ask_for_round(state, done))
     return _conclude(state, Status.FINISHED, _why_finished(state))
-
-
-# Evaluation: see there. A run never ends by it.
-
-
-def _ask(state: RunState, event: EvaluationRequested) -> Step:
-    """At once, beside whatever the run does; after others that were asked for."""
-    if state.removed:
-        return _drop(state, REMOVED)
-    if state.status is Status.SUBMITTED:
-        return _drop(state, "not_begun")
-    asked = _asked(state, event.weights, event.after, event.split)
-    return _next_evaluation(replace(state, evaluations=asked.number, asked=(*state.asked, asked)))
-
-
-def _asked(
-    state: RunState, weights: WeightsRef, after: int | None, split: str, *, is_planned: bool = False
-) -> Asked:
-    number = state.evaluations + 1
-    return Asked(number=number, weights=weights, after=after, split=split, is_planned=is_planned)
-
-
-def _split(state: RunState) -> str:
-    return state.plan.evaluate.split if state.plan.evaluate else ""
-
-
-def _next_evaluation(state: RunState) -> Step:
-    if state.evaluation is not None or not state.asked:
-        return state, ()
-    asked, rest = state.asked[0], state.asked[1:]
-    # Nobody has listened for those that were silent when the run ended: each is asked again.
-    away = frozenset() if state.is_over else state.silent
-    round = state.round if asked.after is None else max(0, asked.after - 1)
-    evaluation, effects = scoring.begin(state.plan, asked, round=round, term=state.top, absent=away)
-    state = replace(state, asked=rest)
-    return _with_evaluation(state, evaluation, _to_do(effects))
-
-
-def _evaluate(state: RunState, event: scoring.Event) -> Step:
-    """Something happened to a site that is to score."""
-    if state.evaluation is None:
-        return _drop(state, "not_awaited")
-    evaluation, effects = scoring.step(state.evaluation, event)
-    if any(isinstance(effect, Drop) for effect in effects) and evaluation == state.evaluation:
-        return _drop(state, next(each.reason for each in effects if isinstance(each, Drop)))
-    if isinstance(event, LeaseExpired) and not event.phase and _is_silence(state, event):
-        gone = set(state.evaluation.relays) - set(evaluation.relays)
-        state = replace(state, silent=state.silent | gone)
-    return _with_evaluation(state, evaluation, _done(_to_do(effects)))
-
-
-def _is_silence(state: RunState, event: LeaseExpired) -> bool:
-    """Whether a site that did not score in time would have lost its turn by that too."""
-    relay, failure = state.relay_of(event.id.lane), state.plan.failure
-    skips = failure.on_silent is OnSilent.SKIP
-    return skips and relay is not None and relay.failure.lease_s >= failure.lease_s
-
-
-def _call_off(state: RunState) -> Step:
-    """Nobody is to score anything any more."""
-    if state.evaluation is None:
-        return state, ()
-    evaluation, effects = scoring.call_off(state.evaluation)
-    return _with_evaluation(replace(state, asked=()), evaluation, _to_do(effects))
-
-
-def _with_evaluation(
-    state: RunState, evaluation: scoring.Evaluation, effects: tuple[Effect, ...]
-) -> Step:
-    state = replace(state, evaluation=evaluation, lane_term=max(state.lane_term, evaluation.term))
-    if not evaluation.is_over:
-        return state, effects
-    # Means are sums: in the order of sites, whoever was first.
-    scores = sorted(evaluation.scores, key=lambda record: record.id.lane)
-    state, closed = _close_evaluation(state, replace(evaluation, scores=tuple(scores)))
-    return state, (*effects, *closed)
-
-
-def _close_evaluation(state: RunState, evaluation: scoring.Evaluation) -> Step:
-    """What it says counts for the round if the run has called for it; then what waited for it."""
-    asked = evaluation.asked
-    before, state = state, replace(state, evaluation=None)
-    named: tuple[Effect, ...] = ()
-    if asked.is_planned and asked.after is not None and not evaluation.is_called_off:
-        judged = judged_by_sites(state, evaluation.scores, after=asked.after)
-        state, named = _named(before, judged)
-    state, following = _next_evaluation(state)
-    effects = (CloseEvaluation(evaluation=evaluation), *named, *following)
-    if asked.is_planned and state.status is Status.EVALUATING:
-        state, decided = _decide(state)
-        return state, (*effects, *decided)
-    if state.is_done and not any(isinstance(effect, Conclude) for effect in following):
-        return state, (*effects, _concluded(state))
-    return state, effects
 
 
 # Sites that come and go, pauses, the end.
@@ -529,7 +420,7 @@ def _break_off(state: RunState, status: Status, reason: str) -> Step:
     """The run ends before its last round did: whatever is under way is void."""
     relay, fence = _steer(state.relay, TakenBack())
     state, effects = _conclude(replace(state, relay=relay), status, reason)
-    state, called_off = _call_off(state)
+    state, called_off = _scored(scoring.call_off(state))
     return state, (*fence, *effects, *called_off)
 
 
