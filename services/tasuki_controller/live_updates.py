@@ -20,6 +20,7 @@ from tasuki.core.run import (
     Asked,
     Best,
     Evaluation,
+    LeaseExpired,
     LeftOut,
     RunState,
     Skip,
@@ -31,7 +32,8 @@ from tasuki_controller.documents import AcceptedTurn, Document
 from tasuki_controller.news import HeldUp, TurnOut, Update
 
 _SHOWN: dict[str, type] = {
-    kind.__name__: kind for kind in (TurnFinished, TurnFailed, TurnProgressed, HeldUp, TurnOut)
+    kind.__name__: kind
+    for kind in (TurnFinished, TurnFailed, LeaseExpired, TurnProgressed, HeldUp, TurnOut)
 }
 """What is told with all that it says; of the rest, onlookers get the state that it led to."""
 

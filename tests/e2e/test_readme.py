@@ -29,16 +29,18 @@ def test_every_command_that_the_readme_shows_does_what_it_says(tmp_path: Path) -
     (tmp_path / "train.py").write_text(_block("python"))
     (tmp_path / "run.toml").write_text(_block("toml"))
     alone = README.partition("## Several machines")[0]
-    simulate, turns, ledger, export = re.findall(r"^    tasuki (.*)$", alone, re.MULTILINE)
+    simulate, turns, report, ledger, export = re.findall(r"^    tasuki (.*)$", alone, re.MULTILINE)
 
     ended = _tasuki(tmp_path, simulate)
     reported = _tasuki(tmp_path, turns)
+    page = _tasuki(tmp_path, report)
     verified = _tasuki(tmp_path, ledger)
     exported = _tasuki(tmp_path, export)
 
     assert (ended["status"], ended["rounds"], ended["turns"]) == ("finished", 2, 6)
     assert ended["metrics"]["loss"] < 0.1
     assert [{"received_loss", "loss"}] * 6 == [set(turn["metrics"]) for turn in reported["turns"]]
+    assert "<html" in (tmp_path / page["path"]).read_text()[:200]
     assert verified["verified"] is True
     assert (tmp_path / exported["path"]).exists()
 

@@ -16,4 +16,4 @@ class RunMetrics(Follower):
 
     def follow(self, step: Step) -> None:
         if step.after is not None and isinstance(step.event, machine.Event):
-            self._runs.changed(step.after, step.event, step.outcome)
+            self._runs.changed(step.after, step.event, step.outcome, effects=step.effects)

@@ -213,6 +213,37 @@ _RUNS = (
         labels="run site name when",
     ),
     _run(
+        "tasuki_evaluation_score",
+        "Of each metric of the newest planned evaluation: the `mean` over sites, weighed by their "
+        "samples, and what the `worst` site says.",
+        labels="run name of",
+    ),
+    _run(
+        "tasuki_evaluation_sites",
+        "Sites that `scored` in the newest planned evaluation, and those `left_out` of it.",
+        of="sites",
+        labels="run outcome",
+    ),
+    _run(
+        "tasuki_evaluation_left_out",
+        "1 for each site without scores in the newest planned evaluation, and why, as in "
+        "`tasuki_evaluate_turns_total`.",
+        labels="run site reason",
+    ),
+    _run(
+        "tasuki_evaluate_turns_total",
+        "What became of sites in evaluations that are over, an operator's included: `scored`, or "
+        "why one was left out: `silent`, `stood_still`, `given_back`, `weights_lost`, "
+        "`called_off`, or an error's class.",
+        of="turns",
+        labels="run site outcome",
+    ),
+    _run(
+        "tasuki_best_round",
+        "The round that `[checkpoint] best` names so far, from 1. Absent until there is one.",
+    ),
+    _run("tasuki_best_value", "What that round was chosen by: the metric's mean, or its worst."),
+    _run(
         "tasuki_runs_ended_total",
         "Runs that ended since the controller started, by status.",
         of="runs",

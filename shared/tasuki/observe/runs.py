@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tasuki import errors
 from tasuki.core import run as machine
 from tasuki.core.model import EVALUATION, TurnRecord
 from tasuki.core.report import Stage
 from tasuki.core.run import OVER, RunState, Status
+from tasuki.core.scores import RECEIVED
 from tasuki.observe.board import Board
+from tasuki.observe.bounds import MetricNames, known_reason, known_site
+from tasuki.observe.evaluations import Evaluations
 
 KEPT_S = 300.0
 """How long a run's series stay after its end: a few scrapes see its last state."""
 
-MOST_NAMES = 32
-"""Metrics of one run that are shown: trainers may name them as they like."""
-
-_NAME_LENGTH = 64
-_RECEIVED = "received_"
 _GATE = {errors.GateRejected, errors.NonFiniteWeights, errors.ManifestMismatch}
 _GATE_NAMES = {kind.__name__ for kind in _GATE}
 _HEARD = "tasuki_holder_heard_timestamp_seconds"
@@ -33,9 +30,6 @@ _HOLDER = (
 )
 _UNKNOWN = "unknown"
 """What a turn is at of which nobody has said anything yet."""
-_SKIP_REASONS = {"silent", "stood_still", "given_back"} | {
-    name for name, _ in inspect.getmembers(errors, inspect.isclass)
-}
 
 
 class Runs:
@@ -54,7 +48,8 @@ class Runs:
         self._sent_before = 0
         self._states: dict[str, RunState] = {}
         self._ended: dict[str, float] = {}
-        self._names: dict[str, set[str]] = {}
+        self._names = MetricNames()
+        self._evaluations = Evaluations(board)
         self.lease_left: Callable[[str], float | None] = lambda _: None
         self.is_on_its_way: Callable[[str], bool] = lambda _: False
         for status in OVER:
@@ -70,7 +65,14 @@ class Runs:
             self._await_sites(state)
             self._show(state, before=None)
 
-    def changed(self, state: RunState, event: object, outcome: str) -> None:
+    def changed(
+        self,
+        state: RunState,
+        event: object,
+        outcome: str,
+        *,
+        effects: Iterable[machine.Effect] = (),
+    ) -> None:
         """A run went on by an event, or refused it."""
         run = state.plan.run
         before, self._states[run] = self._states.get(run), state
@@ -84,6 +86,9 @@ class Runs:
             self._ended.pop(run, None)
             self._await_sites(state)
         self._count(state, before, event, outcome)
+        for effect in effects:
+            if isinstance(effect, machine.CloseEvaluation):
+                self._evaluations.closed(state, effect.evaluation)
         self._show(state, before=before)
         if state.status in OVER and (before is None or before.status not in OVER):
             self._board.add("tasuki_runs_ended_total", status=state.status.value)
@@ -121,10 +126,12 @@ class Runs:
             return
         known = set(before.skipped)  # a long run without one of its sites has thousands
         for skip in [skip for skip in state.skipped if skip not in known]:
-            reason = skip.reason if skip.reason in _SKIP_REASONS else "other"
             self._turn(state, skip.site, "skipped")
             self._board.add(
-                "tasuki_turns_skipped_total", run=state.plan.run, site=skip.site, reason=reason
+                "tasuki_turns_skipped_total",
+                run=state.plan.run,
+                site=skip.site,
+                reason=known_reason(skip.reason),
             )
         if _is_retried(before, state) and state.holder is not None:
             self._board.add("tasuki_turns_retried_total", run=state.plan.run, site=state.holder)
@@ -139,7 +146,7 @@ class Runs:
                     self._board.add(
                         "tasuki_gate_rejections_total",
                         run=state.plan.run,
-                        site=_known(state, site),
+                        site=known_site(state, site),
                     )
             case machine.TurnReturned(site=site) if not outcome:
                 self._turn(state, site, "returned")
@@ -148,21 +155,17 @@ class Runs:
 
     def _turn(self, state: RunState, site: str, outcome: str) -> None:
         self._board.add(
-            "tasuki_turns_total", run=state.plan.run, site=_known(state, site), outcome=outcome
+            "tasuki_turns_total", run=state.plan.run, site=known_site(state, site), outcome=outcome
         )
 
     def _show_metrics(self, state: RunState, record: TurnRecord) -> None:
         run = state.plan.run
-        names = self._names.setdefault(run, set())
         for full, value in record.metrics.items():
-            name = full.removeprefix(_RECEIVED)
-            if name not in names and (len(names) >= MOST_NAMES or len(name) > _NAME_LENGTH):
-                continue
-            names.add(name)
-            when = "received" if full.startswith(_RECEIVED) else "trained"
-            self._board.set(
-                "tasuki_training_metric", value, run=run, site=record.site, name=name, when=when
-            )
+            when = "received" if full.startswith(RECEIVED) else "trained"
+            for name in self._names.admitted(run, [full.removeprefix(RECEIVED)]):
+                self._board.set(
+                    "tasuki_training_metric", value, run=run, site=record.site, name=name, when=when
+                )
 
     # Where a run is.
 
@@ -176,6 +179,9 @@ class Runs:
         board.forget("tasuki_run_status", run=run)
         board.set("tasuki_run_status", 1, run=run, status=state.status.value)
         board.set("tasuki_run_paused", float(state.status is Status.PAUSED), run=run)
+        if state.best is not None:
+            board.set("tasuki_best_round", state.best.after, run=run)
+            board.set("tasuki_best_value", state.best.value, run=run)
         self._show_holder(state, before=before)
 
     def _show_holder(self, state: RunState, *, before: RunState | None) -> None:
@@ -220,7 +226,8 @@ class Runs:
 
     def _forget_series(self, run: str) -> None:
         self._ended.pop(run, None)
-        self._names.pop(run, None)
+        self._names.forget(run)
+        self._evaluations.forget(run)
         self._board.forget(run=run)
 
     def _show_on_its_way(self, run: str, *, comes_on: bool) -> None:
@@ -228,11 +235,6 @@ class Runs:
         self._board.set(_HEARD, self._now(), run=run)
         if comes_on:
             self._moved(run, phase=Stage.GIVEN_OUT, at=self._now())
-
-
-def _known(state: RunState, site: str) -> str:
-    """A site of the run; a record may name whatever its sender likes."""
-    return site if site in state.plan.sites else "other"
 
 
 def _is_of_evaluation(event: object) -> bool:

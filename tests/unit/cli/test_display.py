@@ -12,6 +12,7 @@ from support.runs import Relay, plan
 from tasuki.core.model import OnSilent
 from tasuki.core.report import TurnProgressed
 from tasuki_cli.display import RunDisplay, turns_table
+from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.news import HeldUp, TurnOut, Update
 
 
@@ -85,6 +86,16 @@ def test_a_run_that_waits_says_so_and_does_not_say_the_same_twice() -> None:
         "r a hands over: it has stood still for 30 s",
         "r waiting: a has handed nothing on to b for 60 s",
     ] == watched.lines
+
+
+def test_whoever_watches_from_elsewhere_is_told_of_a_lease_that_ran_out() -> None:
+    """Bug: only the state was told, and a turn that is tried again says in none that it is."""
+    watched = Watched(Relay())
+    watched.relay.expire()
+    expired = Update(run=watched.relay.state, what=watched.relay.history[-1])
+    heard = LiveUpdate.model_validate_json(LiveUpdate.of(expired).line()).update()
+    watched.see(heard.what)
+    assert ["r a was silent for 60 s"] == watched.lines
 
 
 def test_a_turn_that_takes_far_too_long_is_told_of_once_and_shown_for_as_long() -> None:

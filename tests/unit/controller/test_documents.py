@@ -10,7 +10,14 @@ from dataclasses import replace
 from support.runs import Relay, plan
 from tasuki.core.model import CheckpointPolicy, TurnRecord
 from tasuki.core.report import TurnProgressed, TurnTaken
-from tasuki.core.run import Skip, StopRequested, TurnFailed, TurnFinished, WeightsArrived
+from tasuki.core.run import (
+    LeaseExpired,
+    Skip,
+    StopRequested,
+    TurnFailed,
+    TurnFinished,
+    WeightsArrived,
+)
 from tasuki.observe.board import Board
 from tasuki.observe.catalogue import CATALOGUE
 from tasuki.observe.runs import Runs
@@ -31,6 +38,8 @@ def test_a_state_and_what_led_to_it_arrive_as_they_were() -> None:
     for what in (
         TurnFinished(record=record),
         TurnFailed(id=record.id, site="a", error="TrainerRaised", detail="boom"),
+        LeaseExpired(id=record.id),
+        LeaseExpired(id=record.id, phase="trained"),
         TurnProgressed(id=record.id, site="a", phase="trained", values={"loss": 0.5}, still_s=23.5),
         HeldUp(reason="the broker takes nothing: low on memory"),
         TurnOut(held_s=700.5),

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from prometheus_client.core import Metric
 
+from support.evaluations import relay_of, score
 from support.runs import Relay, plan
 from tasuki.core import run as machine
-from tasuki.core.model import OnSilent
+from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent
 from tasuki.observe.catalogue import BOTH, CATALOGUE, CONTROLLER, REASONS_OF, SITE, Series
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.observe.metrics import Metrics, Subject
@@ -60,17 +61,34 @@ def controller(folder: Path) -> ControllerMetrics:
     metrics.stream_replicas({"tasuki.weights.site-1": 3})
     run = Relay(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=2))
     metrics.runs.found(run.state)
-
-    def feed(event: machine.Event) -> None:
-        run(event)
-        metrics.runs.changed(run.state, event, "")
-
     record = run.record()
     same = replace(record.sent, digest=record.received)
-    feed(machine.TurnFinished(record=replace(record, sent=same)))
-    feed(machine.TurnFailed(id=run.state.expected, site="b", error="GateRejected"))
-    feed(machine.LeaseExpired(id=run.state.expected))
+    feed(metrics, run, machine.TurnFinished(record=replace(record, sent=same)))
+    feed(metrics, run, machine.TurnFailed(id=run.state.expected, site="b", error="GateRejected"))
+    feed(metrics, run, machine.LeaseExpired(id=run.state.expected))
+    evaluate(metrics)
     return metrics
+
+
+def evaluate(metrics: ControllerMetrics) -> None:
+    """A run that has a best round by an evaluation which left a site out."""
+    of = replace(
+        plan(sites=("a", "b"), max_attempts=1),
+        run="evaluated",
+        evaluate=EvaluatePolicy(every_n_rounds=1),
+        checkpoint=CheckpointPolicy(best="accuracy"),
+    )
+    run = Relay(of)
+    run.finish_round()
+    metrics.runs.found(run.state)
+    feed(metrics, run, machine.TurnFinished(record=score(run, "a")))
+    id = relay_of(run, "b").expected
+    feed(metrics, run, machine.TurnFailed(id=id, site="b", error="CannotEvaluate"))
+
+
+def feed(metrics: ControllerMetrics, run: Relay, event: machine.Event) -> None:
+    effects = run(event)
+    metrics.runs.changed(run.state, event, "", effects=effects)
 
 
 def subject(service: str, folder: Path) -> Subject:

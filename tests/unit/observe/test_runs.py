@@ -6,39 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from support.measured import Measured
 from support.numbers import shown
 from support.runs import Relay, plan
 from tasuki.core import run as machine
-from tasuki.core.model import OnSilent, Plan
+from tasuki.core.model import OnSilent
 from tasuki.core.run import RunState, Status
-from tasuki.observe.controller import ControllerMetrics
-from tasuki.observe.metrics import Subject
-from tasuki.observe.runs import KEPT_S, MOST_NAMES
-from tasuki.transport.amqp import Counters
-
-
-class Measured(Relay):
-    """A run whose every event is measured, as the controller does it."""
-
-    def __init__(self, of: Plan | None = None) -> None:
-        self.now = 1000.0
-        self.counters = Counters()
-        subject = Subject(service="controller", counters=self.counters, is_up=lambda: True)
-        self.metrics = ControllerMetrics(subject, now=lambda: self.now)
-        super().__init__(of)
-
-    def __call__(self, event: machine.Event) -> tuple[machine.Effect, ...]:
-        effects = super().__call__(event)
-        outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
-        self.metrics.runs.changed(self.state, event, outcome)
-        return effects
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        return shown(self.metrics)
-
-    def of_run(self) -> list[str]:
-        return [name for name in self.numbers if 'run="r"' in name]
+from tasuki.observe.bounds import MOST_NAMES
+from tasuki.observe.runs import KEPT_S
 
 
 def test_where_a_run_is_can_be_seen() -> None:
