@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import structlog
 from rich.console import Console
 
-from tasuki.core.model import WeightsRef
 from tasuki.errors import NoScores, SettingsError
 from tasuki.settings.initial import RunWeights
 from tasuki.settings.run import RunFile
@@ -22,13 +22,13 @@ from tasuki_cli.records import LocalArchive, print_json
 from tasuki_cli.scores import show_evaluation
 from tasuki_cli.simulate import RUN_FILE, Simulation, ToScore
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.documents import Evaluation, Scores
+from tasuki_controller.documents import AskedEvaluation, Evaluation, Scores
 
 _ROUND = re.compile(r"round-(\d{1,9})")
 
 
 def chosen(run: str, weights: str | None) -> RunWeights | Path | None:
-    """What `--weights` names: a checkpoint, or a file; None: the best, the latest if there is none.
+    """What these words name: a checkpoint, or a file; None: the best, or the latest without one.
 
     Raises:
         SettingsError: neither.
@@ -42,10 +42,10 @@ def chosen(run: str, weights: str | None) -> RunWeights | Path | None:
     path = Path(weights)
     if path.suffix != ".safetensors":
         raise SettingsError(
-            f"--weights {weights}: name best, latest, round-7 or the like, or a .safetensors file"
+            f"weights {weights!r}: name best, latest, round-7 or the like, or a .safetensors file"
         )
     if not path.is_file():
-        raise SettingsError(f"--weights {weights}: there is no such file")
+        raise SettingsError(f"weights {weights!r}: there is no such file")
     return path
 
 
@@ -59,8 +59,7 @@ def evaluate(
     as_json: bool,
 ) -> int:
     """Ask a controller's sites; returns the exit code."""
-    wanted = chosen(run, weights)
-    asked = client.evaluate(run, _uploaded(wanted, client), split=split)
+    asked = ask(run, chosen(run, weights), client, split=split)
     if not wait:
         if as_json:
             print_json(asked)
@@ -69,7 +68,7 @@ def evaluate(
                 f"evaluation {asked.number} of {run}: `tasuki scores {run}` shows what sites say\n"
             )
         return 0
-    return show(_followed(run, asked.number, client), asked.number, as_json=as_json)
+    return show(followed(run, asked.number, client), asked.number, as_json=as_json)
 
 
 def evaluate_locally(
@@ -84,20 +83,30 @@ def evaluate_locally(
     """Ask the sites of a simulation that is over; returns the exit code."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     wanted = chosen(run, weights)
-    state, _ = data.run(run)
-    file = run_toml or _noted(run, data)
     display = RunDisplay(Console(stderr=True))
-    simulation = Simulation(
-        run_file=read(file, RunFile),
-        folder=file.resolve().parent,
-        data=data,
-        sites=state.plan.sites,
-        watcher=display.watch,
-        output=display.print,
+    simulation = replace(
+        simulation_of(run, data, run_toml=run_toml), watcher=display.watch, output=display.print
     )
     number = simulate.evaluate(simulation, ToScore(run=run, weights=wanted, split=split))
     scores = LocalArchive(data.path).scores(run, metric=None, mode=None)
     return show(scores, number, as_json=as_json)
+
+
+def simulation_of(run: str, data: DataFolder, *, run_toml: Path | None = None) -> Simulation:
+    """What a run was simulated by; `run_toml`: its file, if it was moved.
+
+    Raises:
+        UnknownRun: there is no such run.
+        SettingsError: its file is not known, or cannot be used.
+    """
+    state, _ = data.run(run)
+    file = run_toml or _noted(run, data)
+    return Simulation(
+        run_file=read(file, RunFile),
+        folder=file.resolve().parent,
+        data=data,
+        sites=state.plan.sites,
+    )
 
 
 def _noted(run: str, data: DataFolder) -> Path:
@@ -107,18 +116,21 @@ def _noted(run: str, data: DataFolder) -> Path:
     if path is None or not path.is_file():
         where = "" if path is None else f" (it was {path})"
         raise SettingsError(
-            f"the run file of {run} is not known here{where}: name it with --run-file run.toml"
+            f"the run file of {run} is not known here{where}: name it, as in `tasuki evaluate "
+            f"{run} --run-file run.toml`; a run of functions is evaluated where they are, in Python"
         )
     return path
 
 
-def _uploaded(
-    wanted: RunWeights | Path | None, client: ControllerClient
-) -> RunWeights | WeightsRef | None:
-    return client.upload(wanted) if isinstance(wanted, Path) else wanted
+def ask(
+    run: str, wanted: RunWeights | Path | None, client: ControllerClient, *, split: str | None
+) -> AskedEvaluation:
+    """Have a controller's sites score what `chosen` gave; returns at once."""
+    uploaded = client.upload(wanted) if isinstance(wanted, Path) else wanted
+    return client.evaluate(run, uploaded, split=split)
 
 
-def _followed(run: str, number: int, client: ControllerClient) -> Scores:
+def followed(run: str, number: int, client: ControllerClient) -> Scores:
     """What sites say, once this evaluation is over.
 
     Raises:

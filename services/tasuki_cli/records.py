@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -14,13 +15,14 @@ from rich.text import Text
 
 from tasuki.clock import SystemClock
 from tasuki.core.run import OVER
-from tasuki.errors import SettingsError
+from tasuki.errors import LedgerBroken, SettingsError
 from tasuki.observe.printable import headline, printable
 from tasuki.weights.digest import verify_digest
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
-from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.ledger_in_words import ledger_rows
+from tasuki_controller.data_folder import DataFolder, is_removed
+from tasuki_controller.history import Step
+from tasuki_controller.ledger_in_words import ledger_rows, replayed_rows
 from tasuki_controller.removal import remove
 from tasuki_controller.scoreboard import scores_of
 from tasuki_controller.turn_rows import turn_table
@@ -59,37 +61,53 @@ class LocalArchive:
 
     def __init__(self, data: Path) -> None:
         self._data = DataFolder(data)
+        self._newest: list[Step] = []  # of the run that was asked for last
 
     def runs(self, *, even_removed: bool = False) -> Sequence[documents.RunRow]:
         rows = map(documents.run_row, self._data.runs().values())
         return [row for row in rows if even_removed or not row.removed]
 
     def submitted(self, run: str) -> documents.SubmittedRun:
-        state, _ = self._data.run(run)
-        return documents.submitted_run(state, self._data.rows(run))
+        steps = self._steps(run)
+        return documents.submitted_run(self._data.state(steps), [step.row for step in steps])
 
     def standing(self, run: str) -> documents.Standing:
-        state, _ = self._data.run(run)
-        return documents.standing(state, self._data.rows(run))
+        steps = self._steps(run)
+        return documents.standing(self._data.state(steps), steps)
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
+        with suppress(LedgerBroken):  # `--verify` is for that; here, what is there is shown
+            return replayed_rows(self._steps(run))
         return ledger_rows(self._data.rows(run))
 
     def turns(self, run: str) -> documents.TurnTable:
-        state, records = self._data.run(run)
-        return turn_table(state, records)
+        steps = self._steps(run)
+        return turn_table(self._data.state(steps), history.records(steps))
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
-        state, records = self._data.run(run)
-        evaluations = history.evaluations(self._data.rows(run))
-        return scores_of(state, records, evaluations, metric=metric, mode=mode)
+        steps = self._steps(run)
+        state, records = self._data.state(steps), history.records(steps)
+        return scores_of(state, records, history.evaluations(steps), metric=metric, mode=mode)
 
     def verify(self, run: str) -> documents.VerifiedLedger:
-        rows, files = self._data.verify(run)
-        is_removed = self._data.is_removed(run)
+        self._newest, files = self._data.verify(run)
         return documents.VerifiedLedger(
-            run=run, rows=rows, checkpoints=files, removed=is_removed, verified=True
+            run=run,
+            rows=len(self._newest),
+            checkpoints=files,
+            removed=is_removed(self._newest),
+            verified=True,
         )
+
+    def _steps(self, run: str) -> list[Step]:
+        """Its rows, replayed; not again as long as there are no more of them."""
+        newest = self._newest[-1].row if self._newest else None
+        if newest is None or (newest.run, (newest.seq, newest.hash)) != (
+            run,
+            self._data.newest(run),
+        ):
+            self._newest = self._data.steps(run)
+        return self._newest
 
     def remove(self, run: str, *, stop: bool) -> documents.RemovedRun:
         return remove(self._data, run, SystemClock(), stop=stop)

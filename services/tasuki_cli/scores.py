@@ -68,7 +68,7 @@ def show_evaluation(console: Console, scores: Scores) -> None:
         first = Column(head="round", cells=_rounds_of(scores, table))
         _print_table(console, table.rows, [first], also=_without(scores))
         console.print(Text(_over_evaluations(table)), soft_wrap=True)
-    for line in _left_out(scores.evaluations):
+    for line in left_out(scores.evaluations):
         console.print(Text(line), style="yellow", soft_wrap=True)
 
 
@@ -96,7 +96,7 @@ def _over_evaluations(scores: EvaluatedScores) -> str:
     )
 
 
-def _left_out(evaluations: Sequence[Evaluation]) -> Iterator[str]:
+def left_out(evaluations: Sequence[Evaluation]) -> Iterator[str]:
     """Who has not scored, and why; what was so several times is said once."""
     found: dict[tuple[str, str], list[str]] = {}
     for each in evaluations:

@@ -162,6 +162,11 @@ def evaluate(simulation: Simulation, to_score: ToScore) -> int:
         RunUnderWay: it was interrupted, and would go on.
         CannotEvaluate: the trainer has nothing that scores.
     """
+    return asyncio.run(evaluated(simulation, to_score))
+
+
+async def evaluated(simulation: Simulation, to_score: ToScore) -> int:
+    """The same in an event loop that has begun."""
     state, _ = simulation.data.run(to_score.run)
     check_evaluated(state)
     if not state.is_over and (state.unattended or state.status is not Status.PAUSED):
@@ -169,7 +174,7 @@ def evaluate(simulation: Simulation, to_score: ToScore) -> int:
     if why := simulation.source.why_not_evaluate():
         raise CannotEvaluate(why)
     with simulation.data.locked():
-        return asyncio.run(_Federation(simulation, plan=state.plan).evaluate(to_score))
+        return await _Federation(simulation, plan=state.plan).evaluate(to_score)
 
 
 class _Federation:

@@ -64,7 +64,7 @@ def run_simulation(
     )
     with display:
         ended = simulate(simulation)
-    records = history.records(simulation.data.rows(run_file.name))
+    records = history.records(history.steps(simulation.data.rows(run_file.name)))
     if as_json:
         out.write(summary(ended.state, records, wall_s=ended.wall_s).line() + "\n")
     else:

@@ -174,10 +174,10 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
         if not verify:
             return documents.Ledger(run=run, rows=await operations.rows(run))
         operations.state(run)
-        rows, files = await run_in_threadpool(folder.verify, run)
+        steps, files = await run_in_threadpool(folder.verify, run)
         is_removed = operations.state(run).removed
         return documents.VerifiedLedger(
-            run=run, rows=rows, checkpoints=files, removed=is_removed, verified=True
+            run=run, rows=len(steps), checkpoints=files, removed=is_removed, verified=True
         )
 
     @router.get("/runs/{run}/turns", summary="Every turn of a run, with all that its site reported")

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from tasuki.settings.initial import RunWeights
 from tasuki_controller import history
 from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints, Kept
 from tasuki_controller.continuing import removed
+from tasuki_controller.history import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,32 @@ class DataFolder:
             raise UnknownRun(f"there is no run {run!r} in {self.path}; it has {known}")
         return rows
 
+    def newest(self, run: str) -> tuple[int, str]:
+        """The number and the hash of a run's newest row; 0 and any: there is none."""
+        with closing(self.ledger()) as ledger:
+            return ledger.head(run)
+
+    def steps(self, run: str) -> list[Step]:
+        """A run's rows, replayed.
+
+        Raises:
+            UnknownRun: the ledger has no such run.
+            LedgerBroken: a row is no event of this version.
+        """
+        return list(history.steps(self.rows(run)))
+
+    def state(self, steps: Sequence[Step]) -> RunState:
+        """A run as it stands after all its rows.
+
+        Raises:
+            UnknownRun: they are only half its submission.
+        """
+        state = history.state_after(steps)
+        if state is None:
+            run = steps[0].row.run
+            raise UnknownRun(f"run {run!r} in {self.path} never began: submit it again")
+        return state
+
     def run(self, run: str) -> tuple[RunState, list[TurnRecord]]:
         """A run as it stands, and every turn that was accepted and not undone.
 
@@ -88,18 +116,11 @@ class DataFolder:
             UnknownRun: the ledger has no such run, or only half its submission.
             LedgerBroken: a row is no event of this version.
         """
-        rows = self.rows(run)
-        state = history.replay(rows)
-        if state is None:
-            raise UnknownRun(f"run {run!r} in {self.path} never began: submit it again")
-        return state, history.records(rows)
+        steps = self.steps(run)
+        return self.state(steps), history.records(steps)
 
-    def is_removed(self, run: str) -> bool:
-        """Whether its weights were given up, so that only its rows are left."""
-        return _is_removed(self.rows(run))
-
-    def verify(self, run: str) -> tuple[int, int]:
-        """Check a run's chain, origin and checkpoints; returns how many rows and files hold.
+    def verify(self, run: str) -> tuple[list[Step], int]:
+        """Check a run's chain, origin and checkpoints; returns its rows and how many files hold.
 
         One that was removed has no files, or none that still count. A controller may keep, prune
         and remove files meanwhile: only what is found twice is wrong.
@@ -111,12 +132,12 @@ class DataFolder:
         found = ""
         while True:
             with closing(self.ledger()) as ledger:
-                rows = ledger.verify(run)
-                history.check_origin(rows, ledger)
-            if _is_removed(rows):
-                return len(rows), 0
+                steps = list(history.steps(ledger.verify(run)))
+                history.check_origin(steps, ledger)
+            if is_removed(steps):
+                return steps, 0
             try:
-                return len(rows), self.checkpoints(run).verify(history.documents(rows))
+                return steps, self.checkpoints(run).verify(history.documents(steps))
             except LedgerBroken as exc:
                 if str(exc) == found:
                     raise
@@ -172,12 +193,13 @@ class DataFolder:
 
     def _check_there(self, run: str) -> None:
         """Raises WeightsRemoved, LedgerBroken: no weights of the run are here any more."""
-        rows = self.rows(run)
-        if _is_removed(rows):
+        steps = self.steps(run)
+        if is_removed(steps):
             raise WeightsRemoved(removed(run))
-        self.checkpoints(run).check_there(history.documents(rows))
+        self.checkpoints(run).check_there(history.documents(steps))
 
 
-def _is_removed(rows: list[Row]) -> bool:
-    state = history.replay(rows)
+def is_removed(steps: Sequence[Step]) -> bool:
+    """Whether a run's weights were given up, so that only its rows are left."""
+    state = history.state_after(steps)
     return state is not None and state.removed

@@ -7,6 +7,7 @@ happens while a run goes on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from tasuki.core.scores import is_evaluated, mean_metrics
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
+from tasuki_controller.history import Step
 from tasuki_controller.turn_now import UNKNOWN, TurnNow, trouble
 
 
@@ -449,9 +451,9 @@ def evaluation(state: machine.Evaluation) -> Evaluation:
     )
 
 
-def standing(state: RunState, rows: list[Row], turn: TurnNow = UNKNOWN) -> Standing:
-    """Where a run stands that this controller has; `rows`: its ledger."""
-    records = history.records(rows)
+def standing(state: RunState, steps: Sequence[Step], turn: TurnNow = UNKNOWN) -> Standing:
+    """Where a run stands that this controller has; `steps`: its ledger, replayed."""
+    records, rows = history.records(steps), [step.row for step in steps]
     went = summary(state, records, wall_s=rows[-1].at - rows[0].at)
     return Standing(
         **{**dict(went), **_turn_now(state, turn)},

@@ -5,7 +5,7 @@ A run's first two rows are its plan and its first weights; every other row is an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import get_args
@@ -25,10 +25,7 @@ _FIRST_ROWS = (Plan, WeightsRef)
 
 def replay(rows: Iterable[Row]) -> RunState | None:
     """The run's state now, or None if it was never wholly submitted."""
-    state = None
-    for step in steps(rows):
-        state = step.after
-    return None if state is None or state.status is machine.Status.SUBMITTED else state
+    return state_after(steps(rows))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +109,18 @@ def steps(rows: Iterable[Row]) -> Iterator[Step]:
         yield step
 
 
-def documents(rows: list[Row]) -> dict[int, Document]:
+def state_after(steps: Iterable[Step]) -> RunState | None:
+    """As `replay`, of rows that were replayed."""
+    state = None
+    for step in steps:
+        state = step.after
+    return None if state is None or state.status is machine.Status.SUBMITTED else state
+
+
+def documents(steps: Sequence[Step]) -> dict[int, Document]:
     """What each checkpoint's JSON must say, by the number of its round; 0 is the start."""
     expected: dict[int, Document] = {}
-    for step in steps(rows):
+    for step in steps:
         state, anchor = step.after, Anchor(seq=step.row.seq, hash=step.row.hash)
         if state is None:
             continue
@@ -127,34 +132,34 @@ def documents(rows: list[Row]) -> dict[int, Document]:
                 expected[number] = document(
                     state.plan, number, effect.weights, effect.records, anchor
                 )
-    return expected if len(rows) > len(_FIRST_ROWS) else {}
+    return expected if len(steps) > len(_FIRST_ROWS) else {}
 
 
-def check_origin(rows: list[Row], ledger: SqliteLedger) -> None:
+def check_origin(found: Sequence[Step], ledger: SqliteLedger) -> None:
     """Whether the run began from just the weights that the run which it names has ended with.
 
     Raises:
         LedgerBroken: from others.
     """
-    state = replay(rows)
+    state = state_after(found)
     origin = None if state is None else state.plan.origin
     if origin is None:
         return
-    began = documents(rows)[0]["digest"]
-    there = documents(list(ledger.rows(origin.run)))
+    began = documents(found)[0]["digest"]
+    there = documents(list(steps(ledger.rows(origin.run))))
     ended = there[origin.round]["digest"] if origin.round in there else None
     if not began == origin.digest == ended:
         raise LedgerBroken(
             f"round {origin.round} of {origin.run} did not end with the weights that "
-            f"{rows[0].run} began from"
+            f"{found[0].row.run} began from"
         )
 
 
-def records(rows: Iterable[Row]) -> list[TurnRecord]:
+def records(steps: Iterable[Step]) -> list[TurnRecord]:
     """Every turn that was accepted and not undone, in its order."""
     closed: list[TurnRecord] = []
     open_round: tuple[TurnRecord, ...] = ()
-    for step in steps(rows):
+    for step in steps:
         open_round = () if step.after is None else step.after.records
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
@@ -163,10 +168,10 @@ def records(rows: Iterable[Row]) -> list[TurnRecord]:
     return [*closed, *(record for record in open_round if record not in closed)]
 
 
-def evaluations(rows: Iterable[Row]) -> list[Evaluation]:
+def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
     """Every evaluation, in the order in which they began; the last may be under way."""
     found: dict[int, Evaluation] = {}
-    for step in steps(rows):
+    for step in steps:
         closed = [e.evaluation for e in step.effects if isinstance(e, machine.CloseEvaluation)]
         under_way = None if step.after is None else step.after.evaluation
         for each in (*closed, *([] if under_way is None else [under_way])):

@@ -6,7 +6,7 @@ replaying the rows, as the controller itself finds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -40,8 +40,12 @@ def ledger_rows(rows: list[Row]) -> list[LedgerRow]:
     steps: list[Step] = []
     with suppress(LedgerBroken):  # `--verify` is for that; here, what is there is shown
         steps.extend(history.steps(rows))
-    unknown = rows[len(steps) :]
-    return [*map(_ledger_row, steps), *map(_ledger_row, map(_of_unknown_state, unknown))]
+    return [*replayed_rows(steps), *replayed_rows(map(_of_unknown_state, rows[len(steps) :]))]
+
+
+def replayed_rows(steps: Iterable[Step]) -> list[LedgerRow]:
+    """As `ledger_rows`, of rows that were replayed."""
+    return list(map(_ledger_row, steps))
 
 
 def _of_unknown_state(row: Row) -> Step:

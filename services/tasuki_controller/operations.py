@@ -154,7 +154,9 @@ class Operations:
 
     async def standing(self, run: str) -> documents.Standing:
         state, rows, turn = self.state(run), self._rows(run), self.service.turn_now(run)
-        return await asyncio.to_thread(documents.standing, state, rows, turn)
+        return await asyncio.to_thread(
+            lambda: documents.standing(state, list(history.steps(rows)), turn)
+        )
 
     async def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
@@ -162,14 +164,17 @@ class Operations:
 
     async def turns(self, run: str) -> documents.TurnTable:
         state, rows = self.state(run), self._rows(run)
-        return await asyncio.to_thread(lambda: turn_table(state, history.records(rows)))
+        return await asyncio.to_thread(
+            lambda: turn_table(state, history.records(history.steps(rows)))
+        )
 
     async def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         """Raises SettingsError: no site says anything by this metric."""
         state, rows = self.state(run), self._rows(run)
 
         def replayed() -> documents.Scores:
-            records, evaluations = history.records(rows), history.evaluations(rows)
+            steps = list(history.steps(rows))
+            records, evaluations = history.records(steps), history.evaluations(steps)
             return scores_of(state, records, evaluations, metric=metric, mode=mode)
 
         return await asyncio.to_thread(replayed)

@@ -96,7 +96,7 @@ class WeightStore:
         """
         run, number = plan.run, effect.round + 1
         if decided_in is None:
-            content = history.documents(list(self._c.ledger.rows(run)))[number]
+            content = history.documents(list(history.steps(self._c.ledger.rows(run))))[number]
         else:
             row = self._c.ledger.row(run, decided_in)
             anchor = Anchor(seq=row.seq, hash=row.hash)

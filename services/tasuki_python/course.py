@@ -5,21 +5,32 @@ from __future__ import annotations
 import threading
 from asyncio import CancelledError
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from tasuki.core import run as machine
 from tasuki.core.run import Status
-from tasuki.errors import DataInUse, RunError, SettingsError, TasukiError, UnknownRun
-from tasuki.settings.initial import of_run
+from tasuki.errors import (
+    CannotEvaluate,
+    DataInUse,
+    RunError,
+    RunUnderWay,
+    SettingsError,
+    TasukiError,
+    UnknownRun,
+)
+from tasuki.settings.initial import RunWeights, of_run
+from tasuki_cli import evaluate as evaluating
 from tasuki_cli import operate
 from tasuki_cli.client import ControllerClient
-from tasuki_cli.records import Archive, LocalArchive
+from tasuki_cli.records import LocalArchive
+from tasuki_cli.simulate import Ended, Simulation, ToScore, evaluated
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.documents import Standing, Summary, summary
-from tasuki_controller.history import failure
+from tasuki_controller.documents import Standing, Summary
 from tasuki_python.happening import Feed, Item
+from tasuki_python.live import BEAT_S, show_live
 from tasuki_python.working import Work
 
 _STEERING: dict[str, machine.Event] = {
@@ -31,7 +42,7 @@ _STEERING: dict[str, machine.Event] = {
 class Course(Protocol):
     """One run, seen from Python."""
 
-    archive: Archive
+    archive: LocalArchive | ControllerClient
 
     def summary(self) -> Summary:
         """How it stands. Raises UnknownRun."""
@@ -55,24 +66,30 @@ class Course(Protocol):
     def copy_weights(self, which: str, folder: Path) -> Kept:
         """best, latest or round-7; empty: the best if it has chosen one, else the latest."""
 
+    def evaluate(self, wanted: RunWeights | Path | None, *, split: str | None) -> int:
+        """Let all sites score weights, as `tasuki evaluate`; the number of that, once it is over.
+
+        Raises:
+            CannotEvaluate, RunUnderWay, SettingsError, UnknownRun: it cannot be.
+        """
+
 
 class Recorded:
     """A run in a data folder on which nobody works that we know of."""
 
     def __init__(self, run: str, data: DataFolder) -> None:
-        self.archive: Archive = LocalArchive(data.path)
+        self.archive: LocalArchive | ControllerClient = LocalArchive(data.path)
         self._run = run
         self._data = data
 
     def summary(self) -> Summary:
-        state, records = self._data.run(self._run)
-        return summary(state, records, wall_s=0.0)
+        return self.archive.standing(self._run)
 
     def items(self, *, beat_s: float | None = None) -> Iterator[Item | None]:
         yield from ()
 
     def wait(self) -> str | None:
-        return failure(self._data.rows(self._run))
+        return self.archive.standing(self._run).error
 
     def steer(self, what: str) -> None:
         raise RunError(f"nobody works on {self._run}: there is nothing to {what}")
@@ -87,12 +104,17 @@ class Recorded:
         assert wanted is not None  # noqa: S101 - it begins with `run:`
         return self._data.weights_of(wanted)
 
+    def evaluate(self, wanted: RunWeights | Path | None, *, split: str | None) -> int:
+        simulation = evaluating.simulation_of(self._run, self._data)
+        return _scored(simulation, ToScore(run=self._run, weights=wanted, split=split))
+
 
 class Simulated(Recorded):
     """A run that is simulated in this process."""
 
-    def __init__(self, run: str, data: DataFolder, feed: Feed, work: Work) -> None:
-        super().__init__(run, data)
+    def __init__(self, simulation: Simulation, feed: Feed, work: Work[Ended]) -> None:
+        super().__init__(simulation.run_file.name, simulation.data)
+        self._simulation = simulation
         self._feed = feed
         self._work = work
 
@@ -124,12 +146,23 @@ class Simulated(Recorded):
         self._work.interrupt()
         return f"{self._run} was interrupted; go on with resume=True"
 
+    def evaluate(self, wanted: RunWeights | Path | None, *, split: str | None) -> int:
+        if not self._work.is_over:
+            raise RunUnderWay(f"{self._run} is not over: wait for it, or stop it first")
+        simulation = self._simulation
+        if simulation.handed is not None and simulation.run_file.simulate.evaluate is None:
+            raise CannotEvaluate(
+                f"{self._run} has no function that scores: give `simulate` one, as in "
+                "evaluate=judge; with evaluation={'at_end': False} it is asked here alone"
+            )
+        return _scored(simulation, ToScore(run=self._run, weights=wanted, split=split))
+
 
 class Watched:
     """A run at a controller."""
 
     def __init__(self, run: str, client: ControllerClient) -> None:
-        self.archive: Archive = client
+        self.archive: LocalArchive | ControllerClient = client
         self._run = run
         self._client = client
         self._feed: Feed | None = None
@@ -168,6 +201,11 @@ class Watched:
             return kept
         return self._client.copy_weights(self._run, folder, round=wanted.round)
 
+    def evaluate(self, wanted: RunWeights | Path | None, *, split: str | None) -> int:
+        asked = evaluating.ask(self._run, wanted, self._client, split=split)
+        evaluating.followed(self._run, asked.number, self._client)
+        return asked.number
+
     def _follow(self, feed: Feed) -> None:
         try:
             operate.followed(self._run, self._client, feed.put)
@@ -175,6 +213,19 @@ class Watched:
             self._broken = exc
         finally:
             feed.end()
+
+
+def _scored(simulation: Simulation, to_score: ToScore) -> int:
+    """Shown, as a run is, and in a thread of its own, as that is."""
+    feed = Feed()
+    work = Work(simulation, feed, partial(evaluated, to_score=to_score))
+    work.start()
+    try:
+        show_live(feed.items(beat_s=BEAT_S))
+        return work.ended()
+    except KeyboardInterrupt:
+        work.interrupt()
+        raise
 
 
 def is_fine(status: Status) -> bool:

@@ -8,12 +8,15 @@ from typing import Any
 from tasuki.core.scores import RECEIVED
 from tasuki.errors import SettingsError
 from tasuki.installed import command_for
-from tasuki_controller.documents import Scores, TurnTable
+from tasuki_controller.documents import EvaluatedScores, Scores, TurnTable
 from tasuki_controller.metric_names import metric_to_show, metrics_of
 
 # Told apart by whoever is colour-blind: Okabe and Ito's.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MARKS = "os^Dv<>P"
+GREYS = ("0", "0.45")
+"""Of splits that were evaluated."""
+
 MOST_NAMED = 40
 """Lines and points, beyond which a legend would hide them."""
 
@@ -29,13 +32,10 @@ def plot(table: TurnTable, scores: Scores, *, metric: str | None, axes: Axes | N
     shown = _metric(table, scores, metric)
     axes = _axes() if axes is None else axes
     _plot_turns(axes, table, shown)
-    for each in scores.evaluated:
-        if each.metric == shown:
-            label = f"evaluation {each.split}".rstrip()
-            rounds = [row for row in each.rows if row.round is not None]
-            at = [row.round for row in rounds]
-            axes.plot(at, [row.mean for row in rounds], "k-", lw=2, label=f"{label}: mean")
-            axes.plot(at, [row.worst for row in rounds], "k:", lw=2, label=f"{label}: worst")
+    for index, each in enumerate(each for each in scores.evaluated if each.metric == shown):
+        _plot_evaluated(axes, each, grey=GREYS[index % len(GREYS)])
+    if (best := scores.best_round) is not None and best.metric == shown:
+        axes.axvline(best.round, color="0.7", lw=1, zorder=0, label=f"best: round {best.round}")
     axes.set(title=table.run, xlabel="round", ylabel=shown)
     axes.locator_params(axis="x", integer=True)
     if len(axes.lines) <= MOST_NAMED:
@@ -66,6 +66,15 @@ def _plot_turns(axes: Axes, table: TurnTable, metric: str) -> None:
         at, received, trained = zip(*points, strict=True)
         axes.plot(at, trained, marker=mark, color=colour, lw=1, label=site)
         axes.plot(at, received, marker=mark, color=colour, ls="", mfc="none")
+
+
+def _plot_evaluated(axes: Axes, scores: EvaluatedScores, *, grey: str) -> None:
+    """Of a round that was evaluated twice, the newer; of no file, which is of no round."""
+    by_round = {row.round: row for row in scores.rows if row.round is not None}
+    at, label = sorted(by_round), f"evaluation {scores.split}".rstrip()
+    for name, line in (("mean", "-"), ("worst", ":")):
+        values = [getattr(by_round[round], name) for round in at]
+        axes.plot(at, values, marker=".", ls=line, lw=2, color=grey, label=f"{label}: {name}")
 
 
 def _points(

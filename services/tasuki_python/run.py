@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tasuki import errors
 from tasuki.core.run import Status
-from tasuki.errors import RunFailed, RunPaused, SettingsError, TasukiError, UnknownRun
-from tasuki.installed import command_for
+from tasuki.errors import (
+    LedgerBroken,
+    NoScores,
+    RunFailed,
+    RunPaused,
+    TasukiError,
+    UnknownRun,
+)
 from tasuki.observe.printable import printable
 from tasuki.trainer import Framework
-from tasuki_controller.documents import BestRound, Scores, Summary, TurnTable
+from tasuki_cli.evaluate import chosen
+from tasuki_cli.scores import left_out
+from tasuki_controller.documents import BestRound, Evaluation, Scores, Summary, TurnTable
 from tasuki_python.course import Course, check_which
 from tasuki_python.happening import Happening, happenings
 from tasuki_python.live import BEAT_S, show_live
 from tasuki_python.plotting import plot
 from tasuki_python.tables import SCORE_COLUMNS, as_table, score_rows, turn_rows
+from tasuki_report import collect, write_report
 from tasuki_site.model_files.export import export
 from tasuki_site.tensors import load_state
 
@@ -73,6 +81,31 @@ class Run:
         """Each score of each site, of evaluations and rolling: a DataFrame, or a list of dicts."""
         return as_table(score_rows(self._scores()), SCORE_COLUMNS)
 
+    def evaluate(
+        self, weights: str | int | Path = "", *, split: str | None = None
+    ) -> Any:  # Any: as above
+        """Let all sites score the same weights, be it that the run is over; waits for them.
+
+        Args:
+            weights: best, latest, round-7 or 7, or a .safetensors file; else the best, the latest
+                if none was chosen.
+            split: the data to score on; else as the run says.
+
+        Returns:
+            What they said, as `scores` has it. Who said nothing is told on the error stream.
+
+        Raises:
+            CannotEvaluate, RunUnderWay: it cannot be; the message says what to do.
+            NoScores: no site has scored.
+        """
+        named = f"round-{weights}" if isinstance(weights, int) else str(weights)
+        wanted = chosen(self.name, named or None)
+        number = self._course.evaluate(wanted, split=split)
+        found = self._scores()
+        self._say_left_out([each for each in found.evaluations if each.number == number])
+        rows = [row for row in score_rows(found) if row["number"] == number]
+        return as_table(rows, SCORE_COLUMNS)
+
     def __iter__(self) -> Iterator[Happening]:
         """From the oldest that is kept until the run is over; it may be asked again."""
         return happenings(self._course.items())
@@ -118,13 +151,13 @@ class Run:
         """Write a report that needs no server, as `tasuki report` does.
 
         Raises:
-            SettingsError: what makes it is not installed.
+            SettingsError: what draws it is not installed.
+            LedgerBroken: it was written, and says that the ledger does not hold.
         """
-        try:
-            made: Any = importlib.import_module("tasuki_report")  # Any: it is not part of this yet
-            made.write_report(made.collect(self._course.archive, self.name), Path(path))
-        except ImportError as exc:
-            raise SettingsError(f"reports need more: {command_for('report')}") from exc
+        material = collect(self._course.archive, self.name)
+        write_report(material, Path(path))
+        if material.broken:
+            raise LedgerBroken(material.broken)
         return Path(path)
 
     # Steered.
@@ -182,6 +215,13 @@ class Run:
             return
         kind = RunPaused if summary.status is Status.PAUSED else _kind(error)
         raise kind(f"{self.name} {summary.status}: {printable(summary.reason)}")
+
+    def _say_left_out(self, evaluations: Sequence[Evaluation]) -> None:
+        """Raises NoScores: that was everybody."""
+        said = list(left_out(evaluations))
+        if not any(each.scored for each in evaluations):
+            raise NoScores(f"no site of {self.name} has scored:\n" + "\n".join(said))
+        sys.stderr.writelines(f"{line}\n" for line in said)
 
     def _summary(self) -> Summary | None:
         """None: it is not on record yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tasuki.errors import RunExists, SettingsError, UnknownRun
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import checked, read
 from tasuki.trainer import Result, Scores, State, Turn
-from tasuki_cli.simulate import Simulation
+from tasuki_cli.simulate import Simulation, simulated
 from tasuki_controller.data_folder import DataFolder
 from tasuki_python.course import Simulated
 from tasuki_python.handing import handed
@@ -86,19 +87,26 @@ def simulate(
         **tables,
     }
     feed = Feed()
-    with ExitStack() as stack:
+    with ExitStack() as stack, ExitStack() as kept:
         if isinstance(train, str | Path):
             simulation = _of_file(Path(train), folder, sites=sites, rounds=rounds, given=given)
         else:
             told = {**given, "sites": sites, "rounds": rounds}
             told["name"] = name or _name(folder, resume=resume)
-            simulation = _of_functions(train, folder, told, stack=stack, feed=feed)
-        return _begun(simulation, feed, stack, resume=resume, wait=wait)
+            simulation = _of_functions(train, folder, told, stack=stack, kept=kept, feed=feed)
+        return _begun(simulation, feed, stack, kept, resume=resume, wait=wait)
 
 
 def _begun(
-    simulation: Simulation, feed: Feed, stack: ExitStack, *, resume: bool, wait: bool
+    simulation: Simulation,
+    feed: Feed,
+    stack: ExitStack,
+    kept: ExitStack,
+    *,
+    resume: bool,
+    wait: bool,
 ) -> Run:
+    """`stack`: closed when the run is over; `kept`: when nobody has it any more."""
     name = simulation.run_file.name
     if not resume and name in _names(simulation.data):
         raise RunExists(
@@ -106,9 +114,11 @@ def _begun(
             "give this one another name=, or another folder with data="
         )
     simulation.plan()  # what is wrong with it is said here, not by a thread
-    work = Work(replace(simulation, resume=resume), feed, clear=stack.pop_all().close)
+    simulation = replace(simulation, resume=resume)
+    work = Work(simulation, feed, simulated, clear=stack.pop_all().close)
+    weakref.finalize(work, kept.pop_all().close)  # its thread has it too, until it is over
     work.start()
-    run = Run(name, Simulated(name, simulation.data, feed, work))
+    run = Run(name, Simulated(simulation, feed, work))
     return run.wait() if wait else run
 
 
@@ -133,6 +143,7 @@ def _of_file(
         data=data,
         sites=named or run_file.simulated_sites(sites if isinstance(sites, int) else None),
         rounds=rounds,
+        run_toml=run_toml,
     )
 
 
@@ -145,6 +156,7 @@ def _of_functions(
     given: Mapping[str, Any],  # Any: as `simulate` has it
     *,
     stack: ExitStack,
+    kept: ExitStack,
     feed: Feed,
 ) -> Simulation:
     functions = {"train": _function(train, "train")}
@@ -160,7 +172,7 @@ def _of_functions(
         folder=Path.cwd(),
         data=data,
         sites=run_file.simulated_sites(),
-        handed=stack.enter_context(file).fileno(),
+        handed=kept.enter_context(file).fileno(),  # sites may be asked to score, once it is over
     )
 
 

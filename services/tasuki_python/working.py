@@ -5,34 +5,45 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from tasuki.core import run as machine
-from tasuki_cli.simulate import Ended, Simulation, simulated
+from tasuki_cli.simulate import Simulation
 from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
 from tasuki_python.happening import Feed, Printed
 
+T = TypeVar("T")
 
-class Work:
+
+class Work(Generic[T]):
     """One simulation under way. It dies with this process, and can be resumed then."""
 
-    def __init__(self, simulation: Simulation, feed: Feed, *, clear: Callable[[], None]) -> None:
-        """`clear`: called at the end, whatever it was."""
+    def __init__(
+        self,
+        simulation: Simulation,
+        feed: Feed,
+        doing: Callable[[Simulation], Coroutine[Any, Any, T]],  # Any: whatever it waits for
+        *,
+        clear: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`doing`: what is done with it; `clear`: called at the end, whatever it was."""
+        self._doing = doing
         self._simulation = replace(
             simulation, watcher=self._watch, output=self._output, on_start=self._on_start
         )
         self._run = simulation.run_file.name
         self._feed = feed
         self._clear = clear
-        self._outcome: Future[Ended] = Future()
+        self._outcome: Future[T] = Future()
         self._began = threading.Event()
         self._loop: asyncio.AbstractEventLoop
-        self._task: asyncio.Task[Ended]
+        self._task: asyncio.Task[T]
         self._controller: ControllerService | None = None
         self._wanted: machine.Event | None = None
 
@@ -44,12 +55,12 @@ class Work:
     def is_over(self) -> bool:
         return self._outcome.done()
 
-    def ended(self) -> Ended:
+    def ended(self) -> T:
         """How it ended, once it has.
 
         Raises:
             CancelledError: it was interrupted.
-            TasukiError: as `simulate`.
+            TasukiError: as what was done.
         """
         return self._outcome.result()
 
@@ -77,12 +88,12 @@ class Work:
             self._clear()
             self._feed.end()
 
-    async def _main(self) -> Ended:
+    async def _main(self) -> T:
         self._loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None  # noqa: S101 - this is one
         self._task = task
         self._began.set()
-        return await simulated(self._simulation)
+        return await self._doing(self._simulation)
 
     # Called in the loop.
 

@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.plain import plain_loop, plain_torch_loop
+from support.plain import judged_loop, plain_loop, plain_torch_loop
 from support.python import SIMULATE, python, ran, written
 from support.simulation import TRAINERS, environment, simulate, tasuki, write_run
 from support.waiting import wait_until
 from tasuki.weights.digest import verify_digest
 
 ROUND = ["site-2", "site-1", "site-3"]
+SITES = ["site-1", "site-2", "site-3"]
 
 
 def test_functions_of_a_script_give_the_weights_of_a_plain_loop(tmp_path: Path) -> None:
@@ -100,6 +101,143 @@ print(scores[["round", "site", "value"]].values.tolist(), run.best_round.by)
     sites = ["site-1", "site-2", "site-3"]
     expected = [[r, site, 3.0 * r] for r in (1, 2) for site in sites]
     assert f"{expected} evaluation" == ended.out.splitlines()[-1]
+
+
+JUDGED = """
+def said(scores):
+    return {row["site"]: row["value"] for row in scores.to_dict("records")}
+
+def judging(**changes):
+    return simulate(evaluate=judge, **changes)
+"""
+
+
+def test_the_call_says_when_to_evaluate_what_is_best_and_when_it_is_enough(tmp_path: Path) -> None:
+    """As a run file's tables do; and what came of it is in the run, its scores and its plot."""
+    ended = python(
+        tmp_path,
+        JUDGED
+        + """
+evaluation = {"every_n_rounds": 1, "of": "worst"}
+run = judging(rounds=12, evaluation=evaluation, stop={"metric": "accuracy", "patience": 1})
+best = run.best_round
+print(run.digest, best.round, best.value, best.by, best.of, run.reason)
+scores = run.scores[run.scores["by"] == "evaluation"]
+print({number: said(of) for number, of in scores.groupby("round")})
+lines = {line.get_label(): line.get_ydata() for line in run.plot().lines}
+print([float(each) for each in lines["evaluation: worst"]], f"best: round {best.round}" in lines)
+""",
+    )
+    assert ended.code == 0, ended.err
+    plain = judged_loop([ROUND] * 12, SITES, of="worst", patience=1)
+    assert plain.best is not None
+    assert plain.rounds < 12
+    first, scores, drawn = ended.out.splitlines()[-3:]
+    said = " ".join(map(str, (plain.digest, *plain.best, "evaluation worst enough: worst of")))
+    assert first.startswith(said)
+    assert str(plain.sites) == scores
+    assert f"{[*plain.worst.values()]} True" == drawn
+
+
+def test_a_run_that_is_over_is_scored_by_the_functions_that_it_was_given(tmp_path: Path) -> None:
+    ended = python(
+        tmp_path,
+        JUDGED
+        + """
+run = judging(rounds=3, evaluation={"at_end": False})
+judge = judged = None  # the cell was changed meanwhile
+run.export("first.safetensors", 1)
+print(said(run.evaluate()))
+print(said(run.evaluate(1, split="test")))
+print(said(run.evaluate("first.safetensors")))
+print(run.status, run.digest, sorted(set(run.scores["number"])))
+""",
+    )
+    assert ended.code == 0, ended.err
+    lines = [line for line in ended.out.splitlines() if not line.startswith(("site-", "run-"))]
+    for line, rounds, split in zip(lines[:3], (3, 1, 1), ("", "test", ""), strict=True):
+        plain = judged_loop([ROUND] * rounds, SITES, split=split)
+        assert str(plain.sites[rounds]) == line
+    assert f"finished {plain_loop([ROUND] * 3)} [1, 2, 3]" == lines[-1]
+
+
+def test_what_cannot_be_scored_is_said(tmp_path: Path) -> None:
+    """And who has said nothing beside those that did is not missed."""
+    ended = python(
+        tmp_path,
+        JUDGED
+        + """
+from tasuki import errors
+
+def told(call, **named):
+    try:
+        print(type(call(**named)).__name__)
+    except errors.TasukiError as exc:
+        print(type(exc).__name__, str(exc).replace("\\n", " | "))
+
+under_way = simulate(rounds=500, name="under-way", wait=False)
+next(each for each in under_way if each.what == "turn")
+told(under_way.evaluate)
+under_way.interrupt()
+told(simulate(rounds=1, name="mute").evaluate)
+told(tasuki.connect(data="data").run("mute").evaluate)
+run = judging(rounds=1, evaluation={"at_end": False}, params={"broken": "site-1"})
+told(run.evaluate, weights="first")
+told(run.evaluate, weights=7)
+told(run.evaluate, split="none")
+told(run.evaluate)
+""",
+    )
+    assert ended.code == 0, ended.err
+    said = [line for line in ended.out.splitlines() if not line.startswith(("site-", "run-"))]
+    expected = [
+        "RunUnderWay under-way is not over: wait for it, or stop it first",
+        "CannotEvaluate mute has no function that scores: give `simulate` one",
+        "SettingsError the run file of mute is not known here",
+        "SettingsError weights 'first': name best, latest, round-7",
+        "UnknownRun run 'run-1' keeps no weights of round 7",
+        "NoScores no site of run-1 has scored: | no score of round 1 by site-1: TrainerRaised",
+        "DataFrame",
+    ]
+    found = [line for line in said if line.startswith(tuple(e.split()[0] for e in expected))]
+    assert len(expected) == len(found), said
+    for begin, line in zip(expected, found, strict=True):
+        assert line.startswith(begin)
+    assert "no score of round 1 by site-1: TrainerRaised: ValueError: site-1 has no" in ended.err
+
+
+def test_a_run_has_a_report(tmp_path: Path) -> None:
+    ended = python(
+        tmp_path,
+        """
+run = simulate(rounds=1)
+print(run.report(), run.report("other.html"), tasuki.connect(data="data").run("run-1").report())
+weights = next(Path("data/runs/run-1").glob("round-0001.safetensors"))
+weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+run.report("broken.html")
+""",
+    )
+    assert "report.html other.html report.html" == ended.out.splitlines()[-1], ended.err
+    page = (tmp_path / "report.html").read_text()
+    assert plain_loop([ROUND]) in page
+    assert "The record is whole" in page
+    assert "LedgerBroken: " in ended.err
+    assert "The ledger does not hold" in (tmp_path / "broken.html").read_text()
+
+
+def test_a_report_without_its_extra_says_what_to_install(tmp_path: Path) -> None:
+    ended = python(
+        tmp_path,
+        """
+run = simulate(rounds=1)
+sys.modules["plotly.offline"] = None  # as if it were not installed
+run.report()
+""",
+    )
+    last = ended.err.splitlines()[-1]
+    assert "SettingsError: a report's page needs plotly and jinja2, its CSV does not: " in last
+    assert "[report]" in last
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_first_weights_may_be_a_state_dict_a_file_or_those_of_another_run(tmp_path: Path) -> None:

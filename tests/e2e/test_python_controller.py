@@ -57,6 +57,19 @@ def test_a_run_is_submitted_shown_and_read(
     assert ["status"] == [each.what for each in connected.run(run.name)]
 
 
+def test_a_run_that_is_over_is_scored_where_it_was_trained(
+    connected: Connected, write: Write, tmp_path: Path
+) -> None:
+    run = connected.submit(write(rounds=2))
+    scored = [(f"site-{each}", 3.0, 8) for each in (1, 2, 3)]
+    for weights in (1, "round-1", run.export(tmp_path / "first.safetensors", 1)):
+        found = [row for row in rows(run.evaluate(weights)) if row["metric"] == "accuracy"]
+        assert scored == [(row["site"], row["value"], row["samples"]) for row in found]
+    assert {1, 2, 3} == {row["number"] for row in rows(run.scores) if row["by"] == "evaluation"}
+    page = run.report(tmp_path / "report.html").read_text()
+    assert plain_loop([ROUND] * 2) in page
+
+
 def test_a_run_is_stopped_and_a_wish_that_means_nothing_is_an_error(
     connected: Connected, write: Write
 ) -> None:
@@ -89,6 +102,9 @@ def test_a_folder_of_the_command_line_is_read_too(tmp_path: Path) -> None:
     run = tasuki.connect(data=tmp_path / "data").run("walk")
     assert ("finished", plain_loop([ROUND] * 2)) == (run.wait().status, run.digest)
     assert repr(run) == "<run walk: finished, 6 turns in 2 rounds; best is round 2 with accuracy 5>"
+    assert [6.0] * 3 == [
+        row["value"] for row in rows(run.evaluate()) if row["metric"] == "accuracy"
+    ]
     with pytest.raises(errors.RunError, match="nobody works on walk: there is nothing to stop"):
         run.stop()
     with pytest.raises(errors.UnknownRun, match="keeps no weights of round 7"):

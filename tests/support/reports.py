@@ -45,20 +45,24 @@ class OnRecord:
         ]
 
     @property
+    def steps(self) -> list[history.Step]:
+        return list(history.steps(self.ledger))
+
+    @property
     def records(self) -> list[TurnRecord]:
-        return history.records(self.ledger)
+        return history.records(self.steps)
 
     def submitted(self, run: str) -> documents.SubmittedRun:
         return documents.submitted_run(self.relay.state, self.ledger)
 
     def standing(self, run: str) -> documents.Standing:
-        return documents.standing(self.relay.state, self.ledger)
+        return documents.standing(self.relay.state, self.steps)
 
     def turns(self, run: str) -> documents.TurnTable:
         return turn_table(self.relay.state, self.records)
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
-        evaluations = history.evaluations(self.ledger)
+        evaluations = history.evaluations(self.steps)
         return self.scores_instead or scores_of(
             self.relay.state, self.records, evaluations, metric=metric, mode=mode
         )

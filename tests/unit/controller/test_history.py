@@ -44,7 +44,7 @@ def test_evaluations_are_told_in_their_order_and_the_last_may_be_under_way() -> 
     all_score(relay, a=0.1)
     asked_for(relay)
     scores(relay, "b")
-    found = history.evaluations(rows_of(relay))
+    found = history.evaluations(history.steps(rows_of(relay)))
     assert [(1, 3), (2, 3), (3, 1)] == [(each.asked.number, len(each.scores)) for each in found]
     assert [True, True, False] == [each.is_over for each in found]
     assert [None, 1, None] == [each.asked.after for each in found]
@@ -55,4 +55,4 @@ def test_scores_are_no_turns_of_a_run() -> None:
     relay.finish_round()
     all_score(relay)
     assert isinstance(relay.effects[-1], run.Conclude)
-    assert {0} == {record.id.lane for record in history.records(rows_of(relay))}
+    assert {0} == {record.id.lane for record in history.records(history.steps(rows_of(relay)))}

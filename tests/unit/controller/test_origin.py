@@ -34,7 +34,7 @@ def begin(ledger: SqliteLedger, origin: Origin, first: WeightsRef) -> None:
     of = replace(plan(), run="other", origin=origin)
     for event in (of, first, RunSubmitted()):
         ledger.append("other", encode(event), at=2.0)
-    history.check_origin(ledger.verify("other"), ledger)
+    history.check_origin(list(history.steps(ledger.verify("other"))), ledger)
 
 
 def ended(ledger: SqliteLedger) -> WeightsRef:
@@ -68,4 +68,4 @@ def test_a_run_that_began_with_other_weights_than_it_says_is_found(ledger: Sqlit
 
 
 def test_a_run_that_began_from_no_other_needs_none(ledger: SqliteLedger) -> None:
-    history.check_origin(ledger.verify("r"), ledger)
+    history.check_origin(list(history.steps(ledger.verify("r"))), ledger)

@@ -56,7 +56,8 @@ def test_its_files_go_and_its_chain_holds(folder: DataFolder, ledger: SqliteLedg
     done = removed(folder)
     assert (111, "", True) == (done.freed, done.outcome, done.removed)
     assert not (folder.path / "runs/r").exists()
-    assert (len(ledger.verify("r")), 0) == folder.verify("r")
+    steps, files = folder.verify("r")
+    assert (len(ledger.verify("r")), 0) == (len(steps), files)
     assert [] == ledger.pending()
 
 
@@ -106,8 +107,8 @@ class RemovedMeanwhile(DataFolder):
 def test_a_run_that_is_removed_while_it_is_verified_is_not_taken_for_broken(
     folder: DataFolder, ledger: SqliteLedger
 ) -> None:
-    rows, files = RemovedMeanwhile(folder.path).verify("r")
-    assert (len(ledger.verify("r")), 0) == (rows, files)
+    steps, files = RemovedMeanwhile(folder.path).verify("r")
+    assert (len(ledger.verify("r")), 0) == (len(steps), files)
 
 
 def test_a_checkpoint_that_is_wrong_for_good_is_found(folder: DataFolder) -> None:
