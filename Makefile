@@ -91,6 +91,7 @@ bench: $(DEV)
 	PYTHONPATH=tests $(BIN)/python benchmarks/transport.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/handoff.py --mb $(MB)
 	PYTHONPATH=tests $(BIN)/python benchmarks/many_runs.py
+	PYTHONPATH=tests $(BIN)/python benchmarks/evaluation.py
 	PYTHONPATH=tests $(BIN)/python benchmarks/report.py
 
 clean:

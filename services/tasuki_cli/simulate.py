@@ -195,7 +195,7 @@ class _Federation:
             folder=self._folder / "sites",
             apart=simulation.data.path,
         )
-        self._limit = ProcessLimit(self._processes())
+        self._limit = ProcessLimit(self._processes(), at_once=self._processes())
         self._pools: list[TrainerPool] = []
         self._failed: str | None = None
         self._pause = asyncio.Event()

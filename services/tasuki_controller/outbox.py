@@ -37,9 +37,6 @@ ToBeDone = (
 TO_BE_DONE: tuple[type[ToBeDone], ...] = get_args(ToBeDone)
 """Effects that must survive a crash: they lie in the ledger until they are done."""
 
-AT_A_TIME = 4
-"""Weights to be scored go to so many sites at once."""
-
 
 class Outbox:
     """Does what runs call for, and tells them what came of it.
@@ -73,7 +70,8 @@ class Outbox:
         self._waiting: dict[str, asyncio.Queue[Pending]] = {}
         self._issuing: dict[Lane, tuple[TurnId, asyncio.Task[None]]] = {}
         self._over: dict[str, asyncio.Event] = {}
-        self._sends = asyncio.Semaphore(AT_A_TIME)
+        # What sites are to score goes to one after the other: that takes the memory of a turn.
+        self._scored = asyncio.Lock()
 
     def put(self, pending: Pending) -> None:
         """To be done after what this run has here already."""
@@ -132,7 +130,7 @@ class Outbox:
     async def _do(self, pending: Pending, effect: ToBeDone) -> None:
         match effect:
             case machine.IssueTurn():
-                async with self._sends if effect.kind is Kind.EVALUATE else nullcontext():
+                async with self._scored if effect.kind is Kind.EVALUATE else nullcontext():
                     await self._issue_while_awaited(effect)
                 self._given_out(effect.id)
             case machine.Fence(run=run, lane=lane, term=term):

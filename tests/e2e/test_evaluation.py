@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from tasuki import errors
 ROUND = ["site-2", "site-1", "site-3"]
 FIXED = '["site-2", "site-1", "site-3"]'
 SITES = ["site-1", "site-2", "site-3"]
+
+HOLDS_TWO = 'stamps = 1\nhold_scores = { site-1 = "go", site-2 = "go" }'
 
 
 def written(
@@ -56,6 +60,37 @@ def test_scores_and_the_best_round_are_those_of_a_plain_loop(
     assert judged.best is not None
     assert judged.best[0] == exported.last["round"]
     assert tasuki("ledger", "walk", "--verify", "--data", tmp_path / "data").code == 0
+
+
+def test_sites_that_share_two_processes_score_at_once_each_where_it_trains(tmp_path: Path) -> None:
+    """Neither can score before the other has begun to."""
+    judge = f"{JUDGE}\nprocesses = 2"
+    run = written(
+        tmp_path,
+        evaluate(every_n_rounds=1),
+        judge=judge,
+        params=HOLDS_TWO,
+        rounds=2,
+        sites=2,
+        order='"fixed"',
+    )
+    words = command("simulate", run, "--data", tmp_path / "data", "--json")
+    simulated = subprocess.Popen(words, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        for site in ("site-1", "site-2"):
+            wait_until(partial(scoring, tmp_path, "walk", site), what=f"{site} scores", within_s=60)
+        (tmp_path / "go").touch()
+        told, _ = simulated.communicate(timeout=60)
+    finally:
+        simulated.kill()
+    is_as_judged(
+        json.loads(told.splitlines()[-1]),
+        scores_of(tmp_path),
+        judged_loop([["site-1", "site-2"]] * 2, ["site-1", "site-2"]),
+        of="mean",
+    )
+    stamps = map(json.loads, (tmp_path / "stamps").read_text().splitlines())
+    assert 2 == len({(stamp["site"], stamp["pid"]) for stamp in stamps})
 
 
 def test_the_random_order_of_a_run_that_evaluates_is_that_of_one_that_does_not(

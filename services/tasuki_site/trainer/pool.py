@@ -57,12 +57,8 @@ class TrainerPool:
             made = self._make(trainer)
             self._trainers[lane] = made, Place(run=request.run, close=made.close)
         own, place = self._trainers[lane]
-        place.turns += 1
-        try:
-            await self._limit.take(place)
+        async with self._limit.room_for(place):
             return await own.train(request, log)
-        finally:
-            place.turns -= 1
 
     def end(self, run: str) -> None:
         """This run needs no trainer any more; each may take its time to say farewell."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +36,31 @@ class ProcessLimit:
 
     With fewer of them than there are active runs, nearly every turn would wait for a process to
     start and to import what it needs.
+
+    Args:
+        at_once: so many have a turn at a time, and others wait; None: whoever gives them turns
+            sees to it that they are not too many.
     """
 
-    def __init__(self, limit: int = FEWEST) -> None:
+    def __init__(self, limit: int = FEWEST, *, at_once: int | None = None) -> None:
         self._limit = limit
+        self._busy: AbstractAsyncContextManager[None] = (
+            nullcontext() if at_once is None else asyncio.Semaphore(at_once)
+        )
         self._places: dict[Place, None] = {}  # the longest unused first
 
-    async def take(self, place: Place) -> None:
-        """Returns when there is room for this one's process. One with a turn is never ended."""
+    @asynccontextmanager
+    async def room_for(self, place: Place) -> AsyncIterator[None]:
+        """There is room for this one's process. One with a turn is never ended."""
+        async with self._busy:
+            place.turns += 1
+            try:
+                await self._make_room(place)
+                yield
+            finally:
+                place.turns -= 1
+
+    async def _make_room(self, place: Place) -> None:
         self._places.pop(place, None)
         self._places[place] = None
         idle = [each for each in self._places if not each.turns and each is not place]

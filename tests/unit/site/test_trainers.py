@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -151,9 +152,11 @@ class Gated:
     """A trainer of the test's own: trains until it is let go, and says whether it was ended."""
 
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
+    has_begun: bool = False
     ended: bool = False
 
     async def train(self, request: TurnRequest, log: Log) -> Outcome:
+        self.has_begun = True
         await self.go_on.wait()
         return Outcome(digest=f"blake3:{request.run}", size=0, metrics={}, samples=0)
 
@@ -223,6 +226,33 @@ def test_sites_that_share_a_room_end_whoever_of_them_all_was_longest_unused() ->
             assert set(ended) == {site for site in trainers if trainers[site].ended}
 
     asyncio.run(train())
+
+
+def test_of_many_sites_that_score_at_once_only_as_many_as_there_is_room_for_have_a_process() -> (
+    None
+):
+    """Bug: in a simulation with a process for each site, all were started at the same time."""
+    trainers = {site: Gated() for site in "abcd"}
+
+    async def train() -> None:
+        limit = ProcessLimit(2, at_once=2)
+        makers = {site: {"t": trainer}.__getitem__ for site, trainer in trainers.items()}
+        pools = {site: TrainerPool(make, limit=limit) for site, make in makers.items()}
+        turns = {
+            site: asyncio.create_task(pool.train("t", a_request(), lambda _: None))
+            for site, pool in pools.items()
+        }
+        for first, both in (("a", "ab"), ("b", "bc"), ("c", "cd"), ("d", "d")):
+            await until(partial(are_at_work, both), what=f"{both} are at work")
+            trainers[first].go_on.set()
+        await asyncio.gather(*turns.values())
+
+    def are_at_work(sites: str) -> bool:
+        begun = {site: trainer for site, trainer in trainers.items() if trainer.has_begun}
+        return list(sites) == [site for site, its in begun.items() if not its.go_on.is_set()]
+
+    asyncio.run(train())
+    assert ["a", "b"] == [site for site, trainer in trainers.items() if trainer.ended]
 
 
 def test_each_lane_of_a_run_has_a_trainer_of_its_own_until_the_run_is_over() -> None:
