@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support import numbers
 from support.broker import Broker
 from support.federation import SITES, Waiting
 from support.judged import JUDGE, evaluate, is_as_judged, scoring, stop
@@ -190,6 +191,8 @@ def test_a_site_that_stays_away_is_left_out_and_the_run_finishes(
         assert [[("site-3", "silent")]] == left_out(scores)
         shown = judging.federation.tell("scores", run).out
         assert "no score of round 1 by site-3: silent" in shown
+        name = f'tasuki_evaluation_left_out{{reason="silent",run="{run}",site="site-3"}}'
+        assert 1 == numbers.shown(judging.federation[CONTROLLER].metrics()).get(name)
     (tmp_path / "never").touch()
     back(judging, "site-3")
 
