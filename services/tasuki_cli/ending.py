@@ -13,7 +13,7 @@ from tasuki.core.run import Skip
 from tasuki.core.scores import MIN, RECEIVED, round_means
 from tasuki.observe.printable import one_line
 from tasuki_cli.columns import Column, number, short_name, table_of
-from tasuki_cli.display.turns_table import turns_table
+from tasuki_cli.display import turns_table
 from tasuki_controller.documents import BestRound
 from tasuki_controller.metric_names import metric_to_show
 
