@@ -29,6 +29,17 @@ def with_cells(notebook: Notebook, *cells: str) -> Notebook:
     return notebook
 
 
+def with_parameters(notebook: Notebook, code: str) -> Notebook:
+    """The code follows the cell that is tagged for it, as papermill has it."""
+    tagged = [
+        at
+        for at, cell in enumerate(notebook.cells)
+        if "parameters" in cell.metadata.get("tags", [])
+    ]
+    notebook.cells.insert(tagged[0] + 1, _FORMAT.v4.new_code_cell(code))
+    return notebook
+
+
 def read_notebook(path: Path) -> Notebook:
     return _FORMAT.read(path, 4)
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from support.runs import FIRST, Relay, plan
 from tasuki.core.model import OnSilent
-from tasuki.core.run import WeightsLost
-from tasuki.errors import UnknownRun
+from tasuki.core.run import RunSubmitted, WeightsLost
+from tasuki.errors import LedgerBroken, UnknownRun
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.wire.messages import encode
 from tasuki_cli.records import LocalArchive
@@ -54,3 +55,35 @@ def test_a_run_that_is_not_there_or_never_began_is_an_error(tmp_path: Path) -> N
         archive.turns("r")
     with pytest.raises(UnknownRun, match=r"there is no run 's'.*it has r"):
         archive.scores("s", metric=None, mode=None)
+
+
+def test_an_archive_knows_what_was_recorded_since_it_was_asked_and_whose_it_is(
+    tmp_path: Path,
+) -> None:
+    """It replays no row twice for what it is asked, be that a whole report."""
+    relay = Relay(plan(rounds=2))
+    relay.finish_round()
+    archive = archive_of(tmp_path, relay)
+    assert 3 == len(archive.turns("r").turns) == len(archive.standing("r").history)
+    asked, turn = len(relay.history), relay.finish_turn()
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as ledger:
+        for event in relay.history[asked:]:
+            ledger.append("r", encode(event), at=0.0)
+        other = replace(relay.plan, run="s")
+        for event in (other, FIRST, RunSubmitted()):
+            ledger.append("s", encode(event), at=0.0)
+    assert turn.sent.digest == archive.turns("r").turns[-1].sent
+    assert ("s", []) == (archive.turns("s").run, archive.turns("s").turns)
+    assert 4 == archive.standing("r").turns
+
+
+def test_what_cannot_be_replayed_is_shown_as_far_as_it_can_be(tmp_path: Path) -> None:
+    relay = Relay(plan(rounds=1))
+    relay.finish_turn()
+    archive = archive_of(tmp_path, relay)
+    whole = archive.rows("r")
+    with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as ledger:
+        ledger.append("r", encode(RunSubmitted()), at=0.0)  # no run is submitted twice
+    assert [*whole, archive.rows("r")[-1]] == archive.rows("r")
+    with pytest.raises(LedgerBroken, match="cannot be replayed"):
+        archive.turns("r")
