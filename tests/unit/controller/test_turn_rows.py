@@ -69,9 +69,8 @@ def test_an_archive_knows_what_was_recorded_since_it_was_asked_and_whose_it_is(
     with closing(SqliteLedger(tmp_path / "ledger.sqlite")) as ledger:
         for event in relay.history[asked:]:
             ledger.append("r", encode(event), at=0.0)
-        other = replace(relay.plan, run="s")
-        for event in (other, FIRST, RunSubmitted()):
-            ledger.append("s", encode(event), at=0.0)
+        for what in (replace(relay.plan, run="s"), FIRST, RunSubmitted()):
+            ledger.append("s", encode(what), at=0.0)
     assert turn.sent.digest == archive.turns("r").turns[-1].sent
     assert ("s", []) == (archive.turns("s").run, archive.turns("s").turns)
     assert 4 == archive.standing("r").turns
