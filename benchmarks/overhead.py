@@ -27,7 +27,8 @@ from rich.table import Table
 from tasuki.core.run import TurnFinished
 from tasuki.settings.run import RunFile
 from tasuki.trainer import Result, Turn
-from tasuki_cli.simulate import Simulation, simulate
+from tasuki_cli.simulate import simulate
+from tasuki_cli.simulation import Simulation
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.news import Update
 

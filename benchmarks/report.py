@@ -24,7 +24,8 @@ from rich.table import Table
 from support.browser import browser
 from tasuki.settings.run import RunFile
 from tasuki_cli.records import LocalArchive
-from tasuki_cli.simulate import Simulation, simulate
+from tasuki_cli.simulate import simulate
+from tasuki_cli.simulation import Simulation
 from tasuki_controller.data_folder import DataFolder
 from tasuki_report import collect, write_report
 

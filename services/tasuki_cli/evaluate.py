@@ -20,7 +20,7 @@ from tasuki_cli.client import ControllerClient
 from tasuki_cli.display import RunDisplay
 from tasuki_cli.records import LocalArchive, print_json
 from tasuki_cli.scores import show_evaluation
-from tasuki_cli.simulate import RUN_FILE, Simulation, ToScore
+from tasuki_cli.simulation import RUN_FILE, Simulation, ToScore
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import AskedEvaluation, Evaluation, Scores
 

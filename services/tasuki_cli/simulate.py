@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tasuki import errors
@@ -14,7 +14,6 @@ from tasuki.clock import SystemClock
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, EVALUATION, Origin, Plan, WeightsRef
 from tasuki.core.run import RunState, Status
-from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import write_whole
 from tasuki.errors import (
     CannotEvaluate,
@@ -23,19 +22,17 @@ from tasuki.errors import (
     RunExists,
     RunUnderWay,
     SettingsError,
-    TasukiError,
 )
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.lifetime import first_error
-from tasuki.settings.initial import RunWeights
-from tasuki.settings.run import RunFile
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
+from tasuki_cli.simulated_trainers import SimulatedTrainers
+from tasuki_cli.simulation import RUN_FILE, Ended, Simulation, ToScore
 from tasuki_controller import history
 from tasuki_controller.continuing import check_evaluated, check_extended, name_taken
 from tasuki_controller.controller import Controller
-from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.followers.following import Following
 from tasuki_controller.followers.watch import Watch
 from tasuki_controller.news import Update
@@ -44,91 +41,6 @@ from tasuki_site.journal import Journal
 from tasuki_site.model_files.first_weights import first_weights
 from tasuki_site.service import SiteService
 from tasuki_site.site import Site
-from tasuki_site.trainer.child_trainer import ChildTrainer, Output
-from tasuki_site.trainer.pool import Trainer, TrainerPool
-from tasuki_site.trainer.process_limit import ProcessLimit, fitting
-from tasuki_site.trainer.request import Log, TurnRequest
-from tasuki_site.trainer.result import Outcome
-from tasuki_site.trainer.source import Source
-from tasuki_site.trainer.workplace import Workplaces
-
-RUN_FILE = "run-file"
-"""In a simulated run's folder: where its run file was."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Simulation:
-    """What is to be simulated.
-
-    Attributes:
-        folder: where the run file is; its trainer and factory are found from here.
-        rounds: so many, whatever the run file says; more than before if it is resumed.
-        one_process: one trainer's process for all sites, one after the other; None: unless it is
-            a script, which goes on from turn to turn at its own site.
-        output: gets (who, line) for every line that a site's own code prints.
-        run_toml: the file, if there is one: noted in the run's folder.
-        handed: a descriptor of functions for trainer and factory: see `tasuki_site.trainer.cell`.
-        on_start: gets the controller once it serves.
-    """
-
-    run_file: RunFile
-    folder: Path
-    data: DataFolder
-    sites: tuple[str, ...]
-    resume: bool = False
-    rounds: int | None = None
-    one_process: bool | None = None
-    watcher: Callable[[Update], None] = lambda _: None
-    output: Callable[[str, str], None] = lambda *_: None
-    run_toml: Path | None = None
-    handed: int | None = None
-    on_start: Callable[[ControllerService], None] = lambda _: None
-
-    def plan(self) -> Plan:
-        """The run, with as many rounds as it is to have.
-
-        Raises:
-            SettingsError: its settings do not fit together.
-        """
-        run_file = self.run_file
-        if self.rounds is not None:
-            run_file = run_file.model_copy(update={"rounds": self.rounds})
-        return run_file.plan(self.sites)
-
-    @property
-    def source(self) -> Source:
-        table = self.run_file.simulate
-        run, evaluate = table.trainer or self.run_file.trainer, table.evaluate or ""
-        return Source(run=run, folder=self.folder, evaluate=evaluate, handed=self.handed)
-
-    @property
-    def shares_a_process(self) -> bool:
-        """Whatever the number of sites: what a trainer sees must not depend on it."""
-        is_function = not (self.source.is_script or self.source.is_command)
-        return is_function and self.one_process is not False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToScore:
-    """What all sites of a simulation are to score, though it is over.
-
-    Attributes:
-        weights: a checkpoint's, or a file's; None: the best, the latest if none was chosen.
-        split: the data to score on; None: as the run says.
-    """
-
-    run: str
-    weights: RunWeights | Path | None = None
-    split: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a simulation ended. `error`: the class of error that it failed with, if it did."""
-
-    state: RunState
-    wall_s: float
-    error: type[TasukiError] | None
 
 
 def simulate(simulation: Simulation) -> Ended:
@@ -189,14 +101,7 @@ class _Federation:
         self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
-        self._shared = self._shared_trainers()
-        self._workplaces = Workplaces(
-            beside=simulation.folder,
-            folder=self._folder / "sites",
-            apart=simulation.data.path,
-        )
-        self._limit = ProcessLimit(self._processes(), at_once=self._processes())
-        self._pools: list[TrainerPool] = []
+        self._trainers = SimulatedTrainers(simulation, self._folder / "sites")
         self._failed: str | None = None
         self._pause = asyncio.Event()
         self._scored = asyncio.Event()
@@ -230,7 +135,7 @@ class _Federation:
                 self._s.on_start(controller)
                 state = await work(controller)
                 if state.is_over:
-                    await self._say_farewell()
+                    await self._trainers.say_farewell(self._plan.run)
                 for site in sites:
                     site.drain()
                 controller.stop()
@@ -415,54 +320,19 @@ class _Federation:
         journal = Journal(self._journals, name)
         journal.introduce()  # new as it is, the controller has given nothing out yet
         data = self._s.run_file.simulate.data
-        self._pools.append(TrainerPool(lambda _: self._trainer(name), limit=self._limit))
         return SiteService(
             Site(
                 name=name,
                 transport=self._queues.connect(name),
                 journal=journal,
                 spool=Spool(self._spool.folder, is_shared=True),  # the controller finds it there
-                trainers=self._pools[-1],
+                trainers=self._trainers.pool_of(name),
                 clock=SystemClock(),
                 data=None if data is None else str(data),
                 idle_beat_s=None,
                 ends_by=(DiskFull,),
             )
         )
-
-    async def _say_farewell(self) -> None:
-        """A script may work on after its last turn, which was that of the whole run."""
-        for pool in self._pools:
-            pool.end(self._plan.run)
-        await asyncio.gather(*(pool.all_gone() for pool in self._pools))
-
-    def _processes(self) -> int:
-        """How many stay between turns: with many sites, one for each would fill the memory."""
-        sites = len(self._s.sites)
-        return sites if self._shared else self._s.run_file.simulate.processes or fitting()
-
-    def _trainer(self, site: str) -> Trainer:
-        """Always the same one for a site: what its code keeps is there when it scores, too."""
-        if not self._shared:
-            return _Placed(self._child_trainer(), self._workplaces, self._show)
-        place = self._s.sites.index(site) % len(self._shared)
-        return _Placed(self._shared[place], self._workplaces, self._show)
-
-    def _shared_trainers(self) -> list[ChildTrainer]:
-        """Those that sites have together; none: each has its own.
-
-        Sites train one at a time, so that one does; they score at once, as far as there are more.
-        """
-        if not self._s.shares_a_process:
-            return []
-        wanted = None if self._s.one_process else self._s.run_file.simulate.processes
-        return [self._child_trainer() for _ in range(min(wanted or 1, len(self._s.sites)))]
-
-    def _child_trainer(self) -> ChildTrainer:
-        return ChildTrainer(self._s.source, self._show, self._s.run_file.simulate.farewell_s)
-
-    def _show(self, request: TurnRequest, line: str) -> None:
-        self._s.output(request.site, line)
 
     def _watch(self, update: Update) -> None:
         if isinstance(update.what, machine.TurnFailed) and update.what.id.lane < EVALUATION:
@@ -473,31 +343,3 @@ class _Federation:
         if update.run is not None and update.run.evaluation is None:
             self._scored.set()
         self._s.watcher(update)
-
-
-@dataclass(slots=True)
-class _Placed:
-    """A trainer that works in the folder of whichever site the turn is for."""
-
-    trainer: Trainer
-    workplaces: Workplaces
-    output: Output
-
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
-        place = self.workplaces.ready(request.site)
-        if place is None or not place.is_dir():  # its own code may have removed it
-            with disk_errors(Path(request.result)):
-                place = await asyncio.to_thread(self.workplaces.prepare, request.site)
-        try:
-            return await self.trainer.train(replace(request, folder=str(place)), log)
-        finally:
-            for name in self.workplaces.written_to():
-                self.output(
-                    request, f"{name} beside the trainer was changed, which all sites share"
-                )
-
-    async def farewell(self) -> None:
-        await self.trainer.farewell()
-
-    async def close(self) -> None:
-        await self.trainer.close()

@@ -22,7 +22,8 @@ from tasuki.settings.toml import read
 from tasuki_cli.display import RunDisplay, also
 from tasuki_cli.ending import show_turns
 from tasuki_cli.records import in_words
-from tasuki_cli.simulate import Ended, Simulation, simulate
+from tasuki_cli.simulate import simulate
+from tasuki_cli.simulation import Ended, Simulation
 from tasuki_controller import history
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import best_of, summary

@@ -25,7 +25,8 @@ from tasuki_cli import evaluate as evaluating
 from tasuki_cli import operate
 from tasuki_cli.client import ControllerClient
 from tasuki_cli.records import LocalArchive
-from tasuki_cli.simulate import Ended, Simulation, ToScore, evaluated
+from tasuki_cli.simulate import evaluated
+from tasuki_cli.simulation import Ended, Simulation, ToScore
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import Standing, Summary

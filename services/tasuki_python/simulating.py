@@ -15,7 +15,8 @@ from tasuki.errors import RunExists, SettingsError, UnknownRun
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import checked, read
 from tasuki.trainer import Result, Scores, State, Turn
-from tasuki_cli.simulate import Simulation, simulated
+from tasuki_cli.simulate import simulated
+from tasuki_cli.simulation import Simulation
 from tasuki_controller.data_folder import DataFolder
 from tasuki_python.course import Simulated
 from tasuki_python.handing import handed

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from tasuki.core import run as machine
-from tasuki_cli.simulate import Simulation
+from tasuki_cli.simulation import Simulation
 from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
 from tasuki_python.happening import Feed, Printed

@@ -22,7 +22,8 @@ from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.wire.messages import encode
-from tasuki_cli.simulate import Simulation, simulate
+from tasuki_cli.simulate import simulate
+from tasuki_cli.simulation import Simulation
 from tasuki_controller import history
 from tasuki_controller.data_folder import DataFolder
 from tasuki_site.journal import Journal
