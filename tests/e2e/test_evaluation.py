@@ -237,3 +237,28 @@ def test_patience_without_a_metric_is_refused_before_anything_starts(tmp_path: P
     assert ended.code == errors.SettingsError.exit_code
     assert "patience is of a metric: name it" in ended.err
     assert not (tmp_path / "data" / "runs").exists()
+
+
+def test_the_sites_of_a_simulation_that_is_over_are_asked_again(tmp_path: Path) -> None:
+    run = written(tmp_path, rounds=2)
+    assert simulate(run).code == 0
+    data: list[str | Path] = ["--data", tmp_path / "data"]
+    judged = judged_loop([ROUND] * 2, SITES, every=1, at_end=True, of="mean", split="test")
+    asked = tasuki("evaluate", "walk", "--weights", "round-1", "--split", "test", *data, "--json")
+    assert asked.code == 0, asked.err
+    (table,) = asked.last["evaluated"]
+    (row,) = table["rows"]
+    assert ("test", 1, judged.mean[1]) == (table["split"], row["round"], row["mean"])
+    exported = tmp_path / "m.safetensors"
+    assert tasuki("export", "walk", "-o", exported, *data).code == 0
+    run.rename(tmp_path / "moved.toml")
+    unknown = tasuki("evaluate", "walk", *data)
+    assert errors.SettingsError.exit_code == unknown.code
+    assert "--run-file" in unknown.err
+    data += ["--weights", exported, "--run-file", tmp_path / "moved.toml", "--split", "test"]
+    again = tasuki("evaluate", "walk", *data, "--json")
+    assert again.code == 0, again.err
+    assert (None, judged.mean[2]) == (
+        again.last["evaluations"][0]["round"],
+        again.last["evaluated"][0]["rows"][0]["mean"],
+    )
