@@ -108,6 +108,6 @@ def _in_words(best: BestRound) -> str:
     which = "lowest" if best.mode == MIN else "highest"
     value = number(best.value)
     of = "mean" if best.of == Of.MEAN else f"{best.of} site's"
-    by = ", by evaluation" if best.by == "evaluation" else ""
+    by = f", by evaluation ({best.sites} of {best.of_sites} sites)" if best.sites else ""
     metric = one_line(best.metric)
     return f"best round: {best.round}, with the {which} {of} {metric}, {value}{by}"

@@ -21,6 +21,7 @@ from tasuki_cli.display import RunDisplay
 from tasuki_cli.records import LocalArchive, print_json
 from tasuki_cli.scores import show_evaluation
 from tasuki_cli.simulation import RUN_FILE, Simulation, ToScore
+from tasuki_controller.continuing import check_evaluated
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.documents import AskedEvaluation, Evaluation, Scores
 
@@ -96,10 +97,11 @@ def simulation_of(run: str, data: DataFolder, *, run_toml: Path | None = None) -
     """What a run was simulated by; `run_toml`: its file, if it was moved.
 
     Raises:
-        UnknownRun: there is no such run.
+        UnknownRun, WeightsRemoved: there is no such run, or no more than its ledger.
         SettingsError: its file is not known, or cannot be used.
     """
     state, _ = data.run(run)
+    check_evaluated(state)
     file = run_toml or _noted(run, data)
     return Simulation(
         run_file=read(file, RunFile),

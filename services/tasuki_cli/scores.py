@@ -67,7 +67,8 @@ def show_evaluation(console: Console, scores: Scores) -> None:
         console.print(Text(f"{said} {short_name(table.metric)} ({better} is better){split}"))
         first = Column(head="round", cells=_rounds_of(scores, table))
         _print_table(console, table.rows, [first], also=_without(scores))
-        console.print(Text(_over_evaluations(table)), soft_wrap=True)
+        if len(table.rows) > 1:
+            console.print(Text(_over_evaluations(table)), soft_wrap=True)
     for line in left_out(scores.evaluations):
         console.print(Text(line), style="yellow", soft_wrap=True)
 
@@ -79,29 +80,47 @@ def _without(scores: Scores) -> set[str]:
 
 def _rounds_of(scores: Scores, table: EvaluatedScores) -> list[str]:
     """Of whose end each row's weights are; the best one is marked."""
-    best = scores.best_round.round if scores.best_round else None
-    chooses = scores.best_round is not None and scores.best_round.by == "evaluation"
-    return [
-        "file" if row.round is None else f"{row.round}{' best' * (chooses and row.round == best)}"
-        for row in table.rows
-    ]
+    best = scores.best_round
+    chosen = best.round if best is not None and best.by == "evaluation" else None
+    asked = {each.number for each in scores.evaluations if each.asked}
+
+    def note(row: EvaluatedRow) -> str:
+        if row.number in asked:
+            return " asked"
+        return " best" if row.round == chosen else ""
+
+    return [f"{'file' if row.round is None else row.round}{note(row)}" for row in table.rows]
 
 
 def _over_evaluations(scores: EvaluatedScores) -> str:
     """What the rows say together; `-` where there are too few of them."""
     return (
         f"forgotten since the own turn, mean over sites: {number(scores.forgotten)}; "
-        f"swing of the last {scores.swing_rounds} means: {number(scores.swing)}; "
+        f"swing of the last {_last(scores)} means: {number(scores.swing)}; "
         f"monotonicity of the means: {number(scores.monotonicity)}"
     )
 
 
+def _last(scores: EvaluatedScores) -> int:
+    return min(scores.swing_rounds, len({row.round for row in scores.rows} - {None}))
+
+
 def left_out(evaluations: Sequence[Evaluation]) -> Iterator[str]:
-    """Who has not scored, and why; what was so several times is said once."""
+    """Who has not scored, nor later, and why; what was so several times is said once."""
     found: dict[tuple[str, str], list[str]] = {}
     for each in evaluations:
         weights = "a file" if each.round is None else str(each.round)
+        weights += f" on {each.split}" if each.split else ""
+        later = {
+            site
+            for other in evaluations
+            if other.number > each.number
+            and (other.digest, other.split) == (each.digest, each.split)
+            for site in other.scored
+        }
         for site in each.left_out:
+            if site.site in later:
+                continue
             detail = f": {headline(site.detail)}" if site.detail else ""
             found.setdefault((site.site, f"{site.reason}{detail}"), []).append(weights)
     for (name, why), of in found.items():

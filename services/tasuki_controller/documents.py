@@ -138,6 +138,8 @@ class BestRound(Document):
         "round's turns reported.",
     )
     of: str = Field(default="mean", description="mean, weighted by samples, or worst.")
+    sites: int = Field(default=0, description="How many sites have scored it; 0: its turns judge.")
+    of_sites: int = Field(default=0, description="Of so many that the run has.")
 
 
 class Summary(Document):
@@ -430,6 +432,8 @@ def best_of(state: RunState) -> BestRound | None:
         value=best.value,
         by="evaluation" if is_evaluated(policy.best, state.plan.evaluate) else "rolling",
         of=policy.of,
+        sites=best.sites,
+        of_sites=len(state.plan.sites) if best.sites else 0,
     )
 
 

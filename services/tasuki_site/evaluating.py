@@ -37,7 +37,8 @@ def _check(turn: Turn, outcome: Outcome) -> None:
     missing = [name for name in turn.task.scores if name not in outcome.metrics]
     if missing:
         raise GateRejected(
-            f"the evaluation has no score {missing[0]!r}, which the run judges weights by; it has "
+            f"the evaluation has no score {missing[0]!r}, which [checkpoint] best or [stop] metric "
+            "of the run names; it has "
             f"{some(outcome.metrics)}: return turn.scores({{{missing[0]!r}: ...}})"
         )
 

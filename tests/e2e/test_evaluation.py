@@ -125,7 +125,7 @@ def test_a_run_has_enough_where_a_plain_loop_has(
     assert judged.rounds < 12
     is_as_judged(ended.last, scores_of(tmp_path), judged, of=of)
     assert "finished" == ended.last["status"]
-    assert ended.last["reason"].startswith(f"enough: {of} of accuracy by the sites")
+    assert ended.last["reason"].startswith(f"enough: {of} of accuracy by evaluation (3 of 3 sites)")
     rows = tasuki("ledger", "walk", "--data", tmp_path / "data", "--json").last["rows"]
     assert any(ended.last["reason"] in led for led in rows[-1]["led_to"]), rows[-1]
     shown = tasuki("simulate", run, "--resume", "--data", tmp_path / "data")
@@ -138,7 +138,7 @@ def test_a_run_without_evaluation_has_enough_by_its_turns(tmp_path: Path) -> Non
     run = written(tmp_path, stop(metric="accuracy", target=5.0), rounds=4)
     ended = simulate(run, "--one-process")
     assert (0, 2) == (ended.code, ended.last["rounds"])
-    said = "enough: mean of accuracy by the turns is 5, the target 5 is reached"
+    said = "enough: mean of accuracy by the round's turns is 5, the target 5 is reached"
     assert said == ended.last["reason"]
     assert plain_loop([ROUND] * 2) == ended.last["digest"]
 

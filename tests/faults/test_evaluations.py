@@ -132,7 +132,7 @@ def test_scores_best_and_early_end_are_those_of_a_plain_loop_and_of_a_simulation
     scores = is_judged(judging, name, rounds=9, of="worst", split="test", **settings)
     assert [[]] * len(scores["evaluations"]) == left_out(scores)
     watched = judging.federation.watch(name, "--json").finished()
-    assert watched["reason"].startswith("enough: worst of accuracy by the sites")
+    assert watched["reason"].startswith("enough: worst of accuracy by evaluation (3 of 3 sites)")
     simulated = simulate(run, "--one-process")
     assert simulated.code == 0, simulated.err
     for key in ("digest", "best_round", "reason", "rounds"):

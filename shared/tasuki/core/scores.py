@@ -132,8 +132,13 @@ def mode_of(metric: str, policy: CheckpointPolicy) -> str:
     """Whether more or less is better: as the run says of its own metric, else by the name."""
     if policy.best is not None and policy.best.removeprefix(RECEIVED) == metric:
         return policy.best_mode
+    return MIN if lessens(metric) else MAX
+
+
+def lessens(metric: str) -> bool:
+    """Whether less of a metric is better, by its name."""
     words = metric.lower().replace("-", "_").replace("/", "_").replace(" ", "_").split("_")
-    return MIN if any(word in _LESS_IS_BETTER for word in words) else MAX
+    return any(word in _LESS_IS_BETTER for word in words)
 
 
 def _goodness(value: float, mode: str) -> tuple[bool, float]:

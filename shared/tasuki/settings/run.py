@@ -20,7 +20,7 @@ from tasuki.core.model import (
     check_name,
 )
 from tasuki.core.order import POLICIES
-from tasuki.core.scores import is_evaluated
+from tasuki.core.scores import MAX, is_evaluated, lessens, mode_of
 from tasuki.errors import SettingsError, TooFewSites, UnknownSite
 from tasuki.settings.initial import RunWeights, of_run
 from tasuki.settings.toml import Settings, SettingsPath
@@ -78,7 +78,7 @@ class StopTable(Settings):
     """When the run has done enough before its last round."""
 
     metric: str | None = None
-    mode: Literal["max", "min"] = "max"
+    mode: Literal["max", "min"] | None = None
     of: Of | None = None
     target: float | None = None
     patience: int | None = Field(default=None, ge=1)
@@ -178,6 +178,32 @@ class RunFile(Settings):
         return order
 
     @model_validator(mode="after")
+    def _one_mode(self) -> RunFile:
+        best, stop = self.checkpoint.best, self.stop
+        if best and "best_mode" not in self.checkpoint.model_fields_set and lessens(best):
+            raise ValueError(
+                f"[checkpoint] best = {best!r}: is less of it better? say so, best_mode = 'min' "
+                "(or 'max')"
+            )
+        modes = {self.checkpoint.best_mode, stop.mode} if stop and stop.mode else set()
+        if stop and stop.metric == best and len(modes) > 1:
+            raise ValueError(
+                f"[checkpoint] best_mode and [stop] mode differ, and both are of {best!r}: is more "
+                "of it better, or less?"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _is_evaluated_at_all(self) -> RunFile:
+        table = self.evaluate
+        if table and not table.at_end and (table.every_n_rounds or 0) > self.rounds:
+            raise ValueError(
+                f"[evaluate] every_n_rounds = {table.every_n_rounds} of {self.rounds} rounds and "
+                "at_end = false: no round is ever evaluated"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _plain_params(self) -> RunFile:
         for key in (*self.params, *(key for own in self.params_at.values() for key in own)):
             if not isinstance(key, str):
@@ -218,7 +244,7 @@ class RunFile(Settings):
 
     def _plan(self, sites: Sequence[str]) -> Plan:
         failure, evaluate, stop = self.failure, self._evaluate(), self._stop()
-        checkpoint = CheckpointPolicy(**{**self.checkpoint.model_dump(), "of": self._best_of})
+        checkpoint = self._checkpoint()
         judging = [checkpoint.best, stop and stop.metric]
         wanted = dict.fromkeys(metric for metric in judging if metric)
         return Plan(
@@ -265,7 +291,17 @@ class RunFile(Settings):
     def _stop(self) -> StopPolicy | None:
         if self.stop is None:
             return None
-        return StopPolicy(**{**self.stop.model_dump(), "of": self.stop.of or self._judged_of})
+        of, mode = self.stop.of or self._judged_of, self._stop_mode(self.stop)
+        return StopPolicy(**{**self.stop.model_dump(), "of": of, "mode": mode})
+
+    def _stop_mode(self, stop: StopTable) -> str:
+        """As it says; else as of the same metric the choice of the best says; else by the name."""
+        if stop.mode is not None or stop.metric is None:
+            return stop.mode or MAX
+        return mode_of(stop.metric, self._checkpoint())
+
+    def _checkpoint(self) -> CheckpointPolicy:
+        return CheckpointPolicy(**{**self.checkpoint.model_dump(), "of": self._best_of})
 
 
 def _refuse_unknown(named: Iterable[str], sites: Sequence[str], *, what: str) -> None:

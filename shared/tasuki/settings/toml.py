@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Container, Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
@@ -194,12 +195,20 @@ def _table(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
     """The model of a nested table; the outer one where the keys lead nowhere."""
     kind: object = model
     for key in keys:
+        kind = _without_none(kind)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = kind.model_fields.get(key)
             kind = None if field is None else field.annotation
         else:  # a table of tables by name: the key is the user's, what it holds is known
             kind = (get_args(kind) or (None,))[-1]
+    kind = _without_none(kind)
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+
+
+def _without_none(kind: object) -> object:
+    """A table that may be absent is that table."""
+    tables = [each for each in get_args(kind) if each is not NoneType]
+    return tables[0] if NoneType in get_args(kind) and len(tables) == 1 else kind
 
 
 def _line_of(keys: list[str], text: str) -> str:

@@ -159,29 +159,31 @@ def stopping(**changes: object) -> Plan:
 def test_a_target_ends_the_run_with_its_round() -> None:
     relay = evaluated(stopping(target=0.6), [(0.5, 0.5, 0.5), (0.6, 0.6, 0.6), (0.7, 0.7, 0.7)])
     assert (Status.FINISHED, 2) == (relay.state.status, relay.state.round + 1)
-    said = "enough: mean of accuracy by the sites is 0.6, the target 0.6 is reached"
+    said = "enough: mean of accuracy by evaluation (3 of 3 sites) is 0.6, the target 0.6 is reached"
     assert said == relay.state.reason == relay.only(run.Conclude).reason
 
 
 def test_a_target_below_is_reached_from_above() -> None:
     rows = [(0.9, 0.9, 0.9), (0.3, 0.3, 0.3)]
     relay = evaluated(stopping(target=0.5, mode="min"), rows)
-    assert "mean of accuracy by the sites is 0.3" in relay.state.reason
+    assert "mean of accuracy by evaluation (3 of 3 sites) is 0.3" in relay.state.reason
 
 
 def test_the_target_of_the_worst_waits_for_the_worst() -> None:
     rows = [(0.9, 0.9, 0.1), (0.6, 0.6, 0.6)]
     relay = evaluated(stopping(target=0.6, of=Of.WORST), rows)
     assert 2 == relay.state.round + 1
-    assert "worst of accuracy by the sites is 0.6" in relay.state.reason
+    assert "worst of accuracy by evaluation (3 of 3 sites) is 0.6" in relay.state.reason
 
 
 def test_patience_ends_the_run_after_so_many_scores_that_were_no_better() -> None:
     rows = [(value,) * 3 for value in (0.5, 0.4, 0.6, 0.5, 0.6, 0.9)]
     relay = evaluated(stopping(patience=2), rows)
     assert (Status.FINISHED, 5) == (relay.state.status, relay.state.round + 1)
-    said = "enough: mean of accuracy by the sites: the last 2 scores were no better than 0.6"
-    assert said == relay.state.reason
+    said = (
+        "mean of accuracy by evaluation (3 of 3 sites): the last 2 scores were no better than 0.6"
+    )
+    assert f"enough: {said}" == relay.state.reason
 
 
 def test_what_is_better_by_too_little_does_not_count_as_better() -> None:
@@ -196,7 +198,7 @@ def test_what_is_better_by_too_little_does_not_count_as_better() -> None:
 def test_without_evaluation_a_run_has_enough_by_its_turns_and_says_so() -> None:
     relay = rolling(replace(stopping(target=0.8), evaluate=None), FALLING)
     assert 1 == relay.state.round + 1
-    assert "enough: mean of accuracy by the turns is 0.9" in relay.state.reason
+    assert "enough: mean of accuracy by the round's turns is 0.9" in relay.state.reason
 
 
 def test_a_round_that_nobody_scores_is_neither_better_nor_worse() -> None:

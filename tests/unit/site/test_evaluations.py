@@ -192,7 +192,8 @@ def test_an_evaluation_that_is_fenced_leaves_nothing(tmp_path: Path) -> None:
             "walk:evaluate",
             replace(TASK, scores=("auc",)),
             "GateRejected",
-            "has no score 'auc', which the run judges weights by; it has accuracy, mean: return",
+            "has no score 'auc', which [checkpoint] best or [stop] metric of the run names; it has "
+            "accuracy, mean: return",
         ),
     ],
 )

@@ -19,7 +19,8 @@ def why_finished(left_out: Sequence[str], *, enough: str = "", unjudged: str = "
         unjudged: the metric by which no site has scored; empty if there is none.
     """
     done = f"enough: {enough}" if enough else DONE
-    but = [f"no site has scored by {unjudged}, so that no round is the best"] if unjudged else []
+    never = f"no site has scored by {unjudged}, so that no round is the best (see `tasuki scores`)"
+    but = [never] if unjudged else []
     but += [never_trained(left_out)] if left_out else []
     return ", and ".join([done, *but])
 

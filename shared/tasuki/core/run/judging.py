@@ -43,13 +43,14 @@ def _judged(
         value = _value(said, checkpoint.best, of=checkpoint.of, mode=mode)
         best = None if state.best is None else state.best.value
         if value is not None and is_better(value, than=best, mode=mode):
-            state = replace(state, best=Best(after=after, value=value))
+            sites = len(said) if is_evaluation else 0
+            state = replace(state, best=Best(after=after, value=value, sites=sites))
     if stop and stop.metric and is_evaluated(stop.metric, plan.evaluate) is is_evaluation:
         value = _value(said, stop.metric, of=stop.of, mode=stop.mode)
         if value is not None:
-            state = _watched(
-                state, stop, stop.metric, value, by="sites" if is_evaluation else "turns"
-            )
+            by = f"evaluation ({len(said)} of {len(plan.sites)} sites)"
+            by = by if is_evaluation else "the round's turns"
+            state = _watched(state, stop, stop.metric, value, by=by)
     return state
 
 
@@ -65,7 +66,7 @@ def _value(said: Sequence[TurnRecord], metric: str, *, of: Of, mode: str) -> flo
 
 def _watched(state: RunState, stop: StopPolicy, metric: str, value: float, *, by: str) -> RunState:
     """The run after one more number that its `[stop]` looks at."""
-    of = f"{stop.of} of {metric} by the {by}"
+    of = f"{stop.of} of {metric} by {by}"
     is_news = is_better(value, than=state.peak, mode=stop.mode, by_more_than=stop.min_delta)
     peak, waited = (value, 0) if is_news else (state.peak, state.waited + 1)
     state = replace(state, peak=peak, waited=waited)

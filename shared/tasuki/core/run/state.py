@@ -40,10 +40,17 @@ class Skip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Best:
-    """The best round so far. `after`: its number, from 1. `value`: what it is judged by."""
+    """The best round so far.
+
+    Attributes:
+        after: its number, from 1.
+        value: what it is judged by.
+        sites: how many have scored it, where all are to; 0 where its turns judge.
+    """
 
     after: int
     value: float
+    sites: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
