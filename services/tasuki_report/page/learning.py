@@ -158,8 +158,11 @@ def _over_rounds(metric: str, rounds: Sequence[int]) -> JSON:
     return {"xaxis": round_axis(rounds), "yaxis": {"title": {"text": said(metric)}}}
 
 
-def evaluated(scores: EvaluatedScores, best: BestRound | None) -> Chart | None:
-    """Mean and worst of the rounds that all sites scored, with each site's score."""
+def evaluated(scores: EvaluatedScores, best: BestRound | None, *, split: str) -> Chart | None:
+    """Mean and worst of the rounds that all sites scored, with each site's score.
+
+    `split`: what the run's own evaluations are on, of which the best round is the best.
+    """
     rows = [row for row in scores.rows if row.round is not None]
     if not rows:
         return None
@@ -172,7 +175,8 @@ def evaluated(scores: EvaluatedScores, best: BestRound | None) -> Chart | None:
         values = digits(row.mean if name == "mean" else row.worst for row in rows)
         common: JSON = {"type": "scatter", "mode": "lines+markers", "x": rounds, "name": name}
         traces.append({**common, "y": values, "line": line, "marker": shown})
-    if best is not None and best.by == "evaluation" and best.metric == scores.metric:
+    here = ("evaluation", scores.metric, scores.split)
+    if best is not None and (best.by, best.metric, split) == here:
         traces.append(_best(best))
     return Chart(
         title=of_which(scores.metric, scores.split),
