@@ -163,10 +163,12 @@ def evaluated(scores: EvaluatedScores, best: BestRound | None, *, split: str) ->
 
     `split`: what the run's own evaluations are on, of which the best round is the best.
     """
-    rows = [row for row in scores.rows if row.round is not None]
-    if not rows:
+    # Evaluations come as they were asked for: an older round's may be the newest of them.
+    newest = {row.round: row for row in scores.rows if row.round is not None}
+    if not newest:
         return None
-    rounds = [row.round for row in rows if row.round is not None]
+    rounds = sorted(newest)
+    rows = [newest[number] for number in rounds]
     kinds = (("mean", "circle", "solid", BLUE), ("worst", "triangle-down", "dash", ORANGE))
     traces = [_sites(rows)]
     for name, mark, dash, colour in kinds:
@@ -180,8 +182,9 @@ def evaluated(scores: EvaluatedScores, best: BestRound | None, *, split: str) ->
         traces.append(_best(best))
     return Chart(
         title=of_which(scores.metric, scores.split),
-        caption="All sites scored the same weights, those of the end of the round. Mean, weighted "
-        "by samples, and the worst site; each site is a small mark.",
+        caption="All sites scored the same weights, those of the end of the round; of a round that "
+        "was evaluated more than once, the newest scores. Mean, weighted by samples, and the worst "
+        "site; each site is a small mark.",
         traces=traces,
         layout=_over_rounds(scores.metric, rounds),
     )

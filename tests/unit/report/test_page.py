@@ -46,8 +46,8 @@ def view(*, sites: int) -> View:
     return view_of(OnRecord(relay=judged(of)).material)
 
 
-def asked(relay: Relay, *, after: int, split: str = "", **metrics: float) -> None:
-    """An operator has a round's end scored, by all sites."""
+def asked(relay: Relay, *, after: int | None, split: str = "", **metrics: float) -> None:
+    """An operator has all sites score a round's end, or a file."""
     event = run.EvaluationRequested(weights=relay.state.weights, after=after, split=split)
     relay(event)
     for site in relay.plan.sites:
@@ -67,6 +67,16 @@ def test_the_best_round_is_starred_where_it_was_chosen_and_not_on_another_split(
     asked(relay, after=1, split="test", loss=0.25)
     assert ([2], [0.5]) == tuple(evaluated(relay)["best round"][key] for key in "xy")
     assert "best round" not in evaluated(relay, "test")
+
+
+def test_an_older_round_that_is_evaluated_again_is_drawn_once_and_in_its_place() -> None:
+    relay = judged(PAIR)
+    asked(relay, after=1, loss=0.75)
+    asked(relay, after=None, loss=9.0)
+    drawn = evaluated(relay)
+    for name in ("mean", "worst"):
+        assert ([1, 2], [0.75, 0.5]) == (drawn[name]["x"], drawn[name]["y"])
+    assert [1, 1, 2, 2] == drawn["a site"]["x"]
 
 
 @pytest.mark.parametrize("sites", [2, MOST_LINES, MOST_LINES + 1])
