@@ -13,6 +13,7 @@ from support.reports import STEP_S, OnRecord, closes, scores, trains
 from support.runs import FIRST, Relay, plan
 from tasuki.core import run
 from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent
+from tasuki.core.run import Status
 from tasuki_controller import documents
 from tasuki_controller.documents import (
     EvaluatedRow,
@@ -278,6 +279,24 @@ def test_an_evaluation_is_no_turn_and_takes_nothing_from_the_one_after_it() -> N
     assert [How.TRAINED] * 3 == [spell.how for spell in timeline.spells]
     assert STEP_S - 1.5 == timeline.spells[-1].waited_s
     assert [] == list(timeline.happened)
+
+
+def test_scores_that_were_asked_for_later_stretch_neither_the_run_nor_its_timeline() -> None:
+    relay = Relay(replace(plan(sites=("a", "b"), rounds=1), evaluate=EvaluatePolicy()))
+    trains(relay)
+    trains(relay)
+    closes(relay)
+    for site in ("a", "b"):
+        scores(relay, site, accuracy=0.5)
+    at_end = OnRecord(relay=relay).material
+    assert Status.FINISHED == at_end.standing.status
+    relay(run.EvaluationRequested(weights=relay.state.weights, after=1))
+    for site in ("a", "b"):
+        scores(relay, site, accuracy=0.5)
+    later = OnRecord(relay=relay).material
+    assert at_end.standing.wall_s == later.standing.wall_s
+    assert list(timeline_of(at_end).scored) == list(timeline_of(later).scored)
+    assert ["a", "b"] == [each.site for each in timeline_of(later).scored]
 
 
 def test_skips_are_told_with_their_reason() -> None:
