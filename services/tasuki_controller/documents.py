@@ -165,7 +165,7 @@ class Summary(Document):
     unjudged: str = Field(
         default="", description="The metric of `[checkpoint] best`, if no site has scored by it."
     )
-    wall_s: float
+    wall_s: float = Field(description="From its submission to its end, or so far, in seconds.")
 
 
 class Standing(Summary):
@@ -458,7 +458,7 @@ def evaluation(state: machine.Evaluation) -> Evaluation:
 def standing(state: RunState, steps: Sequence[Step], turn: TurnNow = UNKNOWN) -> Standing:
     """Where a run stands that this controller has; `steps`: its ledger, replayed."""
     records, rows = history.records(steps), [step.row for step in steps]
-    went = summary(state, records, wall_s=rows[-1].at - rows[0].at)
+    went = summary(state, records, wall_s=history.last_row(steps).at - rows[0].at)
     return Standing(
         **{**dict(went), **_turn_now(state, turn)},
         holder=state.holder,

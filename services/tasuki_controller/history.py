@@ -179,6 +179,19 @@ def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
     return list(found.values())
 
 
+def last_row(steps: Sequence[Step]) -> Row:
+    """The row that ended the run; the newest as long as it goes on. Scores may be asked for later.
+
+    `steps`: at least one.
+    """
+    last = steps[-1].row
+    for step in reversed(steps):
+        if step.after is None or not step.after.is_over:
+            break
+        last = step.row
+    return last
+
+
 def failure(rows: Iterable[Row]) -> str | None:
     """The class of the last error that a site reported; one of scoring ends no run."""
     failed = [

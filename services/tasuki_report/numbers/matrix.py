@@ -12,7 +12,7 @@ from tasuki_report.numbers.curves import by_number
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """The newest score, and the round of whose model it is."""
+    """A score, and the round of whose model it is."""
 
     value: float | None
     round: int
@@ -20,9 +20,11 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matrix:
-    """By one metric, from one kind of scores. `cells`: by who scored, and who trained last.
+    """By one metric, from one kind of scores.
 
     Attributes:
+        cells: by who scored, and who trained last; of rolling scores the newest of each pair, of
+            evaluations those of the newest round that the column's site has ended.
         split: what an evaluation was on; empty: the trainer's choice. None: rolling scores.
     """
 
@@ -65,11 +67,15 @@ def _rolling(table: TurnTable, metric: str) -> Iterator[tuple[tuple[str, str], C
 def _evaluated(
     table: TurnTable, scores: Scores, evaluated: EvaluatedScores
 ) -> Iterator[tuple[tuple[str, str], Cell]]:
+    """A column is of one round, so that its cells compare: who was left out then has none."""
     trained_by = {turn.sent: turn.site for turn in _accepted(table) if not turn.unchanged}
     digests = {each.number: each.digest for each in scores.evaluations}
-    for row in evaluated.rows:
-        by = trained_by.get(digests.get(row.number))
-        if by is not None and row.round is not None:
+    columns = [(trained_by.get(digests.get(row.number)), row) for row in evaluated.rows]
+    newest: dict[str | None, int] = {}
+    for by, row in columns:
+        newest[by] = max(row.round or 0, newest.get(by, 0))
+    for by, row in columns:
+        if by is not None and row.round == newest[by]:
             for score in row.sites:
                 yield (score.site, by), Cell(value=score.value, round=row.round)
 

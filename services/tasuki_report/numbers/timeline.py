@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tasuki.core.model import EVALUATION
+from tasuki.core.run import OVER
 from tasuki_controller.documents import LedgerRow, LedgerTurn, TurnRow
 from tasuki_report.material import Material
 from tasuki_report.numbers.curves import by_number
@@ -84,7 +85,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scored:
-    """A site's scores in an evaluation were there."""
+    """A site's scores in an evaluation were there, before the run was over."""
 
     at: datetime
     site: str
@@ -121,6 +122,8 @@ class Timeline:
 
 
 def timeline_of(material: Material) -> Timeline:
+    """Up to the run's end; what happened says more."""
+    ended = _ended(material)
     rows = [row for row in material.rows if not row.outcome]
     return Timeline(
         spells=list(_spells(rows, material.turns.turns)),
@@ -139,9 +142,19 @@ def timeline_of(material: Material) -> Timeline:
             Scored(at=row.at, site=row.turn.site)
             for row in rows
             if row.event == "TurnFinished" and _is_evaluation(row) and row.turn and row.turn.site
+            if ended is None or row.at <= ended
         ],
         happened=[row for row in rows if row.event not in _ORDINARY or row.skipped],
     )
+
+
+def _ended(material: Material) -> datetime | None:
+    """When the run was over; None: it goes on."""
+    standing = material.standing
+    if standing.status not in OVER:
+        return None
+    # A thousandth more: that is how much they are rounded.
+    return material.submitted.at + timedelta(seconds=standing.wall_s, milliseconds=1)
 
 
 def _spells(rows: Sequence[LedgerRow], turns: Sequence[TurnRow]) -> Iterator[Spell]:

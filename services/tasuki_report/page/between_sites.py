@@ -16,11 +16,13 @@ def matrix(of: Matrix) -> Chart:
     return Chart(
         title=of_which(of.metric, of.split),
         caption="Each row is a site that scored, each column the site where the scored model was "
-        "trained last; the newest score of each pair. "
+        "trained last. "
         + (
-            "On the diagonal: what a site says of what it trained itself."
+            "The newest score of each pair; on the diagonal, what a site says of what it trained "
+            "itself."
             if of.split is None
-            else "All scores of a column are of one round's end."
+            else "All scores of a column are of one round's end, the newest that was evaluated; "
+            "who was left out then has none."
         ),
         traces=[
             {

@@ -158,12 +158,17 @@ def _over_rounds(metric: str, rounds: Sequence[int]) -> JSON:
     return {"xaxis": round_axis(rounds), "yaxis": {"title": {"text": said(metric)}}}
 
 
-def evaluated(scores: EvaluatedScores, best: BestRound | None) -> Chart | None:
-    """Mean and worst of the rounds that all sites scored, with each site's score."""
-    rows = [row for row in scores.rows if row.round is not None]
-    if not rows:
+def evaluated(scores: EvaluatedScores, best: BestRound | None, *, split: str) -> Chart | None:
+    """Mean and worst of the rounds that all sites scored, with each site's score.
+
+    `split`: what the run's own evaluations are on, of which the best round is the best.
+    """
+    # Evaluations come as they were asked for: an older round's may be the newest of them.
+    newest = {row.round: row for row in scores.rows if row.round is not None}
+    if not newest:
         return None
-    rounds = [row.round for row in rows if row.round is not None]
+    rounds = sorted(newest)
+    rows = [newest[number] for number in rounds]
     kinds = (("mean", "circle", "solid", BLUE), ("worst", "triangle-down", "dash", ORANGE))
     traces = [_sites(rows)]
     for name, mark, dash, colour in kinds:
@@ -172,12 +177,14 @@ def evaluated(scores: EvaluatedScores, best: BestRound | None) -> Chart | None:
         values = digits(row.mean if name == "mean" else row.worst for row in rows)
         common: JSON = {"type": "scatter", "mode": "lines+markers", "x": rounds, "name": name}
         traces.append({**common, "y": values, "line": line, "marker": shown})
-    if best is not None and best.by == "evaluation" and best.metric == scores.metric:
+    here = ("evaluation", scores.metric, scores.split)
+    if best is not None and (best.by, best.metric, split) == here:
         traces.append(_best(best))
     return Chart(
         title=of_which(scores.metric, scores.split),
-        caption="All sites scored the same weights, those of the end of the round. Mean, weighted "
-        "by samples, and the worst site; each site is a small mark.",
+        caption="All sites scored the same weights, those of the end of the round; of a round that "
+        "was evaluated more than once, the newest scores. Mean, weighted by samples, and the worst "
+        "site; each site is a small mark.",
         traces=traces,
         layout=_over_rounds(scores.metric, rounds),
     )

@@ -101,8 +101,9 @@ def _evaluations(material: Material) -> list[EvaluationTable]:
 
 
 def _evaluated(material: Material) -> list[Group]:
-    best = material.scores.best_round
-    charts = [evaluated(each, best) for each in material.scores.evaluated]
+    best, policy = material.scores.best_round, material.submitted.plan.evaluate
+    split = "" if policy is None else policy.split
+    charts = [evaluated(each, best, split=split) for each in material.scores.evaluated]
     return _groups([[chart] for chart in charts if chart is not None])
 
 

@@ -7,11 +7,14 @@ import math
 import time
 from dataclasses import replace
 
+from support.reports import STEP_S, OnRecord
 from support.runs import Relay, plan
 from tasuki.core.model import CheckpointPolicy, TurnRecord
 from tasuki.core.report import TurnProgressed, TurnTaken
 from tasuki.core.run import (
+    EvaluationRequested,
     LeaseExpired,
+    RoundsAdded,
     Skip,
     StopRequested,
     TurnFailed,
@@ -111,6 +114,24 @@ def test_a_long_run_is_shown_and_counted_without_a_pause() -> None:
     runs.changed(state, None, "")
     runs.changed(state, None, "")
     assert time.monotonic() - began < 2
+
+
+def test_a_run_took_until_it_was_over_and_one_that_goes_on_until_now() -> None:
+    """Bug: each evaluation after its end made it longer."""
+    relay = Relay()
+
+    def took() -> float:
+        return OnRecord(relay=relay).standing("r").wall_s
+
+    relay.finish_round()
+    assert STEP_S * (1 + len(relay.history)) == took()
+    relay.finish_round()
+    over = STEP_S * (1 + len(relay.history))
+    assert over == took()
+    relay(EvaluationRequested(weights=relay.state.weights, after=2))
+    assert over == took()
+    relay(RoundsAdded(rounds=3))
+    assert STEP_S * (1 + len(relay.history)) == took()
 
 
 def judged(relay: Relay, *values: float) -> list[TurnRecord]:

@@ -13,6 +13,7 @@ from support.reports import STEP_S, OnRecord, closes, scores, trains
 from support.runs import FIRST, Relay, plan
 from tasuki.core import run
 from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent
+from tasuki.core.run import Status
 from tasuki_controller import documents
 from tasuki_controller.documents import (
     EvaluatedRow,
@@ -75,6 +76,13 @@ def evaluated(relay: Relay, *, round: int | None = 1) -> documents.Scores:
         monotonicity=None,
     )
     return documents.Scores(run="r", best=None, evaluations=[asked], evaluated=[table], rolling=[])
+
+
+def fails_to_score(relay: Relay, site: str) -> None:
+    """A site cannot score the weights of the evaluation that is under way."""
+    assert relay.state.evaluation is not None
+    id = relay.state.evaluation.relays[site].expected
+    relay(run.TurnFailed(id=id, site=site, error="TrainerRaised", detail="boom"))
 
 
 def test_a_curve_has_a_value_for_each_round_of_each_site() -> None:
@@ -144,6 +152,31 @@ def test_an_evaluation_fills_the_column_of_who_trained_the_round_s_end() -> None
         ("a", "c"): Cell(value=0.25, round=1),
         ("b", "c"): Cell(value=None, round=1),
     } == matrix.cells
+
+
+def test_a_column_is_of_the_newest_round_also_if_a_site_was_left_out_then() -> None:
+    relay = Relay(replace(plan(max_attempts=1), evaluate=EvaluatePolicy(every_n_rounds=1)))
+    ends = []
+    for scored_by, accuracy in (("abc", 0.25), ("ab", 0.5)):
+        for _ in relay.plan.sites:
+            trains(relay)
+        ends.append(relay.state.weights)
+        closes(relay)
+        for site in scored_by:
+            scores(relay, site, accuracy=accuracy)
+    fails_to_score(relay, "c")
+    relay(run.EvaluationRequested(weights=ends[0], after=1))
+    for site in relay.plan.sites:
+        scores(relay, site, accuracy=0.75)
+    material = OnRecord(relay=relay).material
+    (matrix,) = matrices_of(material.turns, material.scores)
+    assert {
+        ("a", "c"): Cell(value=0.5, round=2),
+        ("b", "c"): Cell(value=0.5, round=2),
+    } == matrix.cells
+    assert {("a", "c"), ("b", "c")} == {
+        (row["scored_at"], row["trained_at"]) for row in read(relay, "matrix.csv")
+    }
 
 
 @pytest.mark.parametrize("round", [0, None])
@@ -246,6 +279,24 @@ def test_an_evaluation_is_no_turn_and_takes_nothing_from_the_one_after_it() -> N
     assert [How.TRAINED] * 3 == [spell.how for spell in timeline.spells]
     assert STEP_S - 1.5 == timeline.spells[-1].waited_s
     assert [] == list(timeline.happened)
+
+
+def test_scores_that_were_asked_for_later_stretch_neither_the_run_nor_its_timeline() -> None:
+    relay = Relay(replace(plan(sites=("a", "b"), rounds=1), evaluate=EvaluatePolicy()))
+    trains(relay)
+    trains(relay)
+    closes(relay)
+    for site in ("a", "b"):
+        scores(relay, site, accuracy=0.5)
+    at_end = OnRecord(relay=relay).material
+    assert Status.FINISHED == at_end.standing.status
+    relay(run.EvaluationRequested(weights=relay.state.weights, after=1))
+    for site in ("a", "b"):
+        scores(relay, site, accuracy=0.5)
+    later = OnRecord(relay=relay).material
+    assert at_end.standing.wall_s == later.standing.wall_s
+    assert list(timeline_of(at_end).scored) == list(timeline_of(later).scored)
+    assert ["a", "b"] == [each.site for each in timeline_of(later).scored]
 
 
 def test_skips_are_told_with_their_reason() -> None:

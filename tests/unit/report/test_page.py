@@ -13,11 +13,13 @@ import pytest
 from support.reports import OnRecord, closes, scores, trains
 from support.runs import Relay, plan
 from tasuki.core import run
-from tasuki.core.model import EvaluatePolicy, OnSilent, Plan
+from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent, Plan
 from tasuki.errors import SettingsError
-from tasuki_report.page.chart import said
+from tasuki_report.page.chart import JSON, of_which, said
 from tasuki_report.page.learning import MOST_LINES
 from tasuki_report.page.view import View, view_of
+
+PAIR = plan(sites=("a", "b"), on_silent=OnSilent.SKIP, min_sites=1)
 
 
 def judged(of: Plan) -> Relay:
@@ -42,6 +44,39 @@ def view(*, sites: int) -> View:
     names = tuple(f"site-{number}" for number in range(1, sites + 1))
     of = plan(sites=names, on_silent=OnSilent.SKIP, min_sites=1)
     return view_of(OnRecord(relay=judged(of)).material)
+
+
+def asked(relay: Relay, *, after: int | None, split: str = "", **metrics: float) -> None:
+    """An operator has all sites score a round's end, or a file."""
+    event = run.EvaluationRequested(weights=relay.state.weights, after=after, split=split)
+    relay(event)
+    for site in relay.plan.sites:
+        scores(relay, site, **metrics)
+
+
+def evaluated(relay: Relay, split: str = "") -> dict[str, JSON]:
+    """What is drawn of these evaluations, by its name."""
+    groups = view_of(OnRecord(relay=relay).material).evaluated
+    (chart,) = [group.charts[0] for group in groups if group.title == of_which("loss", split)]
+    return {trace["name"]: trace for trace in chart.traces}
+
+
+def test_the_best_round_is_starred_where_it_was_chosen_and_not_on_another_split() -> None:
+    best = CheckpointPolicy(best="loss", best_mode="min")
+    relay = judged(replace(PAIR, checkpoint=best))
+    asked(relay, after=1, split="test", loss=0.25)
+    assert ([2], [0.5]) == tuple(evaluated(relay)["best round"][key] for key in "xy")
+    assert "best round" not in evaluated(relay, "test")
+
+
+def test_an_older_round_that_is_evaluated_again_is_drawn_once_and_in_its_place() -> None:
+    relay = judged(PAIR)
+    asked(relay, after=1, loss=0.75)
+    asked(relay, after=None, loss=9.0)
+    drawn = evaluated(relay)
+    for name in ("mean", "worst"):
+        assert ([1, 2], [0.75, 0.5]) == (drawn[name]["x"], drawn[name]["y"])
+    assert [1, 1, 2, 2] == drawn["a site"]["x"]
 
 
 @pytest.mark.parametrize("sites", [2, MOST_LINES, MOST_LINES + 1])
