@@ -119,7 +119,9 @@ def _noted(run: str, data: DataFolder) -> Path:
         where = "" if path is None else f" (it was {path})"
         raise SettingsError(
             f"the run file of {run} is not known here{where}: name it, as in `tasuki evaluate "
-            f"{run} --run-file run.toml`; a run of functions is evaluated where they are, in Python"
+            f"{run} --run-file run.toml`; a run of functions is evaluated in Python, by "
+            f'tasuki.simulate(train, ..., name="{run}", resume=True).evaluate(...) with the '
+            "settings that it was begun with"
         )
     return path
 

@@ -189,6 +189,11 @@ def _run_file(given: Mapping[str, Any]) -> RunFile:  # Any: as above
     if given["site_data"] is not None:
         simulated["data"] = Path(given["site_data"])
     evaluation = given.get("evaluation")
+    if callable(evaluation):
+        raise SettingsError(
+            "evaluation is a function: a function that scores is evaluate=, and evaluation= is a"
+            ' table that says when, as in {"every_n_rounds": 1}'
+        )
     if given["evaluate"] is not None:
         simulated["evaluate"] = f"{cell.MODULE}:evaluate"
         evaluation = {"every_n_rounds": 1} if evaluation is None else evaluation

@@ -161,6 +161,31 @@ print(run.status, run.digest, sorted(set(run.scores["number"])))
     assert f"finished {plain_loop([ROUND] * 3)} [1, 2, 3]" == lines[-1]
 
 
+def test_another_process_scores_a_run_that_is_over_once_it_has_its_functions(
+    tmp_path: Path,
+) -> None:
+    run = 'judging(name="py", rounds=2, evaluation={"at_end": False})'
+    assert python(tmp_path, f"{JUDGED}\n{run}").code == 0
+    ended = python(
+        tmp_path,
+        JUDGED
+        + """
+from tasuki import errors
+
+try:
+    tasuki.connect(data="data").run("py").evaluate()
+except errors.SettingsError as exc:
+    print(str(exc).rpartition("; ")[2])
+run = judging(name="py", rounds=2, evaluation={"at_end": False}, resume=True)
+print(said(run.evaluate("best", split="test")), len(run.turns))
+""",
+    )
+    assert ended.code == 0, ended.err
+    said = ended.out.splitlines()
+    assert any('tasuki.simulate(train, ..., name="py", resume=True).evaluate(' in s for s in said)
+    assert f"{judged_loop([ROUND] * 2, SITES, split='test').sites[2]} 6" == said[-1]
+
+
 def test_what_cannot_be_scored_is_said(tmp_path: Path) -> None:
     """And who has said nothing beside those that did is not missed."""
     ended = python(

@@ -28,6 +28,8 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [  # Any: as `simulate` takes the
     ({"train": 3}, "train is 3: give a function that takes a turn, or the path of a run file"),
     ({"evaluate": 3}, "evaluate is 3: give a function that takes a turn$"),
     ({"evaluation": {"at_end": True}}, "give evaluate=, a function, too"),
+    ({"evaluation": train}, "a function that scores is evaluate=, and evaluation= is a table"),
+    ({"evaluation": train, "evaluate": train}, "evaluation is a function"),
     ({"train": dict}, "train is <class 'dict'>: give a function"),
     ({"rounds": 0}, "rounds: Input should be greater than or equal to 1"),
     ({"order": "fixd"}, "there is no order 'fixd'; did you mean 'fixed'"),
