@@ -136,12 +136,13 @@ def _used_by(value: object) -> Iterator[tuple[str, object]]:
     elif isinstance(value, type):
         yield from vars(value).items()
     elif isinstance(value, FunctionType):
-        names = set(_names(value.__code__))
-        yield from ((each, value.__globals__[each]) for each in names & value.__globals__.keys())
+        names = dict.fromkeys(_names(value.__code__))  # in their order: whose fault it is, is clear
+        there = value.__globals__
+        yield from ((each, there[each]) for each in names if each in there)
         cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
-        for each, there in cells:
+        for each, cell in cells:
             with suppress(ValueError):  # it has no value yet
-                yield each, there.cell_contents
+                yield each, cell.cell_contents
         yield from inspect.signature(value).parameters.items()
     elif not callable(value):
         return
