@@ -8,6 +8,7 @@ import pytest
 
 from support.frameworks import need
 from support.simulation import simulate, tasuki
+from support.templates import check_splits
 
 NEEDS = {
     "lightning": ("lightning",),
@@ -18,7 +19,7 @@ NEEDS = {
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("template", NEEDS)
-def test_a_template_trains_as_it_is(template: str, tmp_path: Path) -> None:
+def test_a_template_trains_and_evaluates_as_it_is(template: str, tmp_path: Path) -> None:
     need(*NEEDS[template])
     folder = tmp_path / "begun"
     assert tasuki("init", folder, "--template", template).code == 0
@@ -27,3 +28,4 @@ def test_a_template_trains_as_it_is(template: str, tmp_path: Path) -> None:
     assert (ended.last["status"], ended.last["turns"]) == ("finished", 9)
     metrics = ended.last["metrics"]
     assert metrics["eval_loss"] < 3 if template == "huggingface" else metrics["accuracy"] > 0.85
+    check_splits(folder / "run.toml", timeout_s=150)

@@ -12,12 +12,16 @@ import tasuki.flare.hf as flare
 class Sequences(Dataset):
     """PUT YOUR OWN DATA HERE: what this site has, say in flare.get_config()["data"].
 
-    These count up from drawn numbers, other ones at each site.
+    These count up from drawn numbers, other ones at each site. Models are chosen by "validation";
+    "test" is for the end, as in `tasuki evaluate RUN --split test`.
     """
 
-    def __init__(self, *, name: str, count: int) -> None:
-        draw = torch.Generator().manual_seed(sum(name.encode()))
-        starts = torch.randint(VOCABULARY, (count, 1), generator=draw)
+    def __init__(self, site: str, part: str) -> None:
+        counts = {"train": 160, "validation": 40, "test": 40}
+        if part not in counts:
+            raise ValueError(f"there is no split {part!r}: this site has {', '.join(counts)}")
+        draw = torch.Generator().manual_seed(sum(f"{site} {part}".encode()))
+        starts = torch.randint(VOCABULARY, (counts[part], 1), generator=draw)
         self.tokens = (starts + 3 * torch.arange(16)) % VOCABULARY
 
     def __len__(self) -> int:
@@ -44,14 +48,15 @@ def main() -> None:
             report_to=[],
             disable_tqdm=True,
         ),
-        train_dataset=Sequences(name=site, count=160),
-        eval_dataset=Sequences(name="everybody", count=40),
+        train_dataset=Sequences(site, "train"),
+        eval_dataset=Sequences(site, "validation"),
     )
     flare.patch(trainer)
 
     # Where all sites score the same weights (`[evaluate]` in run.toml), `evaluate` is all.
     while flare.is_running():
-        trainer.evaluate()  # of the received weights
+        held_out = Sequences(site, flare.get_config()["split"] or "validation")
+        trainer.evaluate(held_out)  # of the received weights
         trainer.train()  # receives, trains, sends
 
 

@@ -7,20 +7,25 @@ from model import FEATURES, make, weights
 import tasuki.flare as flare
 
 
-def data(site: str) -> tuple[np.ndarray, np.ndarray]:
+def data(site: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     """PUT YOUR OWN DATA HERE: what this site has, say in flare.get_config()["data"].
 
-    These numbers are drawn, other ones at each site.
+    These numbers are drawn, other ones at each site. Models are chosen by "validation"; "test" is
+    for the end, as in `tasuki evaluate RUN --split test`.
     """
+    parts = {"train": slice(300), "validation": slice(300, 400), "test": slice(400, 500)}
+    if part not in parts:
+        raise ValueError(f"there is no split {part!r}: this site has {', '.join(parts)}")
     draw = np.random.default_rng(list(site.encode()))
-    x = draw.normal(size=(400, FEATURES)).astype("float32")
-    return x, (x[:, 0] - 2 * x[:, 1] > 0).astype("int64")
+    x = draw.normal(size=(500, FEATURES)).astype("float32")
+    y = (x[:, 0] - 2 * x[:, 1] > 0).astype("int64")
+    return x[parts[part]], y[parts[part]]
 
 
 def main() -> None:
     flare.init()
-    x, y = data(flare.get_site_name())
-    train, test = (x[:300], y[:300]), (x[300:], y[300:])
+    site = flare.get_site_name()
+    train = data(site, "train")
     model = make()
     model.compile(
         optimizer=keras.optimizers.SGD(0.1),
@@ -32,15 +37,17 @@ def main() -> None:
         input_model = flare.receive()
         for name, arrays in input_model.params.items():
             model.get_layer(name).set_weights(arrays)
-        before, received = model.evaluate(*test, verbose=0)
+        held_out = data(site, flare.get_config()["split"] or "validation")
+        before, received = model.evaluate(*held_out, verbose=0)
         if flare.is_evaluate():  # all sites score the same weights, and nobody trains
-            metrics, meta = {"accuracy": received, "loss": before}, {"num_samples": len(test[0])}
+            metrics = {"accuracy": received, "loss": before}
+            meta = {"num_samples": len(held_out[0])}
             flare.send(flare.FLModel(metrics=metrics, meta=meta))
             continue
 
         model.fit(*train, batch_size=16, epochs=2, verbose=0)
 
-        loss, trained = model.evaluate(*test, verbose=0)
+        loss, trained = model.evaluate(*held_out, verbose=0)
         flare.send(
             flare.FLModel(
                 params=weights(model),

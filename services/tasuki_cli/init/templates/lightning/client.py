@@ -8,22 +8,29 @@ from torch.utils.data import DataLoader, TensorDataset
 import tasuki.flare.lightning as flare
 
 
-def data(site: str) -> tuple[DataLoader, DataLoader]:
+def data(site: str, part: str) -> DataLoader:
     """PUT YOUR OWN DATA HERE: what this site has, say in flare.get_config()["data"].
 
-    These numbers are drawn, other ones at each site.
+    These numbers are drawn, other ones at each site. Models are chosen by "validation"; "test" is
+    for the end, as in `tasuki evaluate RUN --split test`.
     """
+    parts = {"train": slice(300), "validation": slice(300, 400), "test": slice(400, 500)}
+    if part not in parts:
+        raise ValueError(f"there is no split {part!r}: this site has {', '.join(parts)}")
     draw = torch.Generator().manual_seed(sum(site.encode()))
-    x = torch.randn(400, FEATURES, generator=draw)
+    x = torch.randn(500, FEATURES, generator=draw)
     y = (x[:, 0] - 2 * x[:, 1] > 0).long()
-    train, test = TensorDataset(x[:300], y[:300]), TensorDataset(x[300:], y[300:])
-    return DataLoader(train, batch_size=16, shuffle=True), DataLoader(test, batch_size=100)
+    held = TensorDataset(x[parts[part]], y[parts[part]])
+    if part == "train":
+        return DataLoader(held, batch_size=16, shuffle=True)
+    return DataLoader(held, batch_size=100)
 
 
 def main() -> None:
     torch.set_num_threads(1)  # so that no bit depends on how many cores the site has
     flare.init()
-    train, test = data(flare.get_site_name())
+    site = flare.get_site_name()
+    train, validation = data(site, "train"), data(site, "validation")
     module = Net()
     trainer = lightning.Trainer(
         max_epochs=2,  # in each turn
@@ -36,8 +43,9 @@ def main() -> None:
 
     # Where all sites score the same weights (`[evaluate]` in run.toml), `validate` is all.
     while flare.is_running():
-        trainer.validate(module, test, verbose=False)  # of the received weights
-        trainer.fit(module, train, test)  # receives, trains, sends
+        held_out = data(site, flare.get_config()["split"] or "validation")
+        trainer.validate(module, held_out, verbose=False)  # of the received weights
+        trainer.fit(module, train, validation)  # receives, trains, sends
 
 
 if __name__ == "__main__":

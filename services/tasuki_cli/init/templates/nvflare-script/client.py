@@ -18,27 +18,33 @@ def first() -> dict[str, np.ndarray]:
     return {"weight": np.zeros(FEATURES, np.float32), "bias": np.zeros(1, np.float32)}
 
 
-def data(site: str) -> tuple[np.ndarray, np.ndarray]:
+def data(site: str, part: str) -> tuple[np.ndarray, np.ndarray]:
     """PUT YOUR OWN DATA HERE: what this site has, say in flare.get_config()["data"].
 
-    These numbers are drawn, other ones at each site.
+    These numbers are drawn, other ones at each site. Models are chosen by "validation"; "test" is
+    for the end, as in `tasuki evaluate RUN --split test`.
     """
+    parts = {"train": slice(300), "validation": slice(300, 400), "test": slice(400, 500)}
+    if part not in parts:
+        raise ValueError(f"there is no split {part!r}: this site has {', '.join(parts)}")
     draw = np.random.default_rng(list(site.encode()))
-    x = draw.normal(size=(400, FEATURES)).astype(np.float32)
-    return x, (x[:, 0] - 2 * x[:, 1] > 0).astype(np.float32)
+    x = draw.normal(size=(500, FEATURES)).astype(np.float32)
+    y = (x[:, 0] - 2 * x[:, 1] > 0).astype(np.float32)
+    return x[parts[part]], y[parts[part]]
 
 
 def main() -> None:
     flare.init()
-    x, y = data(flare.get_site_name())
-    x_train, y_train, x_test, y_test = x[:300], y[:300], x[300:], y[300:]
+    site = flare.get_site_name()
+    x_train, y_train = data(site, "train")
 
     while flare.is_running():
         input_model = flare.receive()
         weights = input_model.params
-        received = accuracy(weights, x_test, y_test)
+        x_held, y_held = data(site, flare.get_config()["split"] or "validation")
+        received = accuracy(weights, x_held, y_held)
         if flare.is_evaluate():  # all sites score the same weights, and nobody trains
-            meta = {"num_samples": len(x_test)}
+            meta = {"num_samples": len(x_held)}
             flare.send(flare.FLModel(metrics={"accuracy": received}, meta=meta))
             continue
 
@@ -52,7 +58,7 @@ def main() -> None:
             flare.FLModel(
                 params=weights,
                 metrics={
-                    "accuracy": accuracy(weights, x_test, y_test),
+                    "accuracy": accuracy(weights, x_held, y_held),
                     "received_accuracy": received,
                 },
                 meta={"num_samples": len(x_train)},

@@ -13,37 +13,42 @@ def first() -> dict[str, np.ndarray]:
     return {"coef": np.zeros((1, FEATURES)), "intercept": np.zeros(1)}
 
 
-def data(turn: Turn) -> tuple[np.ndarray, np.ndarray]:
+def data(turn: Turn, part: str) -> tuple[np.ndarray, np.ndarray]:
     """PUT YOUR OWN DATA HERE: what this site has, say in the folder that turn.data names.
 
-    These numbers are drawn, other ones at each site.
+    These numbers are drawn, other ones at each site. Models are chosen by "validation"; "test" is
+    for the end, as in `tasuki evaluate RUN --split test`.
     """
+    parts = {"train": slice(300), "validation": slice(300, 400), "test": slice(400, 500)}
+    if part not in parts:
+        raise ValueError(f"there is no split {part!r}: this site has {', '.join(parts)}")
     draw = np.random.default_rng(list(turn.site.encode()))
-    x = draw.normal(size=(400, FEATURES))
-    return x, (x[:, 0] - 2 * x[:, 1] + draw.normal(scale=0.3, size=400) > 0).astype(int)
+    x = draw.normal(size=(500, FEATURES))
+    y = (x[:, 0] - 2 * x[:, 1] + draw.normal(scale=0.3, size=500) > 0).astype(int)
+    return x[parts[part]], y[parts[part]]
 
 
 def train(turn: Turn) -> Result:
-    x, y = data(turn)
-    x_train, y_train, x_test, y_test = x[:300], y[:300], x[300:], y[300:]
+    x_train, y_train = data(turn, "train")
+    x_held, y_held = data(turn, "validation")
 
     model = received_model(turn)
-    received = model.score(x_test, y_test)
+    received = model.score(x_held, y_held)
     for epoch in range(turn.params["epochs"]):
         model.partial_fit(x_train, y_train)
         turn.log(epoch=epoch + 1, epochs=turn.params["epochs"])  # shown while it trains
 
     return turn.result(
         {"coef": model.coef_, "intercept": model.intercept_},
-        metrics={"accuracy": model.score(x_test, y_test), "received_accuracy": received},
+        metrics={"accuracy": model.score(x_held, y_held), "received_accuracy": received},
         samples=len(x_train),
     )
 
 
 def evaluate(turn: Turn) -> Scores:
     """Where all sites score the same weights, which `[evaluate]` in run.toml asks for."""
-    x, y = data(turn)
-    return turn.scores({"accuracy": received_model(turn).score(x[300:], y[300:])}, samples=100)
+    x, y = data(turn, turn.split or "validation")
+    return turn.scores({"accuracy": received_model(turn).score(x, y)}, samples=len(x))
 
 
 def received_model(turn: Turn) -> SGDClassifier:

@@ -20,24 +20,29 @@ class Net(nn.Module):
         return self.layers(x)
 
 
-def data(turn: Turn) -> tuple[Tensor, Tensor]:
+def data(turn: Turn, part: str) -> tuple[Tensor, Tensor]:
     """PUT YOUR OWN DATA HERE: what this site has, say in the folder that turn.data names.
 
-    These numbers are drawn, other ones at each site.
+    These numbers are drawn, other ones at each site. Models are chosen by "validation"; "test" is
+    for the end, as in `tasuki evaluate RUN --split test`.
     """
+    parts = {"train": slice(300), "validation": slice(300, 400), "test": slice(400, 500)}
+    if part not in parts:
+        raise ValueError(f"there is no split {part!r}: this site has {', '.join(parts)}")
     draw = torch.Generator().manual_seed(sum(turn.site.encode()))
-    x = torch.randn(400, FEATURES, generator=draw)
-    return x, (x[:, 0] - 2 * x[:, 1] > 0).long()
+    x = torch.randn(500, FEATURES, generator=draw)
+    y = (x[:, 0] - 2 * x[:, 1] > 0).long()
+    return x[parts[part]].to(turn.device), y[parts[part]].to(turn.device)
 
 
 def train(turn: Turn) -> Result:
     torch.set_num_threads(1)  # so that no bit depends on how many cores the site has
-    x, y = (tensor.to(turn.device) for tensor in data(turn))
-    x_train, y_train, x_test, y_test = x[:300], y[:300], x[300:], y[300:]
+    x_train, y_train = data(turn, "train")
+    x_held, y_held = data(turn, "validation")
 
     net = Net().to(turn.device)
     net.load_state_dict(turn.weights())
-    received = accuracy(net, x_test, y_test)
+    received = accuracy(net, x_held, y_held)
 
     optimizer = torch.optim.SGD(net.parameters(), lr=turn.params["lr"], momentum=0.9)
     net.train()
@@ -50,17 +55,17 @@ def train(turn: Turn) -> Result:
             optimizer.step()
         turn.log(loss=loss, epoch=epoch + 1, epochs=turn.params["epochs"])  # shown while it trains
 
-    metrics = {"accuracy": accuracy(net, x_test, y_test), "received_accuracy": received}
+    metrics = {"accuracy": accuracy(net, x_held, y_held), "received_accuracy": received}
     return turn.result(net.state_dict(), metrics=metrics, samples=len(x_train))
 
 
 def evaluate(turn: Turn) -> Scores:
     """Where all sites score the same weights, which `[evaluate]` in run.toml asks for."""
     torch.set_num_threads(1)
-    x, y = (tensor.to(turn.device) for tensor in data(turn))
+    x, y = data(turn, turn.split or "validation")
     net = Net().to(turn.device)
     net.load_state_dict(turn.weights())
-    return turn.scores({"accuracy": accuracy(net, x[300:], y[300:])}, samples=100)
+    return turn.scores({"accuracy": accuracy(net, x, y)}, samples=len(x))
 
 
 @torch.no_grad()
