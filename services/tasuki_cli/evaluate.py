@@ -88,7 +88,8 @@ def evaluate_locally(
     simulation = replace(
         simulation_of(run, data, run_toml=run_toml), watcher=display.watch, output=display.print
     )
-    number = simulate.evaluate(simulation, ToScore(run=run, weights=wanted, split=split))
+    with display:
+        number = simulate.evaluate(simulation, ToScore(run=run, weights=wanted, split=split))
     scores = LocalArchive(data.path).scores(run, metric=None, mode=None)
     return show(scores, number, as_json=as_json)
 
@@ -103,8 +104,14 @@ def simulation_of(run: str, data: DataFolder, *, run_toml: Path | None = None) -
     state, _ = data.run(run)
     check_evaluated(state)
     file = run_toml or _noted(run, data)
+    run_file = read(file, RunFile)
+    if run_toml is None and run_file.name != run:
+        raise SettingsError(
+            f"{file}, by which {run} was simulated, is now of {run_file.name!r}: name the run file "
+            "with the same trainer, --run-file run.toml"
+        )
     return Simulation(
-        run_file=read(file, RunFile),
+        run_file=run_file,
         folder=file.resolve().parent,
         data=data,
         sites=state.plan.sites,
@@ -130,6 +137,8 @@ def ask(
     run: str, wanted: RunWeights | Path | None, client: ControllerClient, *, split: str | None
 ) -> AskedEvaluation:
     """Have a controller's sites score what `chosen` gave; returns at once."""
+    if isinstance(wanted, Path):
+        client.standing(run)  # before a file goes there for nothing
     uploaded = client.upload(wanted) if isinstance(wanted, Path) else wanted
     return client.evaluate(run, uploaded, split=split)
 

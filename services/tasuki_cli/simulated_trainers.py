@@ -23,7 +23,10 @@ class SimulatedTrainers:
         self._s = simulation
         self._shared = self._shared_trainers()
         self._workplaces = Workplaces(
-            beside=simulation.folder, folder=folder, apart=simulation.data.path
+            beside=simulation.folder,
+            folder=folder,
+            apart=simulation.data.path,
+            hidden=simulation.handed is None,
         )
         self._limit = ProcessLimit(self._processes(), at_once=self._processes())
         self._pools: list[TrainerPool] = []

@@ -204,7 +204,7 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
         run: str,
         which: Annotated[
             Literal["best", "latest"] | None,
-            Query(description="best, which is the default: the latest if none was chosen."),
+            Query(description="Without it the best, or the latest if none was chosen."),
         ] = None,
         round: Annotated[
             int | None,
@@ -231,7 +231,7 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
 
 def _chosen(folder: DataFolder, run: str, *, which: str | None, round: int | None) -> Kept:
     if round is None:
-        return folder.checkpoint(run, (LATEST,) if which == LATEST else (BEST, LATEST))
+        return folder.checkpoint(run, (BEST, LATEST) if which is None else (which,))
     if which is not None:
         raise SettingsError("give which or round: they name different weights")
     return folder.checkpoint_of(run, round)
@@ -267,7 +267,7 @@ def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
         run: str,
         which: Annotated[
             Literal["best", "latest"] | None,
-            Query(description="best, which is the default: the latest if none was chosen."),
+            Query(description="Without it the best, or the latest if none was chosen."),
         ] = None,
         round: Annotated[
             int | None,

@@ -284,7 +284,7 @@ class EvaluatedScores(Document):
     mode: str = Field(description="Whether more or less of it is better: max or min.")
     split: str
     rows: list[EvaluatedRow]
-    forgotten: float | None = Field(description="The mean over sites of the newest row's.")
+    forgotten: float | None = Field(description="The mean over sites, in the newest round.")
     swing: float | None = Field(description="Of the means of the last `swing_rounds` rows.")
     swing_rounds: int
     monotonicity: float | None = Field(description="Of the means.")

@@ -224,8 +224,12 @@ class Operations:
             SettingsError: they are too large for the sites' streams.
         """
         self.uploads.find(weights)
-        check_evaluated(self.state(run))
-        self._check_retained(weights)
+        try:
+            check_evaluated(self.state(run))
+            self._check_retained(weights)
+        except TasukiError:
+            self.uploads.taken(weights)
+            raise
         return self._evaluate(run, weights, after=None, split=split)
 
     def _evaluate(

@@ -64,7 +64,7 @@ def scores_of(
         of_turns, of_sites = _only(name, of_turns), _only(name, of_sites)
 
     def mode_for(name: str) -> str:
-        return mode or mode_of(name, plan.checkpoint)
+        return mode or mode_of(name, plan.checkpoint, plan.stop)
 
     return Scores(
         run=plan.run,
@@ -119,25 +119,26 @@ def _evaluated(
 ) -> EvaluatedScores:
     rows: list[EvaluatedRow] = []
     of_rounds: dict[int, Row] = {}  # the newest row of each round's end
-    forgot: Mapping[str, float] = {}
+    forgot_in: dict[int, Mapping[str, float]] = {}
     for each in evaluations:
         row = evaluated(each.scores, metric)
         if each.asked.split != split or not row:
             continue
-        after, own = each.asked.after, {}
+        after, forgot = each.asked.after, {}
         if after is not None:
-            of_rounds[after] = row
             own = newest_own_turns(records, metric, rounds=after)
-        forgot = forgetting(own, row, mode=mode)
+            forgot = forgetting(own, row, mode=mode)
+            of_rounds[after], forgot_in[after] = row, forgot
         rows.append(_evaluated_row(each, row, forgot, mode=mode))
     by_round = (mean(of_rounds[number]) for number in sorted(of_rounds))
     means = [value for value in by_round if value is not None]
+    newest = forgot_in[max(forgot_in)] if forgot_in else {}
     return EvaluatedScores(
         metric=metric,
         mode=mode,
         split=split,
         rows=rows,
-        forgotten=_number(mean({site: Score(value=value) for site, value in forgot.items()})),
+        forgotten=_number(mean({site: Score(value=value) for site, value in newest.items()})),
         swing=_number(swing(means, last=SWING_ROUNDS)),
         swing_rounds=SWING_ROUNDS,
         monotonicity=monotonicity(means, mode=mode),

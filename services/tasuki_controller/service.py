@@ -205,10 +205,10 @@ class ControllerService:
             # The file first: with the event, turns may be issued from it.
             self._weights.keep_first(plan, weights, ref)
             self.apply(plan.run, machine.RunSubmitted())
-            self._time_limits.watch(plan.run)
         except TasukiError:
             del self._runs[plan.run]
             raise
+        self._time_limits.watch(plan.run)
 
     def _record_submission(self, plan: Plan, ref: WeightsRef) -> None:
         """The first two rows, or what an earlier try did not write of them."""

@@ -17,7 +17,6 @@ from tasuki.errors import (
     RunError,
     RunUnderWay,
     SettingsError,
-    TasukiError,
     UnknownRun,
 )
 from tasuki.settings.initial import RunWeights, of_run
@@ -128,6 +127,10 @@ class Simulated(Recorded):
             return super().summary()
         except DataInUse as exc:  # by our own thread, which makes the ledger
             raise UnknownRun(f"run {self._run!r} has not begun yet") from exc
+        except UnknownRun:
+            if self._work.is_over:
+                self.wait()  # which says why it never began
+            raise
 
     def wait(self) -> str | None:
         try:
@@ -167,14 +170,14 @@ class Watched:
         self._run = run
         self._client = client
         self._feed: Feed | None = None
-        self._broken: TasukiError | None = None
+        self._broken: BaseException | None = None
 
     def summary(self) -> Standing:
         return self._client.standing(self._run)
 
     def items(self, *, beat_s: float | None = None) -> Iterator[Item | None]:
-        if self._feed is None:
-            self._feed = Feed()
+        if self._feed is None or self._broken is not None:
+            self._feed, self._broken = Feed(), None
             threading.Thread(target=self._follow, args=(self._feed,), daemon=True).start()
         yield from self._feed.items(beat_s=beat_s)
         if self._broken is not None:
@@ -210,7 +213,7 @@ class Watched:
     def _follow(self, feed: Feed) -> None:
         try:
             operate.followed(self._run, self._client, feed.put)
-        except TasukiError as exc:  # whoever reads on is told
+        except BaseException as exc:  # noqa: BLE001 - whoever reads on is told
             self._broken = exc
         finally:
             feed.end()

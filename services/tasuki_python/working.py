@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -76,7 +77,8 @@ class Work(Generic[T]):
     def _soon(self, function: Callable[[], object]) -> None:
         self._began.wait()
         if not self._outcome.done():
-            self._loop.call_soon_threadsafe(function)
+            with suppress(RuntimeError):  # its loop is closed: it is over
+                self._loop.call_soon_threadsafe(function)
 
     def _work(self) -> None:
         try:
@@ -85,8 +87,8 @@ class Work(Generic[T]):
             self._outcome.set_exception(exc)
         finally:
             self._began.set()
-            self._clear()
             self._feed.end()
+            self._clear()
 
     async def _main(self) -> T:
         self._loop, task = asyncio.get_running_loop(), asyncio.current_task()

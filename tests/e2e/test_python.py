@@ -431,6 +431,31 @@ def test_a_trainer_that_is_killed_costs_nothing_but_time(tmp_path: Path) -> None
     assert plain_loop([ROUND] * 3) == ended.out.splitlines()[-1]
 
 
+def test_a_class_is_each_site_s_own_though_they_share_a_process(tmp_path: Path) -> None:
+    ended = python(
+        tmp_path,
+        """
+from enum import Enum
+
+class Color(Enum):
+    RED = 1
+
+class Data:
+    of = None
+
+def own(turn):
+    Data.of = Data.of or turn.site
+    assert turn.site == Data.of
+    assert Color(1) is Color.RED
+    return train(turn)
+
+print(simulate(own, order="fixed").status)
+""",
+    )
+    assert ended.code == 0, ended.err
+    assert "finished" == ended.out.splitlines()[-1]
+
+
 def test_what_cannot_be_in_another_process_is_named(tmp_path: Path) -> None:
     ended = python(
         tmp_path,

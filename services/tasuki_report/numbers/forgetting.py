@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tasuki_controller.documents import EvaluatedScores, RollingScores, Scores, SiteScore
+from tasuki_controller.documents import (
+    EvaluatedRow,
+    EvaluatedScores,
+    RollingScores,
+    Scores,
+    SiteScore,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +38,7 @@ class Forgotten:
 def forgotten(scores: Scores) -> list[Forgotten]:
     """By evaluation first. One that nobody can tell of yet is left out."""
     evaluated = [
-        _forgotten(each, each.split, [(row.round, row.sites) for row in each.rows])
+        _forgotten(each, each.split, [(row.round, row.sites) for row in _by_round(each)])
         for each in scores.evaluated
     ]
     rolling = [
@@ -40,6 +46,12 @@ def forgotten(scores: Scores) -> list[Forgotten]:
         for each in scores.rolling
     ]
     return [each for each in (*evaluated, *rolling) if each.sites or each.swing is not None]
+
+
+def _by_round(scores: EvaluatedScores) -> list[EvaluatedRow]:
+    """In their order, the newest of a round last; a file's weights are of none."""
+    of_rounds = [row for row in scores.rows if row.round is not None]
+    return sorted(of_rounds, key=lambda row: (row.round, row.number))
 
 
 def _forgotten(

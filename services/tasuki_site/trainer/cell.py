@@ -8,6 +8,7 @@ put it. The first line is JSON, about where they were; the rest are the function
 from __future__ import annotations
 
 import importlib.abc
+import io
 import json
 import linecache
 import os
@@ -17,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 MODULE = "tasuki_cell"
 """What they are imported as; each site of a simulation imports its own."""
@@ -25,6 +27,10 @@ VARIABLE = "TASUKI_CELL_FD"
 """Has the descriptor of their file, in the environment of the process."""
 
 _PIECE = 2**24
+_MAKES_CLASSES = {
+    ("cloudpickle.cloudpickle", "_make_skeleton_class"),
+    ("cloudpickle.cloudpickle", "_make_skeleton_enum"),
+}
 
 
 def environment(handed: int | None) -> dict[str, str]:
@@ -80,4 +86,19 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         # By it the process tells whose module it is, as of every module beside the run file.
         module.__file__ = str(self._place)
         # Our own parent wrote it, and nobody else had it open.
-        vars(module).update(pickle.loads(self._functions))  # noqa: S301
+        vars(module).update(_Unpickler(io.BytesIO(self._functions)).load())
+
+
+class _Unpickler(pickle.Unpickler):
+    """Each time with classes of its own: cloudpickle would find those that it has made before."""
+
+    def find_class(self, module: str, name: str) -> Any:  # Any: whatever is in a module
+        found = super().find_class(module, name)
+        if (module, name) not in _MAKES_CLASSES:
+            return found
+
+        def made(*arguments: object) -> object:
+            *before, _tracked_as, extra = arguments
+            return found(*before, None, extra)
+
+        return made

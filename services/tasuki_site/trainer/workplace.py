@@ -45,9 +45,12 @@ class Workplaces:
         beside: the trainer's folder.
         folder: where each site gets a folder of its own; kept over the run and over `--resume`.
         apart: the data folder, which is not the sites' and may lie beside the trainer.
+        hidden: whether files whose names begin with a dot are found too. Where a notebook runs may
+            be somebody's home, with keys in it.
     """
 
-    def __init__(self, *, beside: Path, folder: Path, apart: Path) -> None:
+    def __init__(self, *, beside: Path, folder: Path, apart: Path, hidden: bool = True) -> None:
+        self._hidden = hidden
         self._beside = beside
         self._folder = folder.absolute()
         self._apart = apart.resolve()
@@ -88,6 +91,8 @@ class Workplaces:
     def _found(self, folder: Path) -> Iterator[_Item]:
         for path in sorted(folder.iterdir()):
             if path.name in _LEFT_OUT or self._is_apart(path) or _is_ours(path):
+                continue
+            if path.name.startswith(".") and not self._hidden:
                 continue
             seen = path.relative_to(self._beside)
             if not path.is_dir():

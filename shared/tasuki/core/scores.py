@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import isnan, nan, sqrt
 
-from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, TurnRecord
+from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, StopPolicy, TurnRecord
 
 Metrics = Mapping[str, float | None]
 
@@ -128,10 +128,12 @@ def is_better(value: float, *, than: float | None, mode: str, by_more_than: floa
     return than is None or _sign(mode) * (value - than) > by_more_than
 
 
-def mode_of(metric: str, policy: CheckpointPolicy) -> str:
-    """Whether more or less is better: as the run says of its own metric, else by the name."""
+def mode_of(metric: str, policy: CheckpointPolicy, stop: StopPolicy | None = None) -> str:
+    """Whether more or less is better: as the run says of its own metrics, else by the name."""
     if policy.best is not None and policy.best.removeprefix(RECEIVED) == metric:
         return policy.best_mode
+    if stop is not None and stop.metric and stop.metric.removeprefix(RECEIVED) == metric:
+        return stop.mode
     return MIN if lessens(metric) else MAX
 
 

@@ -53,7 +53,7 @@ class Evaluations:
         run, policy = state.plan.run, state.plan.checkpoint
         for name in self._names.admitted(run, _names(state, evaluation)):
             row = evaluated(evaluation.scores, name)
-            middle, site = mean(row), worst(row, mode=mode_of(name, policy))
+            middle, site = mean(row), worst(row, mode=mode_of(name, policy, state.plan.stop))
             if middle is not None and site is not None:
                 self._board.set(_SCORE, middle, run=run, name=name, of="mean")
                 self._board.set(_SCORE, row[site].value, run=run, name=name, of="worst")

@@ -143,3 +143,15 @@ def test_a_site_gets_its_name_and_what_is_said_of_it_alone() -> None:
 
 def test_a_data_folder_is_known_by_its_ledger(tmp_path: Path) -> None:
     assert LEDGER == DataFolder(tmp_path).ledger_path.name
+
+
+def test_where_a_notebook_runs_what_is_hidden_stays_where_it_is(tmp_path: Path, code: Path) -> None:
+    (code / ".ssh").mkdir()
+    (code / ".ssh" / "id_ed25519").write_text("a key")
+    (code / ".env").write_text("TOKEN=1")
+    places = Workplaces(
+        beside=code, folder=tmp_path / "sites", apart=tmp_path / "data", hidden=False
+    )
+    found = {path.name for path in places.prepare("a").rglob("*")}
+    assert found
+    assert not {".ssh", ".env", "id_ed25519"} & found
