@@ -221,7 +221,7 @@ told(run.evaluate)
         "SettingsError the run file of mute is not known here",
         "SettingsError weights 'first': name best, latest, round-7",
         "UnknownRun run 'run-1' keeps no weights of round 7",
-        "NoScores no site of run-1 has scored: | no score of round 1 by site-1: TrainerRaised",
+        "NoScores no site of run-1 has scored: | no score of round 1 on none by site-1: Trainer",
         "DataFrame",
     ]
     found = [line for line in said if line.startswith(tuple(e.split()[0] for e in expected))]
