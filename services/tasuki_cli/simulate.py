@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tasuki import errors
 from tasuki.clock import SystemClock
@@ -105,6 +106,7 @@ class _Federation:
         self._failed: str | None = None
         self._pause = asyncio.Event()
         self._scored = asyncio.Event()
+        self._asked = 0
 
     async def run(self) -> Ended:
         began = time.monotonic()
@@ -116,8 +118,8 @@ class _Federation:
         return Ended(state=state, wall_s=time.monotonic() - began, error=error)
 
     async def evaluate(self, to_score: ToScore) -> int:
-        state = await self._serve(lambda controller: self._score(controller, to_score))
-        return state.evaluations
+        await self._serve(lambda controller: self._score(controller, to_score))
+        return self._asked
 
     async def _serve(
         self, work: Callable[[ControllerService], Coroutine[object, object, RunState]]
@@ -232,25 +234,30 @@ class _Federation:
     async def _score(self, controller: ControllerService, to_score: ToScore) -> RunState:
         run, folder, split = self._plan.run, self._s.data, to_score.split
         self._hear_all(controller)
+        if controller.runs[run].is_over and controller.runs[run].evaluation is not None:
+            # Of one that was interrupted: who asks again, asks for this.
+            controller.apply(run, machine.StopRequested(reason="asked again"))
         if split is None:
             split = self._plan.evaluate.split if self._plan.evaluate else ""
         if isinstance(to_score.weights, Path):
-            own = self._spool.part("to-score")
-            weights = await first_weights(
-                str(to_score.weights.absolute()),
-                own,
-                folder=self._s.folder,
-                seed=self._plan.task.seed,
-                show=lambda line: self._s.output(run, line),
-                non_finite=self._plan.task.non_finite,
-            )
-            controller.evaluate(run, weights, own, after=None, split=split)
-            own.unlink(missing_ok=True)
+            with TemporaryDirectory(prefix="tasuki-", dir=self._folder) as place:
+                own = Path(place) / "to-score.safetensors"
+                weights = await first_weights(
+                    str(to_score.weights.absolute()),
+                    own,
+                    folder=self._s.folder,
+                    seed=self._plan.task.seed,
+                    show=lambda line: self._s.output(run, line),
+                    non_finite=self._plan.task.non_finite,
+                )
+                self._asked = controller.evaluate(run, weights, own, after=None, split=split)
         else:
             kept = folder.weights_of(to_score.weights) if to_score.weights else None
             kept = kept or folder.checkpoint(run)
             weights = WeightsRef(digest=kept.digest, size=kept.path.stat().st_size)
-            controller.evaluate(run, weights, kept.path, after=kept.round, split=split)
+            self._asked = controller.evaluate(
+                run, weights, kept.path, after=kept.round, split=split
+            )
         while controller.runs[run].evaluation is not None:
             self._scored.clear()
             await self._scored.wait()

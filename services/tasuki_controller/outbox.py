@@ -149,10 +149,12 @@ class Outbox:
 
     async def _fence(self, message: FenceRaised) -> None:
         """Terms keep results out, not fences: so one queue that takes nothing holds up no run."""
-        place = message.lane - EVALUATION
-        # Each site has a lane of its own to score on: nobody else wants to know.
-        site = self._runs[message.run].plan.sites[place] if place >= 0 else None
-        telling = self._spawn(self.tell(message, site=site))
+        if (place := message.lane - EVALUATION) >= 0:
+            # Each site has a lane of its own to score on: nobody else wants to know, nor waits.
+            site = self._runs[message.run].plan.sites[place]
+            self._spawn(self.remind(site, message))
+            return
+        telling = self._spawn(self.tell(message))
         await asyncio.wait({telling}, timeout=self._c.patience_s)
 
     async def _issue_while_awaited(self, effect: machine.IssueTurn) -> None:

@@ -128,7 +128,8 @@ def _evaluated(
         if after is not None:
             own = newest_own_turns(records, metric, rounds=after)
             forgot = forgetting(own, row, mode=mode)
-            of_rounds[after], forgot_in[after] = row, forgot
+            if each.is_over and not each.is_called_off:
+                of_rounds[after], forgot_in[after] = row, forgot
         rows.append(_evaluated_row(each, row, forgot, mode=mode))
     by_round = (mean(of_rounds[number]) for number in sorted(of_rounds))
     means = [value for value in by_round if value is not None]

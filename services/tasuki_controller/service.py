@@ -274,7 +274,10 @@ class ControllerService:
                 f"the newest weights of {run} are gone from {self._c.runs / run}: restore the "
                 "folder from a copy"
             )
-        return self.apply(run, machine.RoundsAdded(rounds=rounds))
+        is_time_up = self._time_limits.is_over(run)
+        outcome = self.apply(run, machine.RoundsAdded(rounds=rounds, is_time_up=is_time_up))
+        self._time_limits.watch(run)
+        return outcome
 
     def evaluate(
         self, run: str, weights: WeightsRef, path: Path, *, after: int | None, split: str
@@ -294,7 +297,11 @@ class ControllerService:
         if after is None:
             self._weights.check_model(run, path)
         self._weights.hold(run, path, weights)
-        self.apply(run, machine.EvaluationRequested(weights=weights, after=after, split=split))
+        try:
+            self.apply(run, machine.EvaluationRequested(weights=weights, after=after, split=split))
+        except TasukiError:
+            self._weights.keep_to_score(run, self._runs[run])
+            raise
         return self._runs[run].evaluations
 
     async def let_go(self, run: str) -> None:

@@ -38,17 +38,26 @@ class TimeLimits:
 
     def watch(self, run: str) -> None:
         """From now on, if it has a limit that it has not reached."""
-        state = self._runs[run]
-        hours = state.plan.stop.hours if state.plan.stop else None
-        if hours is None or state.is_over or state.is_time_up:
+        state, left_s = self._runs[run], self._left_s(run)
+        if left_s is None or state.is_over or state.is_time_up:
             return
-        began = next(iter(self._ledger.rows(run))).at
-        left_s = began + hours * 3600 - self._clock.now()
         if left_s <= 0:
             self._expire(run)
             return
         later = asyncio.get_running_loop().call_later
         self._timers[run] = later(min(left_s, LOOK_S), partial(self.watch, run))
+
+    def is_over(self, run: str) -> bool:
+        """Whether it has lasted for as long as it may by now."""
+        left_s = self._left_s(run)
+        return left_s is not None and left_s <= 0
+
+    def _left_s(self, run: str) -> float | None:
+        """None: it has no limit."""
+        stop = self._runs[run].plan.stop
+        if stop is None or stop.hours is None:
+            return None
+        return next(iter(self._ledger.rows(run))).at + stop.hours * 3600 - self._clock.now()
 
     def close(self) -> None:
         for timer in self._timers.values():

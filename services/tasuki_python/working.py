@@ -119,7 +119,7 @@ class Work(Generic[T]):
         if self._controller is None or self._run not in self._controller.runs:
             return
         event, self._wanted = self._wanted, None
-        if event is not None and self._controller.runs[self._run].status not in machine.OVER:
+        if event is not None and not self._controller.runs[self._run].is_done:
             self._controller.apply(self._run, event)
 
 

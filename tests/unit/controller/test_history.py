@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from support.evaluations import all_score, asked_for, fails, scores
 from support.runs import FIRST, Relay, plan
 from tasuki.core import run
@@ -11,6 +13,7 @@ from tasuki.core.model import EvaluatePolicy
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.messages import encode
 from tasuki_controller import history
+from tasuki_controller.scoreboard import scores_of
 
 
 def rows_of(relay: Relay) -> list[Row]:
@@ -56,3 +59,19 @@ def test_scores_are_no_turns_of_a_run() -> None:
     all_score(relay)
     assert isinstance(relay.effects[-1], run.Conclude)
     assert {0} == {record.id.lane for record in history.records(history.steps(rows_of(relay)))}
+
+
+def test_an_evaluation_that_was_called_off_speaks_for_no_round() -> None:
+    """Bug: one site's score stood for its round in what the rounds say together."""
+    relay = Relay(plan(rounds=3))
+    for after, value in ((1, 0.5), (2, 0.6)):
+        asked_for(relay, after=after)
+        all_score(relay, a=value, b=value, c=value)
+    asked_for(relay, after=2)
+    scores(relay, "a", 0.1)
+    relay(run.StopRequested())
+    evaluations = history.evaluations(history.steps(rows_of(relay)))
+    (table,) = scores_of(relay.state, [], evaluations, metric="accuracy").evaluated
+    assert [0.5, 0.6, 0.1] == [row.mean for row in table.rows]
+    assert 1.0 == table.monotonicity
+    assert pytest.approx(0.05) == table.swing

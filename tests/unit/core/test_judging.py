@@ -217,6 +217,39 @@ def test_a_run_that_had_enough_goes_on_if_it_gets_more_rounds() -> None:
     assert (Status.RELAYING, 1) == (relay.state.status, relay.state.round)
 
 
+@pytest.mark.parametrize("rounds", [6, 8])
+def test_what_it_has_reached_does_not_end_it_again(rounds: int) -> None:
+    """Bugs: with as many rounds as it was to have it did not go on; with more it ended again."""
+    relay = evaluated(stopping(target=0.4), [(0.5, 0.5, 0.5)])
+    relay(run.RoundsAdded(rounds=rounds))
+    relay.finish_round()
+    for site in SITES:
+        scores(relay, site, 0.9)
+    assert (Status.RELAYING, 2) == (relay.state.status, relay.state.round)
+
+
+@pytest.mark.parametrize(("is_time_up", "ends"), [(False, True), (True, False)])
+def test_time_that_was_not_up_when_it_got_more_rounds_still_counts(
+    is_time_up: bool, ends: bool
+) -> None:
+    relay = evaluated(judging(rounds=1, stop=HOURS), [(0.5, 0.5, 0.5)])
+    assert Status.FINISHED is status(relay)
+    relay(run.RoundsAdded(rounds=3, is_time_up=is_time_up))
+    timed(relay)
+    assert ends is bool(relay.state.enough)
+
+
+def test_fewer_sites_than_a_round_needs_choose_nothing() -> None:
+    """Bug: in an outage one site that was left chose the model, and ended the run."""
+    few = replace(stopping(target=0.4), failure=replace(plan().failure, min_sites=2))
+    relay = Relay(few)
+    relay.finish_round()
+    for site in SITES[1:]:
+        goes_silent(relay, site)
+    scores(relay, SITES[0], 0.9)
+    assert (None, Status.RELAYING) == (best(relay), status(relay))
+
+
 def timed(relay: Relay) -> None:
     relay(run.TimeUp())
 

@@ -48,9 +48,14 @@ class ResumeRequested:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundsAdded:
-    """An operator wants the run to have so many rounds in all, be it that it has finished."""
+    """An operator wants the run to have so many rounds in all, be it that it has finished.
+
+    Attributes:
+        is_time_up: it has lasted for as long as it may by then, which is not meant any more.
+    """
 
     rounds: int
+    is_time_up: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,12 @@ def judged_by_turns(state: RunState) -> RunState:
 
 
 def judged_by_sites(state: RunState, scores: Sequence[TurnRecord], *, after: int) -> RunState:
-    """The run after all sites have scored what round `after` ended with, as far as that judges."""
+    """The run after all sites have scored what round `after` ended with, as far as that judges.
+
+    Fewer than a round needs judge none: an outage would choose the model.
+    """
+    if len(scores) < state.plan.failure.min_sites:
+        return state
     return _judged(state, scores, after=after, is_evaluation=True)
 
 
@@ -70,7 +75,8 @@ def _watched(state: RunState, stop: StopPolicy, metric: str, value: float, *, by
     is_news = is_better(value, than=state.peak, mode=stop.mode, by_more_than=stop.min_delta)
     peak, waited = (value, 0) if is_news else (state.peak, state.waited + 1)
     state = replace(state, peak=peak, waited=waited)
-    if stop.target is not None and not is_better(stop.target, than=value, mode=stop.mode):
+    is_reached = stop.target is not None and not is_better(stop.target, than=value, mode=stop.mode)
+    if stop.target is not None and is_reached and not state.goes_beyond:
         return replace(state, enough=f"{of} is {value:.6g}, the target {stop.target:g} is reached")
     if stop.patience is not None and waited >= stop.patience:
         times = "score was" if waited == 1 else f"{waited} scores were"

@@ -81,8 +81,8 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
         IllegalEvent: a bug of ours; the state is unchanged.
     """
     match event:
-        case RoundsAdded(rounds=rounds):
-            return _add_rounds(state, rounds)
+        case RoundsAdded():
+            return _add_rounds(state, event)
         case RunRemoved():
             return _remove(state)
         case EvaluationRequested():
@@ -381,6 +381,8 @@ def why_no_rounds(state: RunState, rounds: int) -> str:
     if state.status in OVER - {Status.FINISHED}:
         return NOT_FINISHED
     has = state.plan.task.rounds
+    if rounds == has and state.status is Status.FINISHED and state.enough:
+        return ""  # it had enough before its last round
     if rounds == has:
         return HAS_AS_MANY
     return HAS_MORE if rounds < has else ""
@@ -393,12 +395,12 @@ def why_not_removed(state: RunState) -> str:
     return "" if state.is_done else NOT_OVER
 
 
-def _add_rounds(state: RunState, rounds: int) -> Step:
+def _add_rounds(state: RunState, event: RoundsAdded) -> Step:
     """One under way just has more to do; one that finished goes on from its newest weights."""
-    if why := why_no_rounds(state, rounds):
+    if why := why_no_rounds(state, event.rounds):
         return _drop(state, why)
     plan = state.plan
-    state = replace(state, plan=replace(plan, task=replace(plan.task, rounds=rounds)))
+    state = replace(state, plan=replace(plan, task=replace(plan.task, rounds=event.rounds)))
     if state.status is not Status.FINISHED:
         return state, ()
     # Nobody has listened for those that were silent at its end: each is asked again.
@@ -406,8 +408,9 @@ def _add_rounds(state: RunState, rounds: int) -> Step:
     relay = at_rest(replace(state.relay, term=state.top), round=following)
     state = replace(state, relay=relay, reason="", silent=frozenset())
     # Whoever asks for more does not mean the limits that it has reached.
-    is_limited = plan.stop is not None and plan.stop.hours is not None
-    return _plan_round(replace(state, enough="", waited=0, is_time_up=is_limited))
+    goes_beyond = state.goes_beyond or bool(state.enough)
+    state = replace(state, is_time_up=state.is_time_up or event.is_time_up)
+    return _plan_round(replace(state, enough="", waited=0, goes_beyond=goes_beyond))
 
 
 def _remove(state: RunState) -> Step:

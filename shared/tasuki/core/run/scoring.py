@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasuki.core.model import OnSilent, WeightsRef
-from tasuki.core.relay import Drop, GiveUpRelay, GiveUpTurn, LeaseExpired
+from tasuki.core.relay import Drop, GiveUpRelay, GiveUpTurn, LeaseExpired, TurnFinished
 from tasuki.core.relay import Effect as RelayEffect
 from tasuki.core.run import evaluation as machine
 from tasuki.core.run.effects import CloseEvaluation, Effect
@@ -49,7 +49,7 @@ def ask_for_round(state: RunState, done: int) -> Step:
 def evaluate(state: RunState, event: machine.Event) -> Step:
     """Something happened to a site that is to score."""
     if state.evaluation is None:
-        return state, (Drop(reason="not_awaited"),)
+        return state, (Drop(reason=_why_late(state, event)),)
     evaluation, effects = machine.step(state.evaluation, event)
     drops = [effect for effect in effects if isinstance(effect, Drop)]
     if drops and evaluation == state.evaluation:
@@ -58,6 +58,12 @@ def evaluate(state: RunState, event: machine.Event) -> Step:
         gone = set(state.evaluation.relays) - set(evaluation.relays)
         state = replace(state, silent=state.silent | gone)
     return _with(state, evaluation, effects)
+
+
+def _why_late(state: RunState, event: machine.Event) -> str:
+    """A site that starts again says once more what it has scored."""
+    is_known = isinstance(event, TurnFinished) and event.record.id.term <= state.lane_term
+    return "duplicate" if is_known else "not_awaited"
 
 
 def call_off(state: RunState) -> Step:

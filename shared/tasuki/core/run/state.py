@@ -73,6 +73,7 @@ class RunState:
         lane_term: the highest term of evaluate turns so far.
         peak, waited: the best number that `[stop]` has seen, and how many since were no better.
         is_time_up: it has lasted for as long as it may; rounds that are added later may go on.
+        goes_beyond: it was given more rounds after it had enough: it has its target already.
         enough: why the run ends with this round, before its last; empty: it does not.
     """
 
@@ -97,6 +98,7 @@ class RunState:
     peak: float | None = None
     waited: int = 0
     is_time_up: bool = False
+    goes_beyond: bool = False
     enough: str = ""
 
     @property
