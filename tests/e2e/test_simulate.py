@@ -286,7 +286,8 @@ def test_every_turn_is_on_record_whatever_checkpoints_are_kept(tmp_path: Path) -
     run, data = write_run(tmp_path, order=FIXED, trainer="judge_first"), tmp_path / "data"
     run.write_text(run.read_text().replace('best = "accuracy"', 'best = "accuracy"\nkeep = 1'))
     best = simulate(run, "--one-process").last["best_round"]
-    assert {"round": 3, "metric": "accuracy", "mode": "max", "value": (14 + 8 + 27) / 6} == best
+    chosen = {"round": 3, "metric": "accuracy", "mode": "max", "value": (14 + 8 + 27) / 6}
+    assert {**chosen, "by": "rolling", "of": "mean", "sites": 0, "of_sites": 0} == best
     assert 1 == len(list((data / "runs/walk").glob("round-*.json")))
     assert "round-0003.safetensors" == (data / "runs/walk/best").readlink().name
     turns = tasuki("turns", "walk", "--data", data, "--json").last["turns"]
