@@ -84,6 +84,18 @@ def make_app(
     return app
 
 
+# Which of a run's weights.
+
+Which = Annotated[
+    Literal["best", "latest"] | None,
+    Query(description="Without it the best, or the latest if none was chosen."),
+]
+RoundEnd = Annotated[
+    int | None,
+    Query(description="The end of this round, from 1; 0: what the run began with.", ge=0),
+]
+
+
 def _guard(token: bytes, *, is_ready: Callable[[], bool]) -> Callable[..., None]:
     def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]) -> None:
         known = b"" if given is None else given.credentials.strip().encode()
@@ -202,14 +214,8 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     )
     async def weights(
         run: str,
-        which: Annotated[
-            Literal["best", "latest"] | None,
-            Query(description="Without it the best, or the latest if none was chosen."),
-        ] = None,
-        round: Annotated[
-            int | None,
-            Query(description="The end of this round, from 1; 0: what the run began with.", ge=0),
-        ] = None,
+        which: Which = None,
+        round: RoundEnd = None,
     ) -> Response:
         operations.state(run)
         kept = _chosen(folder, run, which=which, round=round)
@@ -265,14 +271,8 @@ def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
     )
     async def evaluate(
         run: str,
-        which: Annotated[
-            Literal["best", "latest"] | None,
-            Query(description="Without it the best, or the latest if none was chosen."),
-        ] = None,
-        round: Annotated[
-            int | None,
-            Query(description="The end of this round, from 1; 0: what the run began with.", ge=0),
-        ] = None,
+        which: Which = None,
+        round: RoundEnd = None,
         digest: Annotated[str | None, Query(description="Of uploaded weights.")] = None,
         size: Annotated[
             int | None, Query(description="Of uploaded weights, in bytes.", ge=0)
