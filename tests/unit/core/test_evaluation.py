@@ -296,7 +296,7 @@ def test_an_evaluation_of_a_run_that_is_over_can_be_called_off() -> None:
 
 def test_nothing_that_was_called_off_judges_a_round() -> None:
     best = replace(plan().checkpoint, best="accuracy")
-    relay = Relay(replace(plan(), evaluate=EACH_ROUND, checkpoint=best))
+    relay = Relay(replace(plan(min_sites=1), evaluate=EACH_ROUND, checkpoint=best))
     relay.finish_round()
     scores(relay, "a", 0.9)
     relay(run.StopRequested())

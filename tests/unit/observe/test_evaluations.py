@@ -22,7 +22,7 @@ def evaluating(*, rounds: int = 3, best: str = "accuracy", stop: str = "accuracy
     """A run whose first round is over and is evaluated."""
     run = Measured(
         replace(
-            plan(sites=SITES, rounds=rounds, max_attempts=1),
+            plan(sites=SITES, rounds=rounds, min_sites=1, max_attempts=1),
             evaluate=EvaluatePolicy(every_n_rounds=1),
             checkpoint=CheckpointPolicy(best=best),
             stop=StopPolicy(metric=stop, target=9.0),

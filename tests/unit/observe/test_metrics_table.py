@@ -73,7 +73,7 @@ def controller(folder: Path) -> ControllerMetrics:
 def evaluate(metrics: ControllerMetrics) -> None:
     """A run that has a best round by an evaluation which left a site out."""
     of = replace(
-        plan(sites=("a", "b"), max_attempts=1),
+        plan(sites=("a", "b"), min_sites=1, max_attempts=1),
         run="evaluated",
         evaluate=EvaluatePolicy(every_n_rounds=1),
         checkpoint=CheckpointPolicy(best="accuracy"),
