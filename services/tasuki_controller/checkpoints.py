@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasuki.core.model import CheckpointPolicy, Plan, TurnRecord, WeightsRef
+from tasuki.core.run import SaveCheckpoint
 from tasuki.core.scores import mean_metrics
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, point, sync, write_whole
@@ -36,19 +37,25 @@ class Anchor:
     hash: str
 
 
-def document(
-    plan: Plan, number: int, weights: WeightsRef, records: tuple[TurnRecord, ...], anchor: Anchor
-) -> Document:
+def document(plan: Plan, number: int, saved: SaveCheckpoint, anchor: Anchor) -> Document:
     """What is kept beside the weights of the end of round `number` (counted from 1)."""
-    return {
+    content = {
         "run": plan.run,
         "round": number,
-        "digest": weights.digest,
-        "size": weights.size,
-        "metrics": mean_metrics(records),
-        "turns": [_told(record) for record in records],
+        "digest": saved.weights.digest,
+        "size": saved.weights.size,
+        "metrics": mean_metrics(saved.records),
+        "turns": [_told(record) for record in saved.records],
         "ledger": asdict(anchor),
     }
+    if saved.parts:
+        content["merged"] = [asdict(part) for part in saved.parts]
+    return content
+
+
+def first(weights: WeightsRef) -> SaveCheckpoint:
+    """What a run starts from."""
+    return SaveCheckpoint(round=-1, weights=weights, records=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

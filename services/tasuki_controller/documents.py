@@ -461,7 +461,7 @@ def standing(state: RunState, steps: Sequence[Step], turn: TurnNow = UNKNOWN) ->
     went = summary(state, records, wall_s=history.last_row(steps).at - rows[0].at)
     return Standing(
         **{**dict(went), **_turn_now(state, turn)},
-        holder=state.holder,
+        holder=state.lanes[0].relay.holder,
         error=history.failure(rows) if state.status is Status.FAILED else None,
         best=state.plan.checkpoint.best,
         history=list(map(AcceptedTurn.of, records)),

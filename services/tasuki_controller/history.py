@@ -17,7 +17,7 @@ from tasuki.core.run import Evaluation, RunState
 from tasuki.errors import LedgerBroken, MessageError
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.wire.messages import decode
-from tasuki_controller.checkpoints import Anchor, Document, document
+from tasuki_controller.checkpoints import Anchor, Document, document, first
 
 EVENTS: tuple[type, ...] = get_args(machine.Event)
 _FIRST_ROWS = (Plan, WeightsRef)
@@ -125,13 +125,11 @@ def documents(steps: Sequence[Step]) -> dict[int, Document]:
         if state is None:
             continue
         if step.before is None:
-            expected[0] = document(state.plan, 0, state.base, (), anchor)
+            expected[0] = document(state.plan, 0, first(state.weights), anchor)
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 number = effect.round + 1
-                expected[number] = document(
-                    state.plan, number, effect.weights, effect.records, anchor
-                )
+                expected[number] = document(state.plan, number, effect, anchor)
     return expected if len(steps) > len(_FIRST_ROWS) else {}
 
 

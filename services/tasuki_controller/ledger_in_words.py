@@ -93,11 +93,16 @@ def _led_to(
         elif isinstance(effect, machine.NameBest):
             yield f"round {effect.round + 1} is the best so far"
         elif isinstance(effect, machine.IssueTurn) and not _evaluates(effect):
-            yield f"issued to {effect.site}, term {effect.id.term}, attempt {after.relay.attempts}"
+            yield f"issued to {effect.site}, term {effect.id.term}, attempt {_attempts(after, effect.id)}"
         elif isinstance(effect, machine.SaveCheckpoint):
             yield f"checkpoint of round {effect.round + 1}"
     if after.reason and (before is None or after.reason != before.reason):
         yield after.reason if after.status is Status.RELAYING else f"{after.status}: {after.reason}"
+
+
+def _attempts(state: RunState, id: TurnId) -> int:
+    relay = state.relay_of(id.lane)
+    return 0 if relay is None else relay.attempts
 
 
 def _evaluates(issued: machine.IssueTurn) -> bool:
@@ -113,7 +118,12 @@ def _scored(evaluation: machine.Evaluation) -> str:
 
 def _given_up(before: RunState, event: machine.TurnFailed, after: RunState) -> str:
     """Why the attempts ended early, unless the run's own reason says so."""
-    return "" if after.status is Status.FAILED else machine.why_not_again(before.relay, event)
+    return "" if after.status is Status.FAILED else _why_not_again(before, event)
+
+
+def _why_not_again(state: RunState, event: machine.TurnFailed) -> str:
+    relay = state.relay_of(event.id.lane)
+    return "" if relay is None else machine.why_not_again(relay, event)
 
 
 def _id(event: object) -> TurnId | None:
@@ -143,7 +153,7 @@ def _holder(before: RunState | None, event: object) -> str | None:
     if before is None:
         return None
     id = _id(event)
-    relay = before.relay if id is None else before.relay_of(id.lane)
+    relay = before.relay_of(id.lane if id else 0)
     return None if relay is None else relay.holder
 
 

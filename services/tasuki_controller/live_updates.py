@@ -79,6 +79,50 @@ class EvaluationNow(Document):
         )
 
 
+class LaneNow(Document):
+    """One model on its way, and how far it is in the round."""
+
+    phase: Phase
+    term: int
+    round: int
+    hop: int
+    itinerary: tuple[str, ...]
+    weights: WeightsRef
+    base: WeightsRef
+    at: str
+    attempts: int
+    failed: Failed | None
+    waits: str = ""
+    losses: int
+    early: tuple[AcceptedTurn, ...]
+    records: tuple[AcceptedTurn, ...]
+    last: str | None
+    is_here: bool = Field(False, description="Its weights of the round's end have arrived.")
+    is_late: bool = Field(False, description="The round goes on without it.")
+
+    @classmethod
+    def of(cls, lane: LaneState) -> LaneNow:
+        told = {
+            key: getattr(lane if key in _OF_LANE else lane.relay, key) for key in cls.model_fields
+        }
+        for key in ("early", "records"):
+            told[key] = tuple(map(AcceptedTurn.of, getattr(lane.relay, key)))
+        return cls.model_construct(**told)
+
+    def lane(self, plan: Plan, number: int) -> LaneState:
+        """The other way."""
+        told = dict(self)
+        for key in ("early", "records"):
+            told[key] = tuple(turn.record() for turn in told[key])
+        relay = RelayState(
+            run=plan.run, lane=number, failure=plan.failure, **_of(RelayState, told)
+        )
+        return LaneState(relay=relay, **{key: told[key] for key in _OF_LANE})
+
+
+_OF_LANE = ("last", "is_here", "is_late")
+
+
 class RunNow(Document):
     """A run's state: these keys stay, whatever the state consists of inside."""
 
@@ -99,6 +143,8 @@ class RunNow(Document):
     early: tuple[AcceptedTurn, ...]
     records: tuple[AcceptedTurn, ...]
     last: str | None
+    lanes: tuple[LaneNow, ...] = Field((), description="Of each model on its way, if several are.")
+    merged: WeightsRef | None = None
     turns: int
     skipped: tuple[Skip, ...]
     trained: frozenset[str]
@@ -111,30 +157,31 @@ class RunNow(Document):
 
     @classmethod
     def of(cls, state: RunState) -> RunNow:
+        first = LaneNow.of(state.lanes[0])
         told = {
-            key: getattr(state if hasattr(state, key) else state.relay, key)
+            key: getattr(first if key in LaneNow.model_fields else state, key)
             for key in cls.model_fields
         }
-        for key in ("early", "records"):
-            told[key] = tuple(map(AcceptedTurn.of, told[key]))
+        told["lanes"] = tuple(map(LaneNow.of, state.lanes)) if state.has_lanes else ()
         if state.evaluation is not None:
             told["evaluation"] = EvaluationNow.of(state.evaluation)
         return cls.model_construct(**told)
 
     def state(self) -> RunState:
         """The other way."""
-        told = dict(self)
-        for key in ("early", "records"):
-            told[key] = tuple(turn.record() for turn in told[key])
+        told = {key: value for key, value in dict(self).items() if key not in {"lanes", "merged"}}
         if self.evaluation is not None:
             told["evaluation"] = self.evaluation.evaluation(self.plan.run)
-        relay = RelayState(
-            run=self.plan.run,
-            failure=self.plan.failure,
-            phase=_PHASES.get(self.status, Phase.RESTING),
-            **_of(RelayState, told),
+        phase = _PHASES.get(self.status, Phase.RESTING)
+        only = LaneNow.model_validate({**_of_lane(dict(self)), "phase": phase, "round": self.round})
+        lanes = tuple(
+            lane.lane(self.plan, number) for number, lane in enumerate(self.lanes or (only,))
         )
-        return RunState(relay=relay, **_of(RunState, told))
+        return RunState(lanes=lanes, merged=self.merged or self.weights, **_of(RunState, told))
+
+
+def _of_lane(told: Mapping[str, Any]) -> dict[str, Any]:  # Any: of each key's type
+    return {key: value for key, value in told.items() if key in LaneNow.model_fields}
 
 
 def _of(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:  # Any: of each key's type

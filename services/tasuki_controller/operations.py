@@ -286,11 +286,11 @@ class Operations:
         turn = self.service.turn_now(state.plan.run)
         if turn.held_up:
             yield HeldUp(reason=turn.held_up)
-        if state.holder is not None:
+        if state.lanes[0].relay.holder is not None:
             yield TurnOut(held_s=turn.held_s)
-        if turn.phase and state.holder is not None:
+        if turn.phase and state.lanes[0].relay.holder is not None:
             yield TurnProgressed(
-                id=state.expected, site=state.holder, phase=turn.phase, still_s=turn.still_s
+                id=state.lanes[0].relay.expected, site=state.lanes[0].relay.holder, phase=turn.phase, still_s=turn.still_s
             )
 
     def _sites_of(self, run_file: RunFile) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from typing import get_args
 
@@ -12,7 +12,7 @@ import structlog
 
 from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import EVALUATION, Kind, Lane, Turn, TurnId, WeightsRef
+from tasuki.core.model import EVALUATION, Kind, Lane, Turn, TurnId
 from tasuki.core.run import RunState
 from tasuki.errors import StorageError, Unroutable
 from tasuki.ledger.sqlite import Pending
@@ -25,11 +25,16 @@ from tasuki_controller.weight_store import WeightStore
 
 log = structlog.get_logger()
 
+SENT_AT_ONCE = 2
+"""So many lanes' weights of a run leave at a time, each in the memory that a turn takes."""
+
 ToBeDone = (
     machine.IssueTurn
     | machine.Fence
     | machine.CollectWeights
     | machine.SaveCheckpoint
+    | machine.KeepLane
+    | machine.MergeWeights
     | machine.NameBest
     | machine.Conclude
     | machine.DiscardWeights
@@ -72,6 +77,7 @@ class Outbox:
         self._over: dict[str, asyncio.Event] = {}
         # What sites are to score goes to one after the other: that takes the memory of a turn.
         self._scored = asyncio.Lock()
+        self._of_lanes = asyncio.Semaphore(SENT_AT_ONCE)
 
     def put(self, pending: Pending) -> None:
         """To be done after what this run has here already."""
@@ -111,13 +117,21 @@ class Outbox:
                 await self.tell(fence, site=site)
 
     async def _do_all(self, waiting: asyncio.Queue[Pending]) -> None:
+        """In their order: what one lane calls for waits for no other lane, what all do for each."""
+        lanes: dict[int, asyncio.Task[None]] = {}
         while True:
             pending = await waiting.get()
             effect = decode(pending.effect, TO_BE_DONE)
             doing = self._finish(pending, effect, waiting)
+            lane = _lane_of(effect) if self._runs[pending.run].has_lanes else None
             if isinstance(effect, machine.IssueTurn) and effect.kind is Kind.EVALUATE:
                 self._spawn(doing)  # all sites score at once
+            elif lane is not None:
+                lanes[lane] = self._spawn(_after(lanes.get(lane), doing))
             else:
+                if lanes:
+                    await asyncio.wait(lanes.values())
+                    lanes.clear()
                 await doing
 
     async def _finish(
@@ -130,15 +144,19 @@ class Outbox:
     async def _do(self, pending: Pending, effect: ToBeDone) -> None:
         match effect:
             case machine.IssueTurn():
-                async with self._scored if effect.kind is Kind.EVALUATE else nullcontext():
+                async with self._turn_to_send(effect):
                     await self._issue_while_awaited(effect)
                 self._given_out(effect.id)
             case machine.Fence(run=run, lane=lane, term=term):
                 await self._fence(FenceRaised(run=run, lane=lane, term=term))
-            case machine.CollectWeights(weights=weights, at=at):
-                await self._collect(pending.run, weights, at)
+            case machine.CollectWeights():
+                await self._collect(pending.run, effect)
             case machine.SaveCheckpoint():
                 await self._save(pending, effect)
+            case machine.KeepLane(weights=weights):
+                await self._weights.keep_lane(pending.run, weights, runs=self._runs)
+            case machine.MergeWeights():
+                await self._merge(pending.run, effect)
             case machine.NameBest(round=round):
                 self._name_best(pending.run, round)
             case machine.Conclude(term=term):
@@ -216,14 +234,35 @@ class Outbox:
             task=self._runs[effect.id.run].task_of(effect.id),
             kind=effect.kind,
             split=effect.split,
+            merged=effect.merged,
             history=tuple(map(encode, effect.records)),
         )
 
-    async def _collect(self, run: str, weights: WeightsRef, at: str) -> None:
-        found = await self._weights.obtain(run, weights, at)
+    async def _collect(self, run: str, effect: machine.CollectWeights) -> None:
+        found = await self._weights.obtain(run, effect.weights, effect.at)
         event = machine.WeightsLost if found is None else machine.WeightsArrived
-        self._reach(Moment.WEIGHTS_COLLECTED, run)
-        self._apply(run, event(weights=weights))
+        self._reach(Moment.WEIGHTS_COLLECTED, run, effect.lane)
+        self._apply(run, event(weights=effect.weights, lane=effect.lane))
+
+    async def _merge(self, run: str, effect: machine.MergeWeights) -> None:
+        """From the beginning, however far an earlier process had got with it."""
+        if not self._is_wanted(run, effect):
+            return
+        self._reach(Moment.MERGE_BEGUN, run)
+        merged = await self._weights.merge(run, effect)
+        self._reach(Moment.MERGE_WRITTEN, run)
+        if self._is_wanted(run, effect):
+            self._apply(run, merged)
+
+    def _is_wanted(self, run: str, effect: machine.MergeWeights) -> bool:
+        """Whether the run still waits for it: it may have been stopped, or have lost some of it."""
+        state = self._runs[run]
+        return state.status is machine.Status.MERGING and state.done == effect.done
+
+    def _turn_to_send(self, effect: machine.IssueTurn) -> AbstractAsyncContextManager[object]:
+        if effect.kind is Kind.EVALUATE:
+            return self._scored
+        return self._of_lanes if self._runs[effect.id.run].has_lanes else nullcontext()
 
     def _conclude(self, run: str) -> None:
         if all(state.is_done for state in self._runs.values()):
@@ -252,5 +291,23 @@ class Outbox:
         except StorageError:
             log.exception("weights of a removed run are still there", run=run)
 
-    def _reach(self, moment: Moment, run: str) -> None:
-        self._c.moments.reach(moment, self._runs[run].expected)
+    def _reach(self, moment: Moment, run: str, lane: int = 0) -> None:
+        self._c.moments.reach(moment, self._runs[run].lanes[lane].relay.expected)
+
+
+def _lane_of(effect: ToBeDone) -> int | None:
+    """The one lane that it is about; None: it is about all."""
+    match effect:
+        case machine.IssueTurn(id=id):
+            return id.lane
+        case machine.Fence(lane=lane) | machine.CollectWeights(lane=lane):
+            return lane
+    return None
+
+
+async def _after(
+    before: asyncio.Task[None] | None, doing: Coroutine[object, object, None]
+) -> None:
+    if before is not None:
+        await asyncio.wait({before})
+    await doing

@@ -53,6 +53,7 @@ from tasuki_controller.continuing import (
 )
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
+from tasuki_controller.lane_waits import LaneWaits
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
 from tasuki_controller.one_controller import be_alone
 from tasuki_controller.outbox import TO_BE_DONE, Outbox
@@ -115,6 +116,9 @@ class ControllerService:
             self._runs,
             expire=lambda run: self._soon(self.apply, run, machine.TimeUp()),
         )
+        self._lane_waits = LaneWaits(
+            lambda run, round: self._soon(self.apply, run, machine.WaitOver(round=round))
+        )
         self._tasks: asyncio.TaskGroup
         self._stopped = asyncio.Event()
 
@@ -129,7 +133,7 @@ class ControllerService:
 
     def is_on_its_way(self, run: str) -> bool:
         """Whether the turn that is out is still being sent to its site."""
-        return not self._leases.is_given_out(self._runs[run].expected)
+        return not self._leases.is_given_out(self._runs[run].lanes[0].relay.expected)
 
     def turn_now(self, run: str) -> TurnNow:
         """How the turn that is out goes, as far as is known."""
@@ -164,6 +168,7 @@ class ControllerService:
                 await self._stopped.wait()
                 self._leases.close()
                 self._time_limits.close()
+                self._lane_waits.close()
                 for worker in list(self._workers):
                     worker.cancel()
         finally:
@@ -236,11 +241,13 @@ class ControllerService:
         )
         self._runs[run] = state
         self._outbox.review(run)
-        self._reach(Moment.LEDGER_APPENDED, run)
+        self._reach(Moment.LEDGER_APPENDED, run, lane_of(event))
         for effect in effects:
             self._leases.apply(run, effect)
             if isinstance(effect, machine.CloseEvaluation):
-                self._weights.keep_to_score(run, state)
+                self._weights.keep_held(run, state)
+            elif isinstance(effect, machine.AwaitLanes):
+                self._lane_waits.begin(run, effect)
         for each in pending:
             self._outbox.put(each)
         if not self._c.transport.is_durable:
@@ -252,7 +259,8 @@ class ControllerService:
 
     def _let_go(self, before: RunState, after: RunState) -> None:
         """Sites keep what they sent, or got to score, until here, since the queues would not."""
-        done = [before.relay] if after.turns > before.turns else []
+        lanes = zip(before.lanes, after.lanes, strict=True)
+        done = [was.relay for was, now in lanes if len(now.records) > len(was.records)]
         if before.evaluation is not None:
             relays = before.evaluation.relays.values()
             done += [relay for relay in relays if not after.awaits(relay.expected)]
@@ -300,7 +308,7 @@ class ControllerService:
         try:
             self.apply(run, machine.EvaluationRequested(weights=weights, after=after, split=split))
         except TasukiError:
-            self._weights.keep_to_score(run, self._runs[run])
+            self._weights.keep_held(run, self._runs[run])
             raise
         return self._runs[run].evaluations
 
@@ -366,7 +374,7 @@ class ControllerService:
         if isinstance(report, TurnRefused):
             self._tell(report, outcome=report.reason[:MOST_ERROR])
         for event in verdict.events:
-            self._reach(Moment.REPORT_RECEIVED, run)
+            self._reach(Moment.REPORT_RECEIVED, run, lane_of(event))
             self.apply(run, event)
         if verdict.comes_on is not None:
             self._turns_out.come_on(verdict.comes_on)
@@ -401,17 +409,21 @@ class ControllerService:
             self._outbox.put(pending)
         for run, state in self._runs.items():
             for relay in state.relays:
-                if relay.holder is not None and not (state.is_over and relay is state.relay):
+                if relay.holder is not None and not (state.is_over and relay.lane < EVALUATION):
                     start = machine.StartLease(id=relay.expected, lease_s=relay.failure.lease_s)
                     self._leases.apply(run, start)
-            self._weights.keep_to_score(run, state)
+            self._weights.keep_held(run, state)
             self._time_limits.watch(run)
+            self._lane_waits.resume(state)
         if not self._c.transport.is_durable:
             for run in list(self._runs):
                 self.apply(run, machine.RelayLost())
 
-    def _reach(self, moment: Moment, run: str) -> None:
-        self._c.moments.reach(moment, self._runs[run].expected)
+    def _reach(self, moment: Moment, run: str, lane: int) -> None:
+        """Of what is about no lane, or a site's scores: by the first lane's turn."""
+        lanes = self._runs[run].lanes
+        relay = lanes[lane if 0 <= lane < len(lanes) else 0].relay
+        self._c.moments.reach(moment, relay.expected)
 
 
 def _record(written: bytes) -> TurnRecord | Refused:

@@ -50,7 +50,7 @@ def trouble(state: RunState, turn: TurnNow) -> str:
 
     A quarter of a lease is as long as a site may take from one word to the next.
     """
-    lease_s, holder = state.plan.failure.lease_s, state.holder
+    lease_s, holder = state.plan.failure.lease_s, state.lanes[0].relay.holder
     if turn.held_up or holder is None:
         return turn.held_up
     if turn.silent_s >= lease_s / 2:
@@ -58,7 +58,7 @@ def trouble(state: RunState, turn: TurnNow) -> str:
     does = doing(holder, turn.phase) or f"the turn of {holder}"
     if turn.still_s - turn.silent_s >= lease_s / 4:
         return f"{does}: it has stood still for {turn.still_s:.0f} s"
-    if is_overdue(state, held_s=turn.held_s):
+    if is_overdue(state, holder, held_s=turn.held_s):
         usual = _compared(state.took.get(holder, ()))
         return f"{does}: it has had the turn for {span(turn.held_s)}, {usual}"
     return ""

@@ -62,7 +62,7 @@ class TurnsOut:
 
     def turn_now(self, run: str) -> TurnNow:
         """How the turn that is out goes, as far as is known."""
-        held_up, id = self._c.held_up(), self._runs[run].expected
+        held_up, id = self._c.held_up(), self._runs[run].lanes[0].relay.expected
         lease, now = self.leases.of(id), asyncio.get_running_loop().time()
         if lease is None:
             return TurnNow(held_up=held_up)

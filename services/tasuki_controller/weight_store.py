@@ -15,12 +15,12 @@ from tasuki.errors import ManifestMismatch, StorageError
 from tasuki.weights.container import read_manifest
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
-from tasuki_controller.checkpoints import LATEST, Anchor, Checkpoints, document
+from tasuki_controller.checkpoints import LATEST, Anchor, Checkpoints, document, first
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
 
-TO_SCORE = "to-score"
-"""The folder of weights that were asked to be scored and are not yet."""
+HELD = "held"
+"""The folder of weights of no checkpoint: to be scored, or what a lane goes on from."""
 
 
 class WeightStore:
@@ -37,7 +37,7 @@ class WeightStore:
     async def obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
         """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
         kept = self._of(run).find(weights) or self._c.spool.find(weights)
-        held = self._to_score(run, weights)
+        held = self._held(run, weights)
         if kept is None and held.exists():
             return held
         return kept or await self._intake.obtain(weights, at)
@@ -57,23 +57,24 @@ class WeightStore:
             raise ManifestMismatch(f"these weights are of another model than {run}: {difference}")
 
     def hold(self, run: str, path: Path, weights: WeightsRef) -> None:
-        """Keep weights that are to be scored, whatever becomes of the checkpoint that they are.
+        """Keep weights that are of use, whatever becomes of the checkpoint or spool they are in.
 
         Raises:
             DiskFull, StorageError: they are not kept.
         """
-        held = self._to_score(run, weights)
+        held = self._held(run, weights)
         with disk_errors(held):
             held.parent.mkdir(parents=True, exist_ok=True)
         if not held.exists():
             copy_whole(path, held)
             sync(held.parent)
 
-    def keep_to_score(self, run: str, state: RunState) -> None:
-        """Let those go that nobody is to score any more."""
+    def keep_held(self, run: str, state: RunState) -> None:
+        """Let those go that nobody is to score any more, and no lane to go on from."""
         evaluation = () if state.evaluation is None else (state.evaluation.asked,)
-        wanted = {self._to_score(run, asked.weights) for asked in (*evaluation, *state.asked)}
-        for path in (self._c.runs / run / TO_SCORE).glob("*"):
+        to_score = (asked.weights for asked in (*evaluation, *state.asked))
+        wanted = {self._held(run, weights) for weights in (*to_score, *_of_lanes(state))}
+        for path in (self._c.runs / run / HELD).glob("*"):
             if path not in wanted:
                 path.unlink(missing_ok=True)
 
@@ -100,7 +101,7 @@ class WeightStore:
         else:
             row = self._c.ledger.row(run, decided_in)
             anchor = Anchor(seq=row.seq, hash=row.hash)
-            content = document(plan, number, effect.weights, effect.records, anchor)
+            content = document(plan, number, effect, anchor)
         source = self._of(run).find(effect.weights) or self._c.spool.find(effect.weights)
         if source is None:
             # It was there when this was decided, and did not survive a power cut since.
@@ -108,7 +109,48 @@ class WeightStore:
         if source is None:
             raise StorageError(f"the weights of round {number} are gone from spool and stream")
         self._of(run).save(source, content, plan.checkpoint)
-        free(self._c.spool, effect.weights, run=run, runs=runs, folder=self._c.runs)
+        for weights in {effect.weights, *(part.weights for part in effect.parts)}:
+            free(self._c.spool, weights, run=run, runs=runs, folder=self._c.runs)
+        self.keep_held(run, runs[run])
+
+    async def keep_lane(
+        self, run: str, weights: WeightsRef, *, runs: Mapping[str, RunState]
+    ) -> None:
+        """Keep what a lane goes on from, as long as it is not on from there.
+
+        Raises:
+            StorageError, DiskFull: it is not kept.
+        """
+        if self._of(run).find(weights) is None and weights in _of_lanes(runs[run]):
+            source = await self.obtain(run, weights, CONTROLLER)
+            if source is None:
+                raise StorageError(f"weights of a lane of {run} are gone from spool and stream")
+            await asyncio.to_thread(self.hold, run, source, weights)
+        free(self._c.spool, weights, run=run, runs=runs, folder=self._c.runs)
+        self.keep_held(run, runs[run])
+
+    async def merge(
+        self, run: str, effect: machine.MergeWeights
+    ) -> machine.WeightsMerged | machine.WeightsLost | machine.MergeFailed:
+        """Make one of the lanes' weights, which goes to the spool.
+
+        Raises:
+            StorageError, DiskFull: there is none.
+        """
+        found: list[merging.Part] = []
+        for part in effect.parts:
+            path = await self.obtain(run, part.weights, CONTROLLER)
+            if path is None:
+                return machine.WeightsLost(weights=part.weights, lane=part.lane)
+            found.append(merging.Part(path=path, weight=part.weight, samples=part.samples))
+        written = self._c.spool.part(f"merged-{run}")
+        try:
+            weights = await asyncio.to_thread(merging.merge, found, written)
+        except MergeRefused as exc:
+            return machine.MergeFailed(done=effect.done, cause=str(exc))
+        label = f"{run}\0merged\0{effect.done}\0{weights.digest}"
+        self._c.spool.adopt(written, label_id(label), weights)
+        return machine.WeightsMerged(done=effect.done, weights=weights)
 
     def name_best(self, plan: Plan, round: int) -> None:
         """The end of this round (from 0) is the best one now."""
@@ -119,7 +161,7 @@ class WeightStore:
         seq, previous = self._c.ledger.head(plan.run)
         self._of(plan.run).save(
             weights,
-            document(plan, 0, ref, (), Anchor(seq=seq, hash=previous)),
+            document(plan, 0, first(ref), Anchor(seq=seq, hash=previous)),
             plan.checkpoint,
         )
 
@@ -136,9 +178,9 @@ class WeightStore:
     def _of(self, run: str) -> Checkpoints:
         return Checkpoints(self._c.runs / run)
 
-    def _to_score(self, run: str, weights: WeightsRef) -> Path:
+    def _held(self, run: str, weights: WeightsRef) -> Path:
         name = weights.digest.replace(":", "-")
-        return self._c.runs / run / TO_SCORE / f"{name}.safetensors"
+        return self._c.runs / run / HELD / f"{name}.safetensors"
 
 
 def free(
@@ -160,5 +202,14 @@ def free(
 
 def weights_of(state: RunState) -> set[WeightsRef]:
     """What may lie in the spool for a run."""
-    results = (*state.records, *state.relay.early)
-    return {state.base, state.weights, *(record.sent for record in results)}
+    relays = [lane.relay for lane in state.lanes]
+    results = (record for relay in relays for record in (*relay.records, *relay.early))
+    going_on = (weights for relay in relays for weights in (relay.base, relay.weights))
+    return {state.merged, *going_on, *(record.sent for record in results)}
+
+
+def _of_lanes(state: RunState) -> set[WeightsRef]:
+    """What the lanes of a run go on from, or fall back to; one model has its checkpoints."""
+    if not state.has_lanes or state.is_over:
+        return set()
+    return {lane.relay.base for lane in state.lanes}

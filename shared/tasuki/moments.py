@@ -40,6 +40,8 @@ class Moment(StrEnum):
     REPORT_RECEIVED = "report.received"  # and not appended
     LEDGER_APPENDED = "ledger.appended"  # and nothing of what follows from it done
     WEIGHTS_COLLECTED = "weights.collected"  # and not appended
+    MERGE_BEGUN = "merge.begun"  # and nothing written
+    MERGE_WRITTEN = "merge.written"  # and not appended
     CHECKPOINT_SAVED = "checkpoint.saved"  # and not struck from what is to be done
 
 

@@ -106,7 +106,7 @@ def test_a_simulation_that_waited_for_its_sites_goes_on_since_all_are_here(tmp_p
         process.kill()
     data = DataFolder(tmp_path / "data")
     with closing(data.ledger()) as ledger:
-        silent = LeaseExpired(id=data.runs()["walk"].expected)
+        silent = LeaseExpired(id=data.runs()["walk"].lanes[0].relay.expected)
         ledger.append("walk", encode(silent), at=0.0)
     assert data.runs()["walk"].status is Status.PAUSED
     ended = simulate(run, "--one-process", "--resume")

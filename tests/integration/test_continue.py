@@ -180,7 +180,7 @@ def test_a_run_begins_from_a_checkpoint_of_the_controllers(tmp_path: Path) -> No
         assert ("walk", 1, kept.digest) == (
             state.plan.origin.run,
             state.plan.origin.round,
-            state.base.digest,
+            state.lanes[0].relay.base.digest,
         )
         assert [] == list((it.folder / "uploads").iterdir())
         first = (await operations.rows("other"))[0]

@@ -42,7 +42,7 @@ def test_forged_weights_for_the_very_turn_do_not_fail_it(tmp_path: Path) -> None
             assert it.state.weights == first
             state = await it.until_over()
             assert state.status is Status.FINISHED
-            assert state.term == 1
+            assert state.lanes[0].relay.term == 1
 
     asyncio.run(run())
 
@@ -78,7 +78,7 @@ def test_what_a_site_says_of_an_error_is_kept_within_bounds(tmp_path: Path) -> N
         async with relay(tmp_path, changes, running=()) as it:
             evil = it.queues.connect("site-3")
             it.submit()
-            id = it.state.expected
+            id = it.state.lanes[0].relay.expected
             refused = TurnRefused(id=id, site="site-3", reason=long)
             gave_up = TurnAbandoned(id=id, site="site-3", error=long, detail=long)
             for report in (refused, gave_up):
@@ -121,7 +121,7 @@ def test_a_result_of_a_size_that_nothing_can_hold_is_refused(tmp_path: Path, siz
         async with relay(tmp_path, {"order": '["site-3"]', "rounds": 1}, running=()) as it:
             it.submit()
             record = TurnRecord(
-                id=it.state.expected,
+                id=it.state.lanes[0].relay.expected,
                 site="site-3",
                 received=it.state.weights.digest,
                 sent=it.state.weights,
@@ -146,7 +146,7 @@ def test_a_later_site_can_make_up_what_came_before_and_the_others_logs_disprove_
         async with relay(tmp_path, {"order": ORDER, "rounds": 1}, running=()) as it:
             evil = it.queues.connect("site-3")
             it.submit()
-            id, first = it.state.expected, it.state.weights
+            id, first = it.state.lanes[0].relay.expected, it.state.weights
             forged = replace(first, digest="blake3:" + "0" * 64)
             made_up = TurnRecord(id=id, site="site-2", received=first.digest, sent=forged)
             taken = TurnTaken(id=replace(id, hop=2), site="site-3", history=(encode(made_up),))
@@ -181,8 +181,8 @@ def test_nobody_tells_of_turns_that_do_not_come_before_its_own(
         async with relay(tmp_path, changes, running=()) as it:
             evil = it.queues.connect(site)
             it.submit()
-            id, first = it.state.expected, it.state.weights
-            hop = it.state.itinerary.index(of)
+            id, first = it.state.lanes[0].relay.expected, it.state.weights
+            hop = it.state.lanes[0].relay.itinerary.index(of)
             forged = replace(first, digest="blake3:" + "0" * 64)
             made_up = TurnRecord(
                 id=replace(id, hop=hop), site=of, received=first.digest, sent=forged
@@ -191,7 +191,7 @@ def test_nobody_tells_of_turns_that_do_not_come_before_its_own(
             await evil.publish(names.to_controller(), [(encode(taken),)])
             await until(lambda: bool(refused(it.updates)), what="it is refused")
             assert ["wrong_site"] == refused(it.updates)
-            assert (it.state.turns, it.state.relay.early) == (0, ())
+            assert (it.state.turns, it.state.lanes[0].relay.early) == (0, ())
 
     asyncio.run(run())
 
@@ -214,7 +214,7 @@ def test_nobody_gets_weights_in_through_a_site_that_trains_them_in_good_faith(
         async with relay(tmp_path, changes, running=[victim]) as it:
             evil = it.queues.connect("site-9")
             plan = it.submit()
-            id, received = it.state.expected, it.state.weights
+            id, received = it.state.lanes[0].relay.expected, it.state.weights
             history = []
             for hop, site in enumerate(told):
                 sent = replace(received, digest=f"blake3:{hop:064x}")
@@ -236,7 +236,7 @@ def test_nobody_gets_weights_in_through_a_site_that_trains_them_in_good_faith(
                     lambda: "message refused" in events(said) or refused(it.updates),
                     what="it is refused",
                 )
-            assert (it.state.turns, it.state.relay.early) == (0, ())
+            assert (it.state.turns, it.state.lanes[0].relay.early) == (0, ())
 
     asyncio.run(run())
 

@@ -308,7 +308,7 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
         hold = 'hold = { site-2 = "go" }'
         async with relay(tmp_path, {"order": ORDER, "params": hold}) as it:
             it.submit()
-            out = it.state.expected
+            out = it.state.lanes[0].relay.expected
             await until(
                 lambda: it.controller.turn_now(it.run).held_s > 0.3, what="it takes its time"
             )
@@ -322,7 +322,10 @@ def test_who_looks_on_late_is_told_how_long_the_turn_has_been_out(tmp_path: Path
             assert first.run is not None
             assert told is not None
             assert isinstance(told.what, TurnOut)
-            assert (out, "site-2") == (first.run.expected, first.run.holder)
+            assert (out, "site-2") == (
+                first.run.lanes[0].relay.expected,
+                first.run.lanes[0].relay.holder,
+            )
             assert told.what.held_s > 0.3
             (tmp_path / "go").touch()
             assert (await it.until_over()).status is Status.FINISHED
@@ -350,8 +353,8 @@ def test_a_hand_over_that_stands_still_is_done_again_by_a_run_that_retries(tmp_p
         async with relay(folder, standing("retry", attempts=20)) as it:
             it.stuck.routes.add(names.to_turns("site-1"))
             it.submit()
-            await it.until(lambda state: state.relay.attempts == 3)
-            assert it.state.holder == "site-2"
+            await it.until(lambda state: state.lanes[0].relay.attempts == 3)
+            assert it.state.lanes[0].relay.holder == "site-2"
             it.stuck.free()
             state = await it.until_over()
             assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
@@ -415,7 +418,7 @@ def test_a_run_that_waits_goes_on_when_the_hand_over_does_and_is_told_of_it_once
             state = await it.until_over()
             assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
             assert ["trained"] == expiries(it)
-            assert state.term == 3, "nothing was taken back: one term a round"
+            assert state.lanes[0].relay.term == 3, "nothing was taken back: one term a round"
 
     asyncio.run(run())
 
@@ -485,7 +488,7 @@ def test_a_control_queue_that_takes_nothing_holds_up_nobody(
         async with relay(folder, changes, running=["site-2", "site-3"]) as it:
             it.stuck.routes |= {names.to_control(), names.to_control("site-1")}
             it.submit()
-            await it.until(lambda state: state.relay.attempts == 2)
+            await it.until(lambda state: state.lanes[0].relay.attempts == 2)
             it.start_site("site-1")
             await it.until(lambda state: state.turns == 9)
             it.stuck.free()
@@ -627,7 +630,7 @@ def test_a_round_ends_between_the_sites_while_the_controller_is_down(tmp_path: P
             assert state.status is Status.FINISHED
             assert state.weights.digest == expected
             # Nothing was taken back: one term a round.
-            assert state.term == 3
+            assert state.lanes[0].relay.term == 3
 
     asyncio.run(run())
 
@@ -643,7 +646,7 @@ def test_a_site_that_is_ended_in_training_starts_again_from_its_journal(
     async def run() -> None:
         async with relay(folder, {"order": ORDER, "pause_s": 0.1}) as it:
             it.submit()
-            await it.until(lambda state: state.holder == victim)
+            await it.until(lambda state: state.lanes[0].relay.holder == victim)
             await it.stop(victim)
             it.start_site(victim)
             state = await it.until_over()
@@ -697,6 +700,6 @@ def test_a_hostile_report_is_dead_lettered_and_the_run_goes_on(tmp_path: Path, k
             state = await it.until_over()
             assert state.status is Status.FINISHED
             assert state.weights.digest == expected
-            assert state.term == 1
+            assert state.lanes[0].relay.term == 1
 
     asyncio.run(run())

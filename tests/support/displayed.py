@@ -59,8 +59,12 @@ class Displayed:
 
     def log(self, **values: float) -> None:
         state = self.relay.state
-        site = state.holder or ""
-        self.see(TurnProgressed(id=state.expected, site=site, phase="training", values=values))
+        site = state.lanes[0].relay.holder or ""
+        self.see(
+            TurnProgressed(
+                id=state.lanes[0].relay.expected, site=site, phase="training", values=values
+            )
+        )
 
     def asked(self, site: str) -> TurnId:
         """The turn in which a site is to score."""

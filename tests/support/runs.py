@@ -71,11 +71,11 @@ class Relay:
 
     def record(self, *, ahead: int = 0, received: str | None = None) -> TurnRecord:
         """What the holder, or a site behind it, would report if all goes well."""
-        id = replace(self.state.expected, hop=self.state.hop + ahead)
+        id = replace(self.state.lanes[0].relay.expected, hop=self.state.lanes[0].relay.hop + ahead)
         before = self.state.weights if not ahead else sent(replace(id, hop=id.hop - 1))
         return TurnRecord(
             id=id,
-            site=self.state.itinerary[id.hop],
+            site=self.state.lanes[0].relay.itinerary[id.hop],
             received=received or before.digest,
             sent=sent(id),
             metrics={"accuracy": 0.5},
@@ -90,16 +90,16 @@ class Relay:
 
     def finish_round(self) -> None:
         number = self.state.round
-        while self.state.holder is not None and self.state.round == number:
+        while self.state.lanes[0].relay.holder is not None and self.state.round == number:
             self.finish_turn()
         self(run.WeightsArrived(weights=self.state.weights))
 
     def expire(self, phase: str = "") -> None:
-        self(run.LeaseExpired(id=self.state.expected, phase=phase))
+        self(run.LeaseExpired(id=self.state.lanes[0].relay.expected, phase=phase))
 
     def fail(self, detail: str = "boom", *, error: str = "TrainerRaised") -> None:
-        assert self.state.holder is not None
-        id, site = self.state.expected, self.state.holder
+        assert self.state.lanes[0].relay.holder is not None
+        id, site = self.state.lanes[0].relay.expected, self.state.lanes[0].relay.holder
         self(run.TurnFailed(id=id, site=site, error=error, detail=detail))
 
 

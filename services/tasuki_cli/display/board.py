@@ -102,9 +102,9 @@ class Board:
         before = self.state
         if before is None:
             self._begin(state, at=at)
-        elif state.expected.fence < before.expected.fence:
+        elif state.lanes[0].relay.expected.fence < before.lanes[0].relay.expected.fence:
             return  # an event's, which was overtaken by what is told at once
-        elif before.expected != state.expected:
+        elif before.lanes[0].relay.expected != state.lanes[0].relay.expected:
             self.turn.begin(at=at)
         self.state = state
         self._note_pace(state, at=at)
@@ -178,7 +178,7 @@ class Board:
 
     def _note_failed(self, failed: TurnFailed) -> None:
         self._say_failure(failed)
-        if self._before is not None and (said := why_not_again(self._before.relay, failed)):
+        if self._before is not None and (said := why_not_again(self._before.lanes[0].relay, failed)):
             self._say(failed.site, said)  # and it is skipped, or the run ends: that is shown
 
     def _say_failure(self, failed: TurnFailed) -> None:
@@ -193,17 +193,17 @@ class Board:
 
     def _note_expired(self, expired: LeaseExpired) -> None:
         before, state = self._before, self.state
-        if before is None or before.holder is None or (state is not None and state.reason):
+        if before is None or before.lanes[0].relay.holder is None or (state is not None and state.reason):
             return  # whom it was about is not known, or the run's reason says the same
         said = why_expired(
             expired.phase,
-            holder=before.holder,
-            successor=before.relay.successor,
+            holder=before.lanes[0].relay.holder,
+            successor=before.lanes[0].relay.successor,
             lease_s=before.plan.failure.lease_s,
         )
         self._say(before.plan.run, said)
         key = ("expired", said)
-        self._keep(before.holder, said, key=key, short="silent", round=expired.id.round)
+        self._keep(before.lanes[0].relay.holder, said, key=key, short="silent", round=expired.id.round)
 
     # Evaluations.
 
@@ -254,11 +254,11 @@ class Board:
             return
         found = self._find_trouble(state, at=at)
         held_up = self.turn.held_up
-        key = ("trouble", held_up or state.holder or "")
+        key = ("trouble", held_up or state.lanes[0].relay.holder or "")
         if found and (self._trouble is None or self._trouble[0] != key):
             self._end_trouble()
             self._say(state.plan.run, found)
-            site = "" if held_up else state.holder or ""
+            site = "" if held_up else state.lanes[0].relay.holder or ""
             self._keep(site, found, key=key, short="silent", round=state.round, lasts=True)
         elif not found and self._trouble is not None:
             self._end_trouble()
@@ -312,7 +312,7 @@ def rounds_done(state: RunState) -> float:
     """How many, with the part of the round under way."""
     if state.status is Status.FINISHED and state.round + 1 >= state.plan.task.rounds:
         return float(state.plan.task.rounds)
-    return state.round + (state.hop / len(state.itinerary) if state.itinerary else 0.0)
+    return state.round + (state.lanes[0].relay.hop / len(state.lanes[0].relay.itinerary) if state.lanes[0].relay.itinerary else 0.0)
 
 
 def _stands(state: RunState) -> Key:

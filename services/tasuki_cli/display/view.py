@@ -131,9 +131,9 @@ def _scoring(board: Board) -> str:
 
 
 def _doing(board: Board, state: RunState, *, at: float) -> str:
-    if state.holder is None:
+    if state.lanes[0].relay.holder is None:
         return ""
-    holder = shortened(state.holder, MOST_SITE)
+    holder = shortened(state.lanes[0].relay.holder, MOST_SITE)
     return doing(holder, board.turn.now(at).phase) or f"{holder} has the turn"
 
 
@@ -155,7 +155,7 @@ def _by_round(board: Board, state: RunState) -> str:
 
 def _in_order(state: RunState) -> list[str]:
     """As they have their turns; those that have none now come last."""
-    return list(dict.fromkeys((*state.itinerary, *state.plan.sites)))
+    return list(dict.fromkeys((*state.lanes[0].relay.itinerary, *state.plan.sites)))
 
 
 def _sites_shown(board: Board, state: RunState, most: int) -> list[str]:
@@ -167,10 +167,10 @@ def _sites_shown(board: Board, state: RunState, most: int) -> list[str]:
     news = [site for site in reversed(board.notices.by_site) if site in known]
     judged = {site: board.scores.badness(site) for site in sites if board.scores.of(site)}
     worst = sorted(judged, key=lambda site: -judged[site])
-    behind = state.itinerary[state.hop :]
+    behind = state.lanes[0].relay.itinerary[state.lanes[0].relay.hop :]
     wanted = dict.fromkeys(
         [
-            *filter(None, (state.holder, board.last)),
+            *filter(None, (state.lanes[0].relay.holder, board.last)),
             *news[:MOST_NEWS],
             *worst[:MOST_WORST],
             *behind,
@@ -199,9 +199,9 @@ def _marks(board: Board, state: RunState) -> dict[str, str]:
         marks = dict.fromkeys(under_way.now.sites, WAITS)
         marks |= dict.fromkeys((each.site for each in under_way.now.left_out), PASSED)
         return marks | dict.fromkeys(under_way.scores, DONE)
-    marks = {site: DONE if hop < state.hop else WAITS for hop, site in enumerate(state.itinerary)}
+    marks = {site: DONE if hop < state.lanes[0].relay.hop else WAITS for hop, site in enumerate(state.lanes[0].relay.itinerary)}
     skipped = [skip.site for skip in state.skipped if skip.round == state.round]
     marks |= dict.fromkeys(skipped, PASSED)
-    if state.holder is not None:
-        marks[state.holder] = HOLDS
+    if state.lanes[0].relay.holder is not None:
+        marks[state.lanes[0].relay.holder] = HOLDS
     return marks

@@ -24,7 +24,7 @@ def _facts(material: Material) -> Iterator[Fact]:
     yield "submitted", moment(submitted.at)
     yield "trainer", plan.task.trainer
     yield "sites", f"{len(plan.sites)}: {', '.join(plan.sites)}"
-    yield "order", plan.order if isinstance(plan.order, str) else ", ".join(plan.order)
+    yield "order", _order(plan)
     yield "rounds", f"{standing.rounds} with turns, of {plan.task.rounds}"
     yield "turns", _turns(material)
     yield "left out", ", ".join(standing.left_out)
@@ -118,3 +118,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _order(plan: Plan) -> str:
+    if isinstance(plan.order, str):
+        return plan.order
+    if is_by_lane(plan.order):
+        return "; ".join(map(", ".join, plan.order))
+    return ", ".join(map(str, plan.order))

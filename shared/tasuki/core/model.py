@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeGuard
 
 SITE = "{site}"
 """Stands for the site's name in what a trainer is given."""
@@ -185,6 +186,38 @@ class StopPolicy:
     hours: float | None = None
 
 
+class Cover(StrEnum):
+    """Which sites a lane visits in a round."""
+
+    SHARE = "share"  # each site is in one lane
+    ALL = "all"  # each lane visits every site
+
+
+class Merge(StrEnum):
+    """What a lane weighs when all become one."""
+
+    SAMPLES = "samples"  # as much as it was trained on
+    EQUAL = "equal"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanesPolicy:
+    """How many models circulate at once, and when they become one.
+
+    Attributes:
+        count: 1 is cyclic weight transfer; as many as sites, with `share`, federated averaging.
+        every_n_rounds: they are merged after each n-th round, and after the last.
+        wait_s: how long a round waits for lanes that are late, from the first one's end on; None:
+            until they are done.
+    """
+
+    count: int = 1
+    cover: Cover = Cover.SHARE
+    merge: Merge = Merge.SAMPLES
+    every_n_rounds: int = 1
+    wait_s: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """The part of a plan that a trainer needs, the same for every turn of a run."""
@@ -230,14 +263,24 @@ class Origin:
     digest: str
 
 
+Order = str | tuple[str, ...] | tuple[tuple[str, ...], ...]
+"""The name of a policy, the sites of each round, or those of each lane in each round."""
+
+
+def is_by_lane(order: Order) -> TypeGuard[tuple[tuple[str, ...], ...]]:
+    """Whether it says of each lane which sites it visits."""
+    return not isinstance(order, str) and any(isinstance(each, tuple) for each in order)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One run as it was submitted."""
 
     run: str
     sites: tuple[str, ...]
-    order: str | tuple[str, ...] = "fixed"
+    order: Order = "fixed"
     task: Task
+    lanes: LanesPolicy = field(default_factory=LanesPolicy)
     failure: Failure = field(default_factory=Failure)
     checkpoint: CheckpointPolicy = field(default_factory=CheckpointPolicy)
     evaluate: EvaluatePolicy | None = None
@@ -253,6 +296,8 @@ class Plan:
                 raise ValueError(f"no site can be called {CONTROLLER!r}")
         if len(set(self.sites)) < len(self.sites):
             raise ValueError("a site is named twice")
+        if is_by_lane(self.order) and len(self.order) != self.lanes.count:
+            raise ValueError(f"{len(self.order)} orders for {self.lanes.count} lanes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +330,7 @@ class Turn:
     """The weights' way through one round, as it travels from site to site.
 
     One that evaluates goes to one site and ends there. `split`: the data that it is to score on.
+    `merged`: the weights were just made of several lanes', and trained by nobody since.
     `history` holds the round's records so far, encoded and opaque here, so that a hop costs no
     more the longer the round gets.
     """
@@ -295,6 +341,7 @@ class Turn:
     task: Task
     kind: Kind = Kind.TRAIN
     split: str = ""
+    merged: bool = False
     history: tuple[bytes, ...] = ()
 
     def __post_init__(self) -> None:

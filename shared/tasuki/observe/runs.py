@@ -133,8 +133,8 @@ class Runs:
                 site=skip.site,
                 reason=known_reason(skip.reason),
             )
-        if _is_retried(before, state) and state.holder is not None:
-            self._board.add("tasuki_turns_retried_total", run=state.plan.run, site=state.holder)
+        if _is_retried(before, state) and state.lanes[0].relay.holder is not None:
+            self._board.add("tasuki_turns_retried_total", run=state.plan.run, site=state.lanes[0].relay.holder)
 
     def _count_event(self, state: RunState, event: object, outcome: str) -> None:
         match event:
@@ -150,8 +150,8 @@ class Runs:
                     )
             case machine.TurnReturned(site=site) if not outcome:
                 self._turn(state, site, "returned")
-            case machine.LeaseExpired(id=id) if id.hop < len(state.itinerary):
-                self._turn(state, state.itinerary[id.hop], "expired")
+            case machine.LeaseExpired(id=id) if id.hop < len(state.lanes[0].relay.itinerary):
+                self._turn(state, state.lanes[0].relay.itinerary[id.hop], "expired")
 
     def _turn(self, state: RunState, site: str, outcome: str) -> None:
         self._board.add(
@@ -174,8 +174,8 @@ class Runs:
         shown_round = min(state.round + 1, state.plan.task.rounds)
         board.set("tasuki_run_round", shown_round, run=run)
         board.set("tasuki_run_rounds", state.plan.task.rounds, run=run)
-        board.set("tasuki_run_hop", state.hop, run=run)
-        board.set("tasuki_run_hops", len(state.itinerary), run=run)
+        board.set("tasuki_run_hop", state.lanes[0].relay.hop, run=run)
+        board.set("tasuki_run_hops", len(state.lanes[0].relay.itinerary), run=run)
         board.forget("tasuki_run_status", run=run)
         board.set("tasuki_run_status", 1, run=run, status=state.status.value)
         board.set("tasuki_run_paused", float(state.status is Status.PAUSED), run=run)
@@ -186,15 +186,15 @@ class Runs:
 
     def _show_holder(self, state: RunState, *, before: RunState | None) -> None:
         run, board = state.plan.run, self._board
-        if before is not None and (before.holder, before.expected) == (
-            state.holder,
-            state.expected,
+        if before is not None and (before.lanes[0].relay.holder, before.lanes[0].relay.expected) == (
+            state.lanes[0].relay.holder,
+            state.lanes[0].relay.expected,
         ):
             return
         board.forget(*_HOLDER, run=run)
-        if state.holder is None:
+        if state.lanes[0].relay.holder is None:
             return
-        board.set("tasuki_holder", 1, run=run, site=state.holder)
+        board.set("tasuki_holder", 1, run=run, site=state.lanes[0].relay.holder)
         board.set("tasuki_holder_since_timestamp_seconds", self._now(), run=run)
         board.set(_HEARD, self._now(), run=run)
         self._moved(run, phase=_UNKNOWN, at=self._now())
@@ -211,7 +211,7 @@ class Runs:
         statuses = dict.fromkeys(Status, 0)
         for run, state in self._states.items():
             statuses[state.status] += 1
-            if state.holder is not None:
+            if state.lanes[0].relay.holder is not None:
                 left = self.lease_left(run) or 0.0
                 board.set("tasuki_lease_left_seconds", left, run=run)
                 if self.is_on_its_way(run):
@@ -250,5 +250,5 @@ def _is_of_evaluation(event: object) -> bool:
 def _is_retried(before: RunState, after: RunState) -> bool:
     """Whether a turn was taken back and given out again, be it to begin a round anew."""
     is_out = before.status is Status.RELAYING is after.status
-    is_same_round = before.round == after.round and after.hop <= before.hop
-    return is_out and is_same_round and after.term > before.term
+    is_same_round = before.round == after.round and after.lanes[0].relay.hop <= before.lanes[0].relay.hop
+    return is_out and is_same_round and after.lanes[0].relay.term > before.lanes[0].relay.term

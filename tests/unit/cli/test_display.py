@@ -29,7 +29,10 @@ class Watched:
         self._display.watch(Update(run=self.relay.state, what=what, outcome=outcome))
 
     def beat(self, *, still_s: float, outcome: str = "") -> None:
-        id, site = self.relay.state.expected, self.relay.state.holder or ""
+        id, site = (
+            self.relay.state.lanes[0].relay.expected,
+            self.relay.state.lanes[0].relay.holder or "",
+        )
         self.see(TurnProgressed(id=id, site=site, phase="trained", still_s=still_s), outcome)
 
     @property

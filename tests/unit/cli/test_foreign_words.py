@@ -135,7 +135,7 @@ def test_in_every_turn_as_a_table_and_as_csv(
 def test_while_a_run_is_watched() -> None:
     out = io.StringIO()
     relay = Relay(plan())
-    id = relay.state.expected
+    id = relay.state.lanes[0].relay.expected
     console = Console(file=out, width=200)
     display = RunDisplay(console)
     state = replace(relay.state, reason=HOSTILE)
@@ -184,7 +184,10 @@ def test_a_failure_that_repeats_itself_is_told_whole_once() -> None:
     display = RunDisplay(Console(file=out, width=200))
     for _ in range(3):
         failed = TurnFailed(
-            id=relay.state.expected, site="a", error="TrainerRaised", detail=TRACEBACK
+            id=relay.state.lanes[0].relay.expected,
+            site="a",
+            error="TrainerRaised",
+            detail=TRACEBACK,
         )
         display.watch(Update(run=relay.state, what=failed))
     shown = out.getvalue()

@@ -53,7 +53,7 @@ def test_a_state_and_what_led_to_it_arrive_as_they_were() -> None:
 
 def test_of_what_is_not_shown_only_the_state_is_told() -> None:
     relay = Relay()
-    taken = TurnTaken(id=relay.state.expected, site="a", history=(b"\xff\x00",))
+    taken = TurnTaken(id=relay.state.lanes[0].relay.expected, site="a", history=(b"\xff\x00",))
     line = LiveUpdate.of(Update(run=relay.state, what=taken)).line()
     assert "\n" not in line
     assert json.loads(line)["kind"] == "TurnTaken"
@@ -138,7 +138,7 @@ def judged(relay: Relay, *values: float) -> list[TurnRecord]:
     """A round for each of these, which is what its turns are worth."""
     records = []
     for value in values:
-        while relay.state.holder is not None:
+        while relay.state.lanes[0].relay.holder is not None:
             records.append(replace(relay.record(), metrics={"accuracy": value}))
             relay(TurnFinished(record=records[-1]))
         relay(WeightsArrived(weights=relay.state.weights))

@@ -132,7 +132,7 @@ def test_a_row_is_in_an_operator_s_words_and_counts_from_one() -> None:
 
 def test_a_refused_result_has_its_reason_and_led_to_nothing() -> None:
     relay = Relay()
-    refused = TurnRefused(id=relay.state.expected, site="b", reason="stale_term")
+    refused = TurnRefused(id=relay.state.lanes[0].relay.expected, site="b", reason="stale_term")
     late = Row(
         run="r", seq=4, at=4.0, event=encode(refused), outcome="refused: stale_term", hash=""
     )

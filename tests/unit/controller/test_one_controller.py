@@ -35,7 +35,7 @@ def test_a_second_controller_ends_before_it_touches_a_run(tmp_path: Path) -> Non
                 await ControllerService(parts).run(started=started)
             assert not started.is_set()
             state = await it.until_over()
-            assert (9, 3) == (state.turns, state.term)  # nothing was taken back
+            assert (9, 3) == (state.turns, state.lanes[0].relay.term)  # nothing was taken back
 
     asyncio.run(scenario())
 

@@ -71,7 +71,7 @@ def test_all_sites_are_asked_at_once_for_the_same_weights_and_each_on_its_own_la
     assert [EVALUATION, EVALUATION + 1, EVALUATION + 2] == [each.id.lane for each in issued]
     assert {Kind.EVALUATE} == {each.kind for each in issued}
     assert Status.EVALUATING is relay.state.status
-    assert relay.state.holder is None
+    assert relay.state.lanes[0].relay.holder is None
 
 
 def test_the_split_goes_to_every_site() -> None:
@@ -180,7 +180,7 @@ def test_a_site_that_was_silent_in_an_evaluation_is_skipped_only_where_silent_on
         relay = evaluating(on_silent=on_silent)
         goes_silent(relay, "b")
         all_score(relay)
-        skipped = "b" not in relay.state.itinerary
+        skipped = "b" not in relay.state.lanes[0].relay.itinerary
         assert (on_silent is OnSilent.SKIP) == skipped
 
 
@@ -335,8 +335,11 @@ def test_no_site_passes_on_another_sites_score_in_its_history() -> None:
     """While a round goes on beside, a turn's history may hold that round's results alone."""
     relay = Relay()
     asked_for(relay)
-    first, second = relay.state.expected, moved(relay.state.expected, hop=1)
-    last = moved(relay.state.expected, hop=2)
+    first, second = (
+        relay.state.lanes[0].relay.expected,
+        moved(relay.state.lanes[0].relay.expected, hop=1),
+    )
+    last = moved(relay.state.lanes[0].relay.expected, hop=2)
     for site in SITES:
         forged = encode(score(relay, site))
         for report in (

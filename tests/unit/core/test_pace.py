@@ -10,7 +10,6 @@ import pytest
 
 from support.runs import Relay, plan
 from tasuki.core import run
-from tasuki.core.relay import Phase
 from tasuki.core.run.pace import FACTOR, LAST, LEAST_S, UNKNOWN_S, overdue_after_s
 
 ALERTS = Path(__file__).parents[3] / "compose/prometheus/alerts.yml"
@@ -27,7 +26,7 @@ def after_turns(
     for each in seconds:
         relay(run.TurnFinished(record=replace(relay.record(), seconds=each)))
         relay.finish_round()
-    assert "a" == relay.state.holder
+    assert "a" == relay.state.lanes[0].relay.holder
     return relay.state
 
 
@@ -46,15 +45,15 @@ def test_a_turn_is_overdue_beyond_five_times_the_usual_and_ten_minutes(
     seconds: tuple[float, ...], border_s: float
 ) -> None:
     state = after_turns(*seconds)
-    assert not run.is_overdue(state, held_s=border_s)
-    assert run.is_overdue(state, held_s=border_s + A_BIT)
+    assert not run.is_overdue(state, "a", held_s=border_s)
+    assert run.is_overdue(state, "a", held_s=border_s + A_BIT)
 
 
 def test_another_site_s_turns_are_not_compared_with() -> None:
     relay = Relay(plan(sites=("a", "b")))
     relay(run.TurnFinished(record=replace(relay.record(), seconds=1.0)))
-    assert "b" == relay.state.holder
-    assert not run.is_overdue(relay.state, held_s=LEAST_S + A_BIT)
+    assert "b" == relay.state.lanes[0].relay.holder
+    assert not run.is_overdue(relay.state, "b", held_s=LEAST_S + A_BIT)
 
 
 @pytest.mark.parametrize(("turn_s", "progress_s"), [(1e6, None), (None, 1e6), (1e6, 1e6)])
@@ -62,13 +61,7 @@ def test_a_run_that_limits_its_turns_is_told_nothing(
     turn_s: float | None, progress_s: float | None
 ) -> None:
     state = after_turns(1.0, turn_s=turn_s, progress_s=progress_s)
-    assert not run.is_overdue(state, held_s=1e5)
-
-
-def test_nobody_is_overdue_with_what_nobody_has() -> None:
-    state = after_turns(1.0)
-    state = replace(state, relay=replace(state.relay, phase=Phase.DONE))
-    assert not run.is_overdue(state, held_s=1e5)
+    assert not run.is_overdue(state, "a", held_s=1e5)
 
 
 @pytest.mark.parametrize("claimed", [math.nan, math.inf])

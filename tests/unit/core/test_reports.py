@@ -38,7 +38,11 @@ def expired(policy: OnSilent) -> Relay:
 
 def said_by(relay: Relay, *, of_it: bool) -> list[Report]:
     """All that a site may say of the turn that is out, or of another."""
-    id = relay.state.expected if of_it else moved(relay.state.expected, round=7)
+    id = (
+        relay.state.lanes[0].relay.expected
+        if of_it
+        else moved(relay.state.lanes[0].relay.expected, round=7)
+    )
     record = replace(relay.record(), id=id, site="a")
     return [
         TurnTaken(id=id, site="a"),
@@ -69,14 +73,16 @@ def test_a_site_that_is_waited_for_is_not_heard_by_what_it_says_of_another_turn(
 @pytest.mark.parametrize(("still_s", "heard"), [(0.0, True), (59.9, True), (LEASE_S, False)])
 def test_a_turn_that_is_waited_for_has_to_come_on(still_s: float, heard: bool) -> None:
     relay = expired(OnSilent.WAIT)
-    id = relay.state.expected
+    id = relay.state.lanes[0].relay.expected
     beat = TurnProgressed(id=id, site="a", phase="trained", still_s=still_s)
     assert heard == is_heard(relay.state, beat)
 
 
 def test_a_site_whose_turn_was_taken_back_is_heard_by_any_word() -> None:
     relay = expired(OnSilent.RETRY)
-    stands = TurnProgressed(id=relay.state.expected, site="a", phase="trained", still_s=1e9)
+    stands = TurnProgressed(
+        id=relay.state.lanes[0].relay.expected, site="a", phase="trained", still_s=1e9
+    )
     for report in [*said_by(relay, of_it=False), *NO_TURN, stands]:
         assert is_heard(relay.state, report), report
 
@@ -97,7 +103,7 @@ def test_a_site_that_was_never_silent_is_not_heard_again() -> None:
     [("trained", "trained"), ("given_out", "other"), ("", "other"), ("\x1b[2J", "other")],
 )
 def test_what_a_turn_is_at_is_told_in_words_of_ours(said: str, kept: str) -> None:
-    beat = TurnProgressed(id=Relay().state.expected, site="a", phase=said)
+    beat = TurnProgressed(id=Relay().state.lanes[0].relay.expected, site="a", phase=said)
     assert kept == stage_said(beat)
 
 
@@ -112,7 +118,7 @@ def judged(relay: Relay, report: Report, *, sender: str | None = None) -> Verdic
         {"r": relay.state},
         report,
         sender=report.site if sender is None else sender,
-        read=lambda written: relay.record(ahead=BY_HOP[written] - relay.state.hop),
+        read=lambda written: relay.record(ahead=BY_HOP[written] - relay.state.lanes[0].relay.hop),
     )
 
 
@@ -145,7 +151,7 @@ def test_a_result_is_accepted_or_ignored_for_the_machines_reason() -> None:
 
 def test_a_turn_brings_the_results_before_it_and_is_judged_by_the_run_after_them() -> None:
     relay = Relay()
-    first, id = relay.record(), moved(relay.state.expected, hop=1)
+    first, id = relay.record(), moved(relay.state.lanes[0].relay.expected, hop=1)
     verdict = judged(relay, TurnTaken(id=id, site="b", history=(b"0",)))
     assert (run.TurnFinished(record=first),) == verdict.events
     assert ComesOn(id=id, phase="taken", still_s=0.0) == verdict.comes_on
@@ -155,7 +161,7 @@ def test_a_turn_brings_the_results_before_it_and_is_judged_by_the_run_after_them
 @pytest.mark.parametrize("kind", ["taken", "round"])
 def test_only_the_site_of_a_turn_brings_what_came_before_it(kind: str) -> None:
     relay = Relay()
-    id = moved(relay.state.expected, hop=1)
+    id = moved(relay.state.lanes[0].relay.expected, hop=1)
     report: Report = TurnTaken(id=id, site="c", history=(b"0",))
     if kind == "round":
         report = RoundDone(id=id, site="c", weights=weights("w"), history=(b"0",))
@@ -166,14 +172,16 @@ def test_only_the_site_of_a_turn_brings_what_came_before_it(kind: str) -> None:
 
 def test_nobody_brings_results_of_turns_behind_its_own() -> None:
     relay = Relay()
-    verdict = judged(relay, TurnTaken(id=relay.state.expected, site="a", history=(b"2",)))
+    verdict = judged(
+        relay, TurnTaken(id=relay.state.lanes[0].relay.expected, site="a", history=(b"2",))
+    )
     assert verdict.refused is not None
     assert "wrong_site" == verdict.refused.reason
 
 
 def test_a_site_that_holds_on_to_what_is_void_is_told_so() -> None:
     relay = Relay()
-    old = relay.state.expected
+    old = relay.state.lanes[0].relay.expected
     relay.expire()
     verdict = judged(relay, TurnProgressed(id=old, site="a", phase="training"))
     assert ("stale_term", FenceRaised(run="r", lane=0, term=old.term + 1)) == (
@@ -186,17 +194,21 @@ def test_a_site_that_holds_on_to_what_is_void_is_told_so() -> None:
 
 def test_a_site_that_was_silent_is_heard_before_anything_else_that_it_says() -> None:
     relay = expired(OnSilent.RETRY)
-    verdict = judged(relay, TurnProgressed(id=relay.state.expected, site="a", phase="training"))
+    verdict = judged(
+        relay, TurnProgressed(id=relay.state.lanes[0].relay.expected, site="a", phase="training")
+    )
     assert (("r", run.SiteHeard(site="a")),) == verdict.presence
     assert verdict.comes_on is not None
 
 
 def test_a_site_whose_history_cannot_be_read_is_heard_all_the_same() -> None:
     relay, unreadable = expired(OnSilent.RETRY), Refused(reason="malformed", detail="no record")
-    taken = TurnTaken(id=moved(relay.state.expected, hop=1), site="b", history=(b"?",))
+    taken = TurnTaken(
+        id=moved(relay.state.lanes[0].relay.expected, hop=1), site="b", history=(b"?",)
+    )
     verdict = judge({"r": relay.state}, taken, sender="b", read=lambda _: unreadable)
     assert unreadable == verdict.refused
-    said = replace(taken, id=relay.state.expected, site="a")
+    said = replace(taken, id=relay.state.lanes[0].relay.expected, site="a")
     verdict = judge({"r": relay.state}, said, sender="a", read=lambda _: unreadable)
     assert (unreadable, (("r", run.SiteHeard(site="a")),)) == (verdict.refused, verdict.presence)
 
@@ -219,7 +231,7 @@ def test_a_site_that_is_waited_for_and_has_no_turn_forgot_it() -> None:
 
 def test_a_refused_turn_is_on_record_and_given_up_only_if_it_never_can_be_taken() -> None:
     relay = Relay()
-    id = relay.state.expected
+    id = relay.state.lanes[0].relay.expected
     once = judged(relay, TurnRefused(id=id, site="a", reason="fenced"))
     assert (TurnRefused(id=id, site="a", reason="fenced"), ()) == (once.note, once.events)
     never = judged(relay, TurnRefused(id=id, site="a", reason="stale_term"))
@@ -230,7 +242,9 @@ def test_a_refused_turn_is_on_record_and_given_up_only_if_it_never_can_be_taken(
 
 def test_what_a_site_says_of_a_failure_is_kept_short() -> None:
     relay = Relay()
-    said = TurnAbandoned(id=relay.state.expected, site="a", error="E" * 999, detail="d" * 9999)
+    said = TurnAbandoned(
+        id=relay.state.lanes[0].relay.expected, site="a", error="E" * 999, detail="d" * 9999
+    )
     (failed,) = judged(relay, said).events
     assert isinstance(failed, run.TurnFailed)
     assert (MOST_ERROR, MOST_DETAIL) == (len(failed.error), len(failed.detail))

@@ -35,7 +35,7 @@ def test_a_submitted_run_issues_its_first_turn_from_its_first_weights() -> None:
         issued.at,
     )
     assert issued.id == relay.only(run.StartLease).id
-    assert "a" == relay.state.holder
+    assert "a" == relay.state.lanes[0].relay.holder
 
 
 def test_within_a_round_the_controller_only_watches() -> None:
@@ -43,11 +43,11 @@ def test_within_a_round_the_controller_only_watches() -> None:
     record = relay.finish_turn()
 
     assert ["StartLease"] == relay.kinds
-    assert relay.state.expected == relay.only(run.StartLease).id
+    assert relay.state.lanes[0].relay.expected == relay.only(run.StartLease).id
     assert ("b", record.sent, "b") == (
-        relay.state.holder,
+        relay.state.lanes[0].relay.holder,
         relay.state.weights,
-        relay.state.relay.at,
+        relay.state.lanes[0].relay.at,
     )
 
 
@@ -60,7 +60,7 @@ def test_the_last_turn_of_a_round_makes_the_controller_collect_the_weights() -> 
         run.EndLease(),
         run.CollectWeights(weights=record.sent, at=CONTROLLER),
     ) == relay.effects
-    assert (Status.CLOSING, None) == (relay.state.status, relay.state.holder)
+    assert (Status.CLOSING, None) == (relay.state.status, relay.state.lanes[0].relay.holder)
 
 
 def test_a_round_ends_with_a_checkpoint_before_the_next_is_issued() -> None:
@@ -71,7 +71,7 @@ def test_a_round_ends_with_a_checkpoint_before_the_next_is_issued() -> None:
     assert ["SaveCheckpoint", "IssueTurn", "StartLease"] == relay.kinds
     assert (0, list(SITES)) == (saved.round, [record.site for record in saved.records])
     assert saved.weights == relay.only(run.IssueTurn).weights
-    assert (1, 0) == (relay.state.round, relay.state.hop)
+    assert (1, 0) == (relay.state.round, relay.state.lanes[0].relay.hop)
 
 
 def test_a_run_finishes_after_its_last_round() -> None:
@@ -89,23 +89,27 @@ def test_a_run_finishes_after_its_last_round() -> None:
 
 def test_each_round_has_a_term_of_its_own() -> None:
     relay = Relay()
-    first = relay.state.term
+    first = relay.state.lanes[0].relay.term
     relay.finish_round()
-    assert first + 1 == relay.state.term
+    assert first + 1 == relay.state.lanes[0].relay.term
 
 
 def test_a_site_may_have_several_turns_of_a_listed_order() -> None:
     relay = Relay(plan(order=("a", "b", "a"), rounds=1))
     relay.finish_round()
-    assert (Status.FINISHED, 3, "a") == (relay.state.status, relay.state.turns, relay.state.last)
+    assert (Status.FINISHED, 3, "a") == (
+        relay.state.status,
+        relay.state.turns,
+        relay.state.lanes[0].last,
+    )
 
 
 def test_the_order_policy_is_told_who_trained_last() -> None:
     relay = Relay(plan(order="random_without_same_in_a_row", rounds=30))
     for _ in range(29):
-        last = relay.state.itinerary[-1]
+        last = relay.state.lanes[0].relay.itinerary[-1]
         relay.finish_round()
-        assert last != relay.state.itinerary[0]
+        assert last != relay.state.lanes[0].relay.itinerary[0]
 
 
 # Results that never enter the chain.
@@ -228,17 +232,17 @@ def test_an_early_result_of_another_chain_does_not_hide_the_one_that_let_it_in()
     first = relay.finish_turn()
 
     assert (first,) == relay.state.records
-    assert (run.StartLease(id=relay.state.expected, lease_s=60.0),) == relay.effects
-    assert () == relay.state.relay.early
+    assert (run.StartLease(id=relay.state.lanes[0].relay.expected, lease_s=60.0),) == relay.effects
+    assert () == relay.state.lanes[0].relay.early
 
 
 def test_early_results_are_void_once_the_weights_were_taken_back() -> None:
     relay = Relay()
     relay(run.TurnFinished(record=relay.record(ahead=1)))
     relay.expire()
-    assert () == relay.state.relay.early
+    assert () == relay.state.lanes[0].relay.early
     relay.finish_turn()
-    assert "b" == relay.state.holder
+    assert "b" == relay.state.lanes[0].relay.holder
 
 
 # Silence.
@@ -246,18 +250,21 @@ def test_early_results_are_void_once_the_weights_were_taken_back() -> None:
 
 def test_wait_leaves_the_turn_with_its_site() -> None:
     relay = Relay(plan(on_silent=OnSilent.WAIT))
-    expected = relay.state.expected
+    expected = relay.state.lanes[0].relay.expected
     relay.expire()
 
     assert not relay.effects
-    assert (expected, "a") == (relay.state.expected, relay.state.holder)
+    assert (expected, "a") == (
+        relay.state.lanes[0].relay.expected,
+        relay.state.lanes[0].relay.holder,
+    )
     assert "waiting: a was silent for 60 s" == relay.state.reason
 
     relay(run.SiteHeard(site="a"))
     assert (run.StartLease(id=expected, lease_s=60.0),) == relay.effects
     assert "" == relay.state.reason
     relay.finish_turn()
-    assert "b" == relay.state.holder
+    assert "b" == relay.state.lanes[0].relay.holder
 
 
 def test_retry_takes_the_turn_back_and_gives_it_to_the_same_site() -> None:
@@ -266,8 +273,8 @@ def test_retry_takes_the_turn_back_and_gives_it_to_the_same_site() -> None:
     relay.expire()
 
     assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
-    assert before.term + 1 == relay.only(run.Fence).term
-    assert before.term + 1 == relay.only(run.IssueTurn).id.term
+    assert before.lanes[0].relay.term + 1 == relay.only(run.Fence).term
+    assert before.lanes[0].relay.term + 1 == relay.only(run.IssueTurn).id.term
     assert ("a", FIRST) == (relay.only(run.IssueTurn).site, relay.only(run.IssueTurn).weights)
 
 
@@ -299,7 +306,7 @@ def test_attempts_are_counted_for_each_turn() -> None:
     relay.expire()
     relay.finish_turn()
     relay.expire()
-    assert (Status.RELAYING, "b") == (relay.state.status, relay.state.holder)
+    assert (Status.RELAYING, "b") == (relay.state.status, relay.state.lanes[0].relay.holder)
 
 
 def test_skip_takes_the_turn_back_and_gives_it_to_the_next_site() -> None:
@@ -315,10 +322,10 @@ def test_a_silent_site_is_left_out_of_the_next_round_until_it_is_heard() -> None
     relay = Relay(plan(on_silent=OnSilent.SKIP, rounds=3))
     relay.expire()
     relay.finish_round()
-    assert ("b", "c") == relay.state.itinerary
+    assert ("b", "c") == relay.state.lanes[0].relay.itinerary
     relay(run.SiteHeard(site="a"))
     relay.finish_round()
-    assert list(SITES) == list(relay.state.itinerary)
+    assert list(SITES) == list(relay.state.lanes[0].relay.itinerary)
 
 
 def test_skipping_passes_over_silent_sites_behind_the_silent_one() -> None:
@@ -329,7 +336,7 @@ def test_skipping_passes_over_silent_sites_behind_the_silent_one() -> None:
 
     relay.expire()  # the relay went to the silent site by itself
     assert ["a", "a"] == [skip.site for skip in relay.state.skipped]
-    assert "c" == relay.state.holder
+    assert "c" == relay.state.lanes[0].relay.holder
 
 
 def test_a_round_whose_last_site_is_skipped_ends_with_the_newest_weights() -> None:
@@ -384,7 +391,7 @@ def test_a_turn_that_stands_still_is_treated_as_a_silent_one_is(policy: OnSilent
     stands.expire("trained")
     assert silent.kinds == stands.kinds
     assert silent.state.status is stands.state.status
-    assert silent.state.expected == stands.state.expected
+    assert silent.state.lanes[0].relay.expected == stands.state.lanes[0].relay.expected
 
 
 def test_a_turn_that_is_passed_over_because_it_stood_still_is_not_called_silent() -> None:
@@ -414,7 +421,7 @@ def test_a_lease_means_nothing_while_nobody_holds_the_weights() -> None:
     relay = Relay()
     for _ in SITES:
         relay.finish_turn()
-    drops(relay, run.LeaseExpired(id=relay.state.expected), "stale_lease")
+    drops(relay, run.LeaseExpired(id=relay.state.lanes[0].relay.expected), "stale_lease")
 
 
 # Turns that fail.
@@ -425,7 +432,7 @@ def test_a_failed_turn_is_tried_again(policy: OnSilent) -> None:
     relay = Relay(plan(on_silent=policy))
     relay.fail()
     assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
-    assert ("a", 2) == (relay.state.holder, relay.state.relay.attempts)
+    assert ("a", 2) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.attempts)
 
 
 @pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY])
@@ -441,7 +448,7 @@ def test_a_turn_that_fails_too_often_is_skipped_if_the_policy_says_so() -> None:
     relay.fail()
     relay.fail()
     assert (run.Skip(round=0, hop=0, site="a", reason="TrainerRaised"),) == relay.state.skipped
-    assert ("b", SITES) == (relay.state.holder, relay.state.eligible)
+    assert ("b", SITES) == (relay.state.lanes[0].relay.holder, relay.state.eligible)
 
 
 @pytest.mark.parametrize("policy", [OnSilent.WAIT, OnSilent.RETRY])
@@ -462,7 +469,7 @@ def test_a_turn_that_fails_the_same_way_twice_is_skipped_if_the_policy_says_so()
     relay.fail()
     relay.fail()
     assert (run.Skip(round=0, hop=0, site="a", reason="TrainerRaised"),) == relay.state.skipped
-    assert ("b", SITES) == (relay.state.holder, relay.state.eligible)
+    assert ("b", SITES) == (relay.state.lanes[0].relay.holder, relay.state.eligible)
 
 
 @pytest.mark.parametrize("error", sorted({kind.__name__ for kind in ERRORS} - OWN - LASTING))
@@ -470,7 +477,7 @@ def test_what_may_be_gone_the_next_time_keeps_its_attempts(error: str) -> None:
     relay = Relay(plan(max_attempts=3))
     relay.fail(error=error)
     relay.fail(error=error)
-    assert ("a", 3) == (relay.state.holder, relay.state.relay.attempts)
+    assert ("a", 3) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.attempts)
     relay.fail(error=error)
     assert "a: boom (3 attempts)" == relay.state.reason
 
@@ -484,14 +491,14 @@ def test_another_failure_is_none_that_repeats_itself(detail: str, error: str) ->
     relay.fail()
     relay.fail(detail, error=error)
     relay.fail()
-    assert ("a", 4) == (relay.state.holder, relay.state.relay.attempts)
+    assert ("a", 4) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.attempts)
 
 
 @pytest.mark.parametrize(
     "between",
     [
-        lambda relay: run.LeaseExpired(id=relay.state.expected),
-        lambda relay: run.TurnReturned(id=relay.state.expected, site="a"),
+        lambda relay: run.LeaseExpired(id=relay.state.lanes[0].relay.expected),
+        lambda relay: run.TurnReturned(id=relay.state.lanes[0].relay.expected, site="a"),
         lambda _: run.SiteForgot(site="a"),
         lambda _: run.RelayLost(),
     ],
@@ -501,7 +508,7 @@ def test_only_the_attempt_before_is_compared_with(between: Callable[[Relay], run
     relay.fail()
     relay(between(relay))
     relay.fail()
-    assert "a" == relay.state.holder
+    assert "a" == relay.state.lanes[0].relay.holder
 
 
 def test_another_turn_may_fail_as_the_one_before_it_did() -> None:
@@ -509,7 +516,7 @@ def test_another_turn_may_fail_as_the_one_before_it_did() -> None:
     relay.fail()
     relay.finish_turn()
     relay.fail()
-    assert ("a", 1) == (relay.state.holder, relay.state.hop)
+    assert ("a", 1) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.hop)
 
 
 def test_a_site_behind_one_that_was_skipped_may_fail_as_that_did() -> None:
@@ -517,7 +524,7 @@ def test_a_site_behind_one_that_was_skipped_may_fail_as_that_did() -> None:
     relay.fail()
     relay.fail()
     relay.fail()
-    assert ("b", 2) == (relay.state.holder, relay.state.relay.attempts)
+    assert ("b", 2) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.attempts)
 
 
 def test_a_round_that_begins_anew_may_fail_as_it_did_before() -> None:
@@ -527,7 +534,7 @@ def test_a_round_that_begins_anew_may_fail_as_it_did_before() -> None:
     relay(run.WeightsLost(weights=relay.state.weights))
     relay.finish_turn()
     relay.fail()
-    assert ("b", 2) == (relay.state.holder, relay.state.relay.attempts)
+    assert ("b", 2) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.attempts)
 
 
 def test_a_run_from_before_keeps_the_attempts_that_it_was_planned_with() -> None:
@@ -535,7 +542,7 @@ def test_a_run_from_before_keeps_the_attempts_that_it_was_planned_with() -> None
     relay = Relay(replace(before, failure=replace(before.failure, same_twice_ends=False)))
     relay.fail()
     relay.fail()
-    assert ("a", 3) == (relay.state.holder, relay.state.relay.attempts)
+    assert ("a", 3) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.attempts)
     assert before == relay.plan  # who resumes it asks for nothing else
 
 
@@ -554,7 +561,11 @@ def test_what_no_attempt_can_change_is_skipped_at_once_if_the_policy_says_so() -
     relay = Relay(plan(on_silent=OnSilent.SKIP, max_attempts=9))
     relay.fail(error="TurnTooLarge")
     assert (run.Skip(round=0, hop=0, site="a", reason="TurnTooLarge"),) == relay.state.skipped
-    assert ("b", 1, SITES) == (relay.state.holder, relay.state.relay.attempts, relay.state.eligible)
+    assert ("b", 1, SITES) == (
+        relay.state.lanes[0].relay.holder,
+        relay.state.lanes[0].relay.attempts,
+        relay.state.eligible,
+    )
 
 
 def test_a_failed_turn_ends_the_run_at_once_if_the_policy_says_so() -> None:
@@ -576,14 +587,14 @@ def test_a_failure_of_another_turn_is_dropped(
     site: str, parts: dict[str, int], reason: str
 ) -> None:
     relay = Relay()
-    id = moved(relay.state.expected, **parts)
+    id = moved(relay.state.lanes[0].relay.expected, **parts)
     drops(relay, run.TurnFailed(id=id, site=site, error="TrainerRaised"), reason)
 
 
 def test_an_overdue_turn_is_skipped_at_once_where_silent_ones_are() -> None:
     relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=3))
-    site = relay.state.itinerary[0]
-    relay(run.TurnFailed(id=relay.state.expected, site=site, error="TrainerOverdue"))
+    site = relay.state.lanes[0].relay.itinerary[0]
+    relay(run.TurnFailed(id=relay.state.lanes[0].relay.expected, site=site, error="TrainerOverdue"))
     assert [(site, "TrainerOverdue")] == [(s.site, s.reason) for s in relay.state.skipped]
     assert site in relay.state.eligible  # it takes part in the next round
 
@@ -670,22 +681,22 @@ def test_of_many_sites_that_were_left_out_the_first_are_named() -> None:
 def test_a_turn_given_back_costs_no_attempt(policy: OnSilent) -> None:
     relay = Relay(plan(on_silent=policy, max_attempts=1))
     for _ in range(5):
-        relay(run.TurnReturned(id=relay.state.expected, site="a"))
+        relay(run.TurnReturned(id=relay.state.lanes[0].relay.expected, site="a"))
     assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
-    assert ("a", 1) == (relay.state.holder, relay.state.relay.attempts)
+    assert ("a", 1) == (relay.state.lanes[0].relay.holder, relay.state.lanes[0].relay.attempts)
 
 
 def test_a_turn_given_back_goes_to_the_next_site_if_the_policy_is_to_skip() -> None:
     relay = Relay(plan(on_silent=OnSilent.SKIP))
-    relay(run.TurnReturned(id=relay.state.expected, site="a"))
-    assert ("b", ("b", "c")) == (relay.state.holder, relay.state.eligible)
+    relay(run.TurnReturned(id=relay.state.lanes[0].relay.expected, site="a"))
+    assert ("b", ("b", "c")) == (relay.state.lanes[0].relay.holder, relay.state.eligible)
     assert (run.Skip(round=0, hop=0, site="a", reason="given_back"),) == relay.state.skipped
 
 
 def test_only_the_holder_can_give_the_turn_back() -> None:
     relay = Relay()
-    drops(relay, run.TurnReturned(id=relay.state.expected, site="b"), "not_awaited")
-    other = replace(relay.state.expected, term=0)
+    drops(relay, run.TurnReturned(id=relay.state.lanes[0].relay.expected, site="b"), "not_awaited")
+    other = replace(relay.state.lanes[0].relay.expected, term=0)
     drops(relay, run.TurnReturned(id=other, site="a"), "not_awaited")
 
 
@@ -723,7 +734,7 @@ def test_empty_queues_at_a_rounds_end_make_the_controller_collect_again() -> Non
 def test_a_round_whose_weights_are_lost_starts_again_from_its_first(turns: int) -> None:
     relay = Relay(plan(rounds=3))
     relay.finish_round()
-    base, term, done = relay.state.weights, relay.state.term, relay.state.turns
+    base, term, done = relay.state.weights, relay.state.lanes[0].relay.term, relay.state.turns
     for _ in range(turns):
         relay.finish_turn()
 
@@ -732,7 +743,11 @@ def test_a_round_whose_weights_are_lost_starts_again_from_its_first(turns: int) 
     assert ["Fence", "IssueTurn", "StartLease"] == relay.kinds
     issued = relay.only(run.IssueTurn)
     assert (base, CONTROLLER, (), "a") == (issued.weights, issued.at, issued.records, issued.site)
-    assert (term + 1, done, 0) == (relay.state.term, relay.state.turns, relay.state.hop)
+    assert (term + 1, done, 0) == (
+        relay.state.lanes[0].relay.term,
+        relay.state.turns,
+        relay.state.lanes[0].relay.hop,
+    )
     relay.finish_round()
     assert 3 == len(relay.only(run.SaveCheckpoint).records)
 
@@ -742,7 +757,7 @@ def test_a_round_that_starts_again_gives_the_skipped_sites_another_turn() -> Non
     relay.expire()
     newest = relay.finish_turn()
     relay(run.WeightsLost(weights=newest.sent))
-    assert ((), "a") == (relay.state.skipped, relay.state.holder)
+    assert ((), "a") == (relay.state.skipped, relay.state.lanes[0].relay.holder)
 
 
 def test_a_round_whose_weights_are_lost_every_time_ends_the_run() -> None:
@@ -750,7 +765,7 @@ def test_a_round_whose_weights_are_lost_every_time_ends_the_run() -> None:
     for _ in range(2):
         newest = relay.finish_turn()
         relay(run.WeightsLost(weights=newest.sent))
-        assert (Status.RELAYING, "a") == (relay.state.status, relay.state.holder)
+        assert (Status.RELAYING, "a") == (relay.state.status, relay.state.lanes[0].relay.holder)
     newest = relay.finish_turn()
 
     relay(run.WeightsLost(weights=newest.sent))
@@ -788,7 +803,7 @@ def test_below_min_sites_the_run_pauses_and_fences_the_turn() -> None:
     assert ["Fence", "EndLease"] == relay.kinds
     assert (Status.PAUSED, None, "1 of at least 2 sites are there") == (
         relay.state.status,
-        relay.state.holder,
+        relay.state.lanes[0].relay.holder,
         relay.state.reason,
     )
 
@@ -803,7 +818,7 @@ def test_a_run_below_min_sites_goes_on_by_itself_when_a_site_is_back() -> None:
 
     assert ["IssueTurn", "StartLease"] == relay.kinds
     assert "c" == relay.only(run.IssueTurn).site
-    assert paused.term < relay.only(run.IssueTurn).id.term
+    assert paused.lanes[0].relay.term < relay.only(run.IssueTurn).id.term
     assert ["a", "b"] == [skip.site for skip in relay.state.skipped]
     assert "" == relay.state.reason
 
@@ -813,7 +828,7 @@ def test_a_run_below_min_sites_gives_the_turn_to_the_site_it_waited_for() -> Non
     relay.expire()
     assert Status.PAUSED is relay.state.status
     relay(run.SiteHeard(site="a"))
-    assert ("a", ()) == (relay.state.holder, relay.state.skipped)
+    assert ("a", ()) == (relay.state.lanes[0].relay.holder, relay.state.skipped)
 
 
 def test_a_run_with_too_few_sites_for_the_next_round_pauses_after_its_checkpoint() -> None:
@@ -826,14 +841,14 @@ def test_a_run_with_too_few_sites_for_the_next_round_pauses_after_its_checkpoint
     assert ["SaveCheckpoint", "EndLease"] == relay.kinds
     assert (Status.PAUSED, 1) == (relay.state.status, relay.state.round)
     relay(run.SiteHeard(site="a"))
-    assert ("a", 1) == (relay.state.holder, relay.state.round)
+    assert ("a", 1) == (relay.state.lanes[0].relay.holder, relay.state.round)
 
 
 def test_resuming_by_hand_with_too_few_sites_keeps_waiting() -> None:
     relay = Relay(plan(on_silent=OnSilent.SKIP, min_sites=3))
     relay.expire()
     relay(run.ResumeRequested())
-    assert relay.state.holder is None
+    assert relay.state.lanes[0].relay.holder is None
     relay(run.SiteHeard(site="a"))
     assert Status.RELAYING is relay.state.status
 
@@ -861,7 +876,7 @@ def test_a_paused_run_resumes_with_the_next_round() -> None:
     relay.finish_round()
     relay(run.ResumeRequested())
     assert ["IssueTurn", "StartLease"] == relay.kinds
-    assert (1, 0) == (relay.state.round, relay.state.hop)
+    assert (1, 0) == (relay.state.round, relay.state.lanes[0].relay.hop)
     relay.finish_round()
     assert Status.FINISHED is relay.state.status
 
@@ -881,7 +896,7 @@ def test_a_pause_by_an_operator_does_not_end_by_itself() -> None:
     relay(run.SiteHeard(site="a"))
     assert (Status.PAUSED, "paused by an operator") == (relay.state.status, relay.state.reason)
     relay(run.ResumeRequested())
-    assert "a" == relay.state.holder
+    assert "a" == relay.state.lanes[0].relay.holder
 
 
 def test_a_pause_that_was_asked_for_outlives_one_for_want_of_sites() -> None:
@@ -911,7 +926,7 @@ def test_a_silent_site_that_a_round_is_planned_without_counts_as_skipped_there()
     relay.finish_turn()
     relay.expire()
     relay.finish_round()
-    assert ("a", "c") == relay.state.itinerary
+    assert ("a", "c") == relay.state.lanes[0].relay.itinerary
     assert [(0, 1, "b"), (1, 1, "b")] == [
         (skip.round, skip.hop, skip.site) for skip in relay.state.skipped
     ]
@@ -927,7 +942,7 @@ def test_an_added_site_takes_part_from_the_next_round_on() -> None:
     relay = Relay()
     relay.finish_turn()
     assert () == relay(run.SiteAdded(site="d"))
-    assert SITES == relay.state.itinerary
+    assert SITES == relay.state.lanes[0].relay.itinerary
     relay.finish_round()
     assert (*SITES, "d") == relay.only(run.IssueTurn).itinerary
     relay.finish_round()
@@ -939,7 +954,7 @@ def test_a_run_that_waits_for_sites_goes_on_when_enough_were_added() -> None:
     relay.expire()
     assert Status.PAUSED is relay.state.status
     relay(run.SiteAdded(site="d"))
-    assert (Status.RELAYING, "b") == (relay.state.status, relay.state.holder)
+    assert (Status.RELAYING, "b") == (relay.state.status, relay.state.lanes[0].relay.holder)
 
 
 def test_a_site_is_added_to_a_run_that_an_operator_paused_without_ending_the_pause() -> None:
@@ -949,7 +964,7 @@ def test_a_site_is_added_to_a_run_that_an_operator_paused_without_ending_the_pau
     assert () == relay(run.SiteAdded(site="d"))
     assert Status.PAUSED is relay.state.status
     relay(run.ResumeRequested())
-    assert (*SITES, "d") == relay.state.itinerary
+    assert (*SITES, "d") == relay.state.lanes[0].relay.itinerary
 
 
 def test_a_site_that_takes_part_cannot_be_added_again() -> None:
@@ -969,9 +984,13 @@ def test_a_stop_fences_whatever_is_under_way() -> None:
     before = relay.state
     relay(run.StopRequested())
     assert (
-        run.Fence(run="r", lane=0, term=before.term + 1),
+        run.Fence(run="r", lane=0, term=before.lanes[0].relay.term + 1),
         run.EndLease(),
-        run.Conclude(status=Status.STOPPED, reason="stopped by an operator", term=before.term + 1),
+        run.Conclude(
+            status=Status.STOPPED,
+            reason="stopped by an operator",
+            term=before.lanes[0].relay.term + 1,
+        ),
     ) == relay.effects
 
 
@@ -1024,7 +1043,7 @@ def finished(rounds: int = 1, **of: Any) -> Relay:  # Any: of each part's own ty
 
 def test_a_run_that_finished_goes_on_from_its_newest_weights() -> None:
     relay = finished()
-    newest, term = relay.state.weights, relay.state.term
+    newest, term = relay.state.weights, relay.state.lanes[0].relay.term
     relay(run.RoundsAdded(rounds=2))
     issued = relay.only(run.IssueTurn)
     assert (newest, CONTROLLER, 1, term + 1) == (
@@ -1051,7 +1070,7 @@ def test_a_run_under_way_has_more_rounds_to_do_and_nothing_else_changes() -> Non
     relay = Relay(plan(rounds=1))
     before = relay.state
     assert () == relay(run.RoundsAdded(rounds=2))
-    assert (before.relay, 2) == (relay.state.relay, relay.state.plan.task.rounds)
+    assert (before.lanes[0].relay, 2) == (relay.state.lanes[0].relay, relay.state.plan.task.rounds)
     relay.finish_round()
     assert 1 == relay.state.round
     relay.finish_round()
@@ -1071,7 +1090,7 @@ def test_a_site_that_was_silent_at_the_end_is_asked_again() -> None:
     relay.expire()
     relay.finish_round()
     relay(run.RoundsAdded(rounds=2))
-    assert (SITES, frozenset()) == (relay.state.itinerary, relay.state.silent)
+    assert (SITES, frozenset()) == (relay.state.lanes[0].relay.itinerary, relay.state.silent)
 
 
 @pytest.mark.parametrize(("rounds", "reason"), [(1, "has_more"), (2, "has_as_many")])
@@ -1089,7 +1108,7 @@ def test_a_run_that_failed_or_was_stopped_gets_no_more_rounds() -> None:
 
 def test_what_a_site_is_told_of_the_end_says_up_to_which_term() -> None:
     relay = finished()
-    assert relay.state.term == relay.only(run.Conclude).term
+    assert relay.state.lanes[0].relay.term == relay.only(run.Conclude).term
 
 
 def test_the_weights_of_a_run_that_is_over_are_discarded_once() -> None:

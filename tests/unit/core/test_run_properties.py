@@ -28,10 +28,16 @@ Move = Callable[[st.DataObject, Relay], run.Event]
 
 def some_record(data: st.DataObject, relay: Relay) -> TurnRecord:
     """What a site that is honest and on time would say next."""
-    if relay.state.holder is None:
+    if relay.state.lanes[0].relay.holder is None:
         sent = weights("junk")
-        return TurnRecord(id=relay.state.expected, site="a", received=FIRST.digest, sent=sent)
-    ahead = data.draw(st.integers(0, len(relay.state.itinerary) - relay.state.hop - 1))
+        return TurnRecord(
+            id=relay.state.lanes[0].relay.expected, site="a", received=FIRST.digest, sent=sent
+        )
+    ahead = data.draw(
+        st.integers(
+            0, len(relay.state.lanes[0].relay.itinerary) - relay.state.lanes[0].relay.hop - 1
+        )
+    )
     return relay.record(ahead=data.draw(st.sampled_from([0, 0, ahead])))
 
 
@@ -54,12 +60,16 @@ def said_before(data: st.DataObject, relay: Relay) -> run.Event:
 
 
 def some_id(data: st.DataObject, relay: Relay) -> TurnId:
-    near = replace(relay.state.expected, term=data.draw(NEAR), hop=data.draw(NEAR))
-    return data.draw(st.sampled_from([relay.state.expected, relay.state.expected, near]))
+    near = replace(relay.state.lanes[0].relay.expected, term=data.draw(NEAR), hop=data.draw(NEAR))
+    return data.draw(
+        st.sampled_from(
+            [relay.state.lanes[0].relay.expected, relay.state.lanes[0].relay.expected, near]
+        )
+    )
 
 
 def some_site(data: st.DataObject, relay: Relay) -> str:
-    return relay.state.holder or data.draw(WHO)
+    return relay.state.lanes[0].relay.holder or data.draw(WHO)
 
 
 MOVES: dict[str, Move] = {
@@ -138,31 +148,34 @@ class Watch:
         return isinstance(relay.history[-1], run.RoundsAdded)
 
     def _fence_only_grows(self, before: run.RunState, after: run.RunState) -> None:
-        assert before.expected.fence <= after.expected.fence
-        assert before.term <= after.term
+        assert before.lanes[0].relay.expected.fence <= after.lanes[0].relay.expected.fence
+        assert before.lanes[0].relay.term <= after.lanes[0].relay.term
 
     def _one_holder(self, relay: Relay) -> None:
         after = relay.state
-        assert (after.holder is not None) == (after.status is Status.RELAYING)
+        assert (after.lanes[0].relay.holder is not None) == (after.status is Status.RELAYING)
         issues = [each for each in relay.effects if isinstance(each, run.IssueTurn)]
         assert len(issues) <= 1
         for issue in issues:
-            assert (after.expected, after.holder) == (issue.id, issue.site)
+            assert (after.lanes[0].relay.expected, after.lanes[0].relay.holder) == (
+                issue.id,
+                issue.site,
+            )
             assert all(issue.id.fence > earlier.fence for earlier in self.issued)
             self.issued.append(issue.id)
         leases = [each for each in relay.effects if isinstance(each, run.StartLease)]
-        assert all(lease.id == after.expected for lease in leases)
+        assert all(lease.id == after.lanes[0].relay.expected for lease in leases)
         assert len(leases) <= 1
 
     def _one_chain(self, after: run.RunState) -> None:
-        chain = [after.base, *(record.sent for record in after.records)]
+        chain = [after.lanes[0].relay.base, *(record.sent for record in after.records)]
         assert [ref.digest for ref in chain[:-1]] == [record.received for record in after.records]
         assert chain[-1] == after.weights
         hops = [record.id.hop for record in after.records]
         assert sorted(set(hops)) == hops
         for record in after.records:
             assert after.round == record.id.round
-            assert after.itinerary[record.id.hop] == record.site
+            assert after.lanes[0].relay.itinerary[record.id.hop] == record.site
 
     def _one_checkpoint_a_round(self, before: run.RunState, relay: Relay) -> None:
         for saved in relay.effects:
@@ -170,12 +183,16 @@ class Watch:
                 assert len(self.saved) == saved.round
                 assert (before.weights, before.records) == (saved.weights, saved.records)
                 earlier = self.saved[-1].weights if self.saved else FIRST
-                assert before.base == earlier
+                assert before.lanes[0].relay.base == earlier
                 accepted = [record.id.hop for record in saved.records]
                 skips = [skip for skip in before.skipped if skip.round == saved.round]
                 # A site that was silent when the round was planned is skipped and not in it.
-                passed = [skip.hop for skip in skips if skip.site in before.itinerary]
-                assert list(range(len(before.itinerary))) == sorted(accepted + passed)
+                passed = [
+                    skip.hop for skip in skips if skip.site in before.lanes[0].relay.itinerary
+                ]
+                assert list(range(len(before.lanes[0].relay.itinerary))) == sorted(
+                    accepted + passed
+                )
                 self.saved.append(saved)
 
     def _drops_change_nothing(self, before: run.RunState, relay: Relay) -> None:
@@ -231,5 +248,5 @@ def test_something_always_watches_over_a_turn_that_is_out(plan: Plan, data: st.D
                 lease = effect.id
             if isinstance(effect, run.EndLease):
                 lease = None
-        if relay.state.holder is not None:
-            assert lease == relay.state.expected
+        if relay.state.lanes[0].relay.holder is not None:
+            assert lease == relay.state.lanes[0].relay.expected

@@ -64,8 +64,12 @@ def controller(folder: Path) -> ControllerMetrics:
     record = run.record()
     same = replace(record.sent, digest=record.received)
     feed(metrics, run, machine.TurnFinished(record=replace(record, sent=same)))
-    feed(metrics, run, machine.TurnFailed(id=run.state.expected, site="b", error="GateRejected"))
-    feed(metrics, run, machine.LeaseExpired(id=run.state.expected))
+    feed(
+        metrics,
+        run,
+        machine.TurnFailed(id=run.state.lanes[0].relay.expected, site="b", error="GateRejected"),
+    )
+    feed(metrics, run, machine.LeaseExpired(id=run.state.lanes[0].relay.expected))
     evaluate(metrics)
     return metrics
 

@@ -163,7 +163,7 @@ def test_a_turn_that_is_given_out_again_is_counted() -> None:
     run = Measured()
     run.fail()
     run.expire()
-    run(machine.TurnReturned(id=run.state.expected, site="a"))
+    run(machine.TurnReturned(id=run.state.lanes[0].relay.expected, site="a"))
     numbers = run.numbers
     assert numbers['tasuki_turns_retried_total{run="r",site="a"}'] == 3
     for outcome in ("failed", "expired", "returned"):
@@ -184,14 +184,16 @@ def test_a_turn_that_is_passed_over_is_counted_with_the_reason() -> None:
 )
 def test_a_skip_is_shown_with_an_error_only_if_it_is_one(error: str, reason: str) -> None:
     run = Measured(plan(on_silent=OnSilent.SKIP, min_sites=1, max_attempts=1))
-    run(machine.TurnFailed(id=run.state.expected, site="a", error=error))
+    run(machine.TurnFailed(id=run.state.lanes[0].relay.expected, site="a", error=error))
     name = f'tasuki_turns_skipped_total{{reason="{reason}",run="r",site="a"}}'
     assert run.numbers[name] == 1
 
 
 def test_a_result_that_does_not_pass_the_gate_is_counted() -> None:
     run = Measured()
-    run(machine.TurnFailed(id=run.state.expected, site="a", error="NonFiniteWeights"))
+    run(
+        machine.TurnFailed(id=run.state.lanes[0].relay.expected, site="a", error="NonFiniteWeights")
+    )
     run.fail()
     assert run.numbers['tasuki_gate_rejections_total{run="r",site="a"}'] == 1
 

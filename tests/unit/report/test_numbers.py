@@ -238,7 +238,7 @@ def test_what_was_tried_in_vain_is_a_spell_too() -> None:
     relay = Relay(plan(on_silent=OnSilent.RETRY))
     relay.fail()
     relay.expire()
-    relay(run.TurnReturned(id=relay.state.expected, site="a"))
+    relay(run.TurnReturned(id=relay.state.lanes[0].relay.expected, site="a"))
     trains(relay)
     timeline = timeline_of(OnRecord(relay=relay).material)
     ways = [(spell.site, spell.how) for spell in timeline.spells]

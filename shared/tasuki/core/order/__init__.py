@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from tasuki.core.model import LanesPolicy, Order, is_by_lane
 from tasuki.core.order import fixed, random, random_without_same_in_a_row
+from tasuki.core.order.lanes import dealt, starts
 from tasuki.core.order.policy import Situation
 
 OrderPolicy = Callable[[Situation], tuple[str, ...]]
@@ -18,7 +20,9 @@ POLICIES: Mapping[str, OrderPolicy] = MappingProxyType(
     }
 )
 
-__all__ = ["POLICIES", "OrderPolicy", "Situation", "itinerary"]
+ONE_LANE = LanesPolicy()
+
+__all__ = ["POLICIES", "OrderPolicy", "Situation", "itineraries", "itinerary", "starts"]
 
 
 def itinerary(order: str | tuple[str, ...], situation: Situation) -> tuple[str, ...]:
@@ -29,3 +33,13 @@ def itinerary(order: str | tuple[str, ...], situation: Situation) -> tuple[str, 
     if isinstance(order, str):
         return POLICIES[order](situation)
     return tuple(site for site in order if site in situation.sites)
+
+
+def itineraries(
+    order: Order, situation: Situation, lanes: LanesPolicy = ONE_LANE
+) -> tuple[tuple[str, ...], ...]:
+    """The order of one round for each lane: one for all of them, dealt, or a list for each."""
+    if is_by_lane(order):
+        return tuple(itinerary(each, situation) for each in order)
+    flat = order if isinstance(order, str) else tuple(s for s in order if isinstance(s, str))
+    return dealt(itinerary(flat, situation), lanes)

@@ -9,14 +9,13 @@ from tasuki.core.order.policy import Situation
 
 
 class Draws:
-    """Uniform integers as a pure function of (seed, lane, round).
+    """Uniform integers as a pure function of (seed, round).
 
     SHA-256 in counter mode instead of `random`, whose shuffle may change between Pythons.
     """
 
     def __init__(self, situation: Situation) -> None:
-        lane = f"/lane-{situation.lane}" if situation.lane else ""
-        self._words = self._stream(f"tasuki-order/{situation.seed}/{situation.round}{lane}")
+        self._words = self._stream(f"tasuki-order/{situation.seed}/{situation.round}")
 
     def below(self, limit: int) -> int:
         """One of 0 .. limit-1, each exactly as likely (values past a multiple are drawn again)."""

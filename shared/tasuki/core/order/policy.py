@@ -12,13 +12,23 @@ class Situation:
     Attributes:
         seed: the run's seed.
         round: counted from 0.
-        lane: of the models that circulate at once, which one is on its way.
         sites: those eligible now, in the run's order.
-        last: the site that trained last in the round before, if any.
+        lasts: the site that trained last in each lane, if any.
+        starts: at which place of the order each lane begins.
     """
 
     seed: int
     round: int
     sites: tuple[str, ...]
-    last: str | None
-    lane: int = 0
+    lasts: tuple[str | None, ...] = (None,)
+    starts: tuple[int, ...] = (0,)
+
+    @property
+    def last(self) -> str | None:
+        """Where one model circulates: the site that trained last."""
+        return self.lasts[0]
+
+    def last_before(self, place: int) -> str | None:
+        """The site that trained last in the lane that begins at this place, if one does."""
+        by_start = dict(zip(self.starts, self.lasts, strict=True))
+        return by_start.get(place)

@@ -1,6 +1,6 @@
-"""A permutation that does not start with the site that trained last, each such one as likely.
+"""A permutation in which no lane begins at the site that trained it last, each as likely.
 
-Swapping an unlucky first site with a uniformly drawn later one keeps the draw uniform; moving it
+Swapping an unlucky first site with a uniformly drawn other one keeps the draw uniform; moving it
 to the end, as others do, would make it last too often.
 """
 
@@ -13,7 +13,11 @@ from tasuki.core.order.policy import Situation
 def order(situation: Situation) -> tuple[str, ...]:
     draws = Draws(situation)
     drawn = draws.permutation(situation.sites)
-    if len(drawn) > 1 and drawn[0] == situation.last:
-        other = 1 + draws.below(len(drawn) - 1)
-        drawn[0], drawn[other] = drawn[other], drawn[0]
+    for start, last in zip(situation.starts, situation.lasts, strict=True):
+        if drawn[start : start + 1] != [last]:
+            continue
+        others = [i for i in range(len(drawn)) if i != start and situation.last_before(i) != last]
+        if others:
+            other = others[draws.below(len(others))]
+            drawn[start], drawn[other] = drawn[other], drawn[start]
     return tuple(drawn)

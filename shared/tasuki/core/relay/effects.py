@@ -9,7 +9,10 @@ from tasuki.core.model import Kind, TurnId, TurnRecord, WeightsRef
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssueTurn:
-    """Send these weights, then the turn, to the site at its hop."""
+    """Send these weights, then the turn, to the site at its hop.
+
+    `merged`: they were just made of several lanes'.
+    """
 
     id: TurnId
     itinerary: tuple[str, ...]
@@ -18,6 +21,7 @@ class IssueTurn:
     records: tuple[TurnRecord, ...]
     kind: Kind = Kind.TRAIN
     split: str = ""
+    merged: bool = False
 
     @property
     def site(self) -> str:

@@ -160,6 +160,7 @@ def _issue(state: RelayState) -> Step:
         records=state.records,
         kind=state.kind,
         split=state.split,
+        merged=state.is_merged and not state.records,
     )
     return state, (issued, _lease(state))
 

@@ -35,6 +35,7 @@ class RelayState:
         itinerary: who has a turn, in which order; empty: the round was not planned yet.
         weights: the newest accepted weights.
         base: the weights that the round started from; the controller has these on disk.
+        is_merged: those were made of several lanes'.
         at: whose queue the newest weights were sent to; `CONTROLLER` if it has them itself.
         attempts: how often the expected turn has been issued.
         failed: how the attempt before this one failed; None if it did not, or ended otherwise.
@@ -56,6 +57,7 @@ class RelayState:
     itinerary: tuple[str, ...] = ()
     weights: WeightsRef
     base: WeightsRef
+    is_merged: bool = False
     at: str = CONTROLLER
     attempts: int = 0
     failed: Failed | None = None
@@ -91,4 +93,5 @@ def at_rest(before: RelayState, *, round: int) -> RelayState:
         round=round,
         weights=before.weights,
         base=before.weights,
+        is_merged=before.is_merged,
     )

@@ -19,10 +19,13 @@ from tasuki.core.relay import (
     why_not_again,
 )
 from tasuki.core.run.effects import (
+    AwaitLanes,
     CloseEvaluation,
     Conclude,
     DiscardWeights,
     Effect,
+    KeepLane,
+    MergeWeights,
     NameBest,
     SaveCheckpoint,
 )
@@ -30,6 +33,7 @@ from tasuki.core.run.evaluation import Asked, Evaluation, LeftOut
 from tasuki.core.run.events import (
     EvaluationRequested,
     Event,
+    MergeFailed,
     PauseRequested,
     ResumeRequested,
     RoundsAdded,
@@ -38,15 +42,19 @@ from tasuki.core.run.events import (
     SiteAdded,
     StopRequested,
     TimeUp,
+    WaitOver,
     WeightsArrived,
+    WeightsMerged,
 )
-from tasuki.core.run.machine import Step, step, why_no_rounds, why_not_removed
+from tasuki.core.run.lanes import LaneState, Part
+from tasuki.core.run.machine import Step, step, waited_for, why_no_rounds, why_not_removed
 from tasuki.core.run.pace import is_overdue
 from tasuki.core.run.state import OVER, Best, RunState, Skip, Status, submitted
 
 __all__ = [
     "OVER",
     "Asked",
+    "AwaitLanes",
     "Best",
     "CloseEvaluation",
     "CollectWeights",
@@ -61,9 +69,14 @@ __all__ = [
     "Fence",
     "IllegalEvent",
     "IssueTurn",
+    "KeepLane",
+    "LaneState",
     "LeaseExpired",
     "LeftOut",
+    "MergeFailed",
+    "MergeWeights",
     "NameBest",
+    "Part",
     "PauseRequested",
     "RelayLost",
     "ResumeRequested",
@@ -84,11 +97,14 @@ __all__ = [
     "TurnFailed",
     "TurnFinished",
     "TurnReturned",
+    "WaitOver",
     "WeightsArrived",
     "WeightsLost",
+    "WeightsMerged",
     "is_overdue",
     "step",
     "submitted",
+    "waited_for",
     "why_no_rounds",
     "why_not_again",
     "why_not_removed",

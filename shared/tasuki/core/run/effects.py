@@ -7,16 +7,45 @@ from dataclasses import dataclass
 from tasuki.core.model import MOST, TurnRecord, WeightsRef
 from tasuki.core.relay import CollectWeights, Drop, EndLease, Fence, IssueTurn, StartLease
 from tasuki.core.run.evaluation import Evaluation
+from tasuki.core.run.lanes import Part
 from tasuki.core.run.state import Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaveCheckpoint:
-    """Keep the weights of this round's end, with what its turns reported."""
+    """Keep the weights of this round's end, with what its turns reported.
+
+    `parts`: the lanes' weights that they were made of; none if one model is on its way.
+    """
 
     round: int
     weights: WeightsRef
     records: tuple[TurnRecord, ...]
+    parts: tuple[Part, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepLane:
+    """Keep the weights that a lane goes on from, until it goes on from others."""
+
+    lane: int
+    weights: WeightsRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeWeights:
+    """Make one of all lanes' weights after so many rounds, then report `WeightsMerged`."""
+
+    done: int
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AwaitLanes:
+    """Report `WaitOver` if the lanes of this round that are not done are not so long from now."""
+
+    round: int
+    wait_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +87,9 @@ Effect = (
     | EndLease
     | CollectWeights
     | SaveCheckpoint
+    | KeepLane
+    | MergeWeights
+    | AwaitLanes
     | NameBest
     | CloseEvaluation
     | Conclude

@@ -112,16 +112,16 @@ Event = (
 )
 
 
-def lane_of(event: Event) -> int:
-    """Which relay an event of one is about; that of a site or of all queues is of no lane: -1."""
+def lane_of(event: object) -> int:
+    """Which relay an event of one is about; what is about none: -1."""
     match event:
         case one_site.TurnFinished(record=record):
             return record.id.lane
         case one_site.WeightsLost(lane=lane):
             return lane
-        case one_site.RelayLost() | one_site.SiteForgot():
-            return -1
-    return event.id.lane
+        case one_site.TurnFailed() | one_site.TurnReturned() | one_site.LeaseExpired():
+            return event.id.lane
+    return -1
 
 
 def is_due(policy: EvaluatePolicy | None, *, rounds_done: int, is_last: bool) -> bool:
@@ -190,6 +190,7 @@ def _at_rest(plan: Plan, asked: Asked, *, lane: int, round: int, term: int) -> R
         lane=lane,
         kind=Kind.EVALUATE,
         split=asked.split,
+        is_merged=plan.lanes.count > 1 and bool(asked.after),
         failure=failure,
         term=term,
         round=round,

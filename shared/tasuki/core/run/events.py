@@ -31,9 +31,33 @@ class SiteAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsArrived:
-    """The controller has these weights on disk, digest checked."""
+    """The controller has the weights that a lane ended its round with on disk, digest checked."""
 
     weights: WeightsRef
+    lane: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsMerged:
+    """The controller has made one of all lanes' weights after so many rounds."""
+
+    done: int
+    weights: WeightsRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeFailed:
+    """It cannot, whatever it does again. `cause`: why, in a sentence."""
+
+    done: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitOver:
+    """Lanes of this round have waited for the others for as long as they may."""
+
+    round: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +123,9 @@ Event = (
     | SiteForgot
     | SiteAdded
     | WeightsArrived
+    | WeightsMerged
+    | MergeFailed
+    | WaitOver
     | WeightsLost
     | RelayLost
     | PauseRequested

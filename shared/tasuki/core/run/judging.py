@@ -18,7 +18,7 @@ from tasuki.core.scores import is_better, is_evaluated, mean_metrics, worst_valu
 
 def judged_by_turns(state: RunState) -> RunState:
     """The run after its round's turns were judged, as far as they are to judge."""
-    return _judged(state, state.records, after=state.round + 1, is_evaluation=False)
+    return _judged(state, state.records, after=state.done, is_evaluation=False)
 
 
 def judged_by_sites(state: RunState, scores: Sequence[TurnRecord], *, after: int) -> RunState:

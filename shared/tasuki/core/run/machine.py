@@ -1,18 +1,20 @@
 """The run machine: rounds, sites that come and go, pauses, the end.
 
-`step(state, event) -> (state, effects)`. It plans each round and gives it to a relay, which decides
-who holds the weights; what the relay gives up, this decides about: whether the round goes on
-without that turn, waits for more sites, or the run ends. After a round all sites may score what it
-ended with, beside a round what an operator asks for: see `scoring`, and for what follows `judging`.
+`step(state, event) -> (state, effects)`. It plans each round and gives it to relays, one for each
+model that is on its way, which decide who holds the weights; what a relay gives up, this decides
+about: whether the lane goes on without that turn, all wait for more sites, or the run ends. A round
+is over once every lane is in; now and then all lanes become one model, which all sites may score:
+see `lanes`, `scoring`, and for what follows `judging`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from tasuki.core import relay as one_round
-from tasuki.core.model import EVALUATION, OnSilent
-from tasuki.core.order import Situation, itinerary
+from tasuki.core import relay as one_lane
+from tasuki.core.model import EVALUATION, OnSilent, TurnRecord, WeightsRef
+from tasuki.core.order import Situation, itineraries, starts
 from tasuki.core.relay import (
     Drop,
     EndLease,
@@ -33,21 +35,24 @@ from tasuki.core.relay import (
     TurnFinished,
     TurnReturned,
     WeightsLost,
-    at_rest,
 )
 from tasuki.core.run import scoring
 from tasuki.core.run.cause import why_finished
 from tasuki.core.run.effects import (
+    AwaitLanes,
     CloseEvaluation,
     Conclude,
     DiscardWeights,
     Effect,
+    KeepLane,
+    MergeWeights,
     SaveCheckpoint,
 )
 from tasuki.core.run.evaluation import is_due, lane_of
 from tasuki.core.run.events import (
     EvaluationRequested,
     Event,
+    MergeFailed,
     PauseRequested,
     ResumeRequested,
     RoundsAdded,
@@ -56,9 +61,12 @@ from tasuki.core.run.events import (
     SiteAdded,
     StopRequested,
     TimeUp,
+    WaitOver,
     WeightsArrived,
+    WeightsMerged,
 )
 from tasuki.core.run.judging import best_named, judged_by_turns
+from tasuki.core.run.lanes import LaneState, Part, closed, one_again, parts, replaced, rested
 from tasuki.core.run.pace import with_turn
 from tasuki.core.run.state import OVER, RunState, Skip, Status
 
@@ -71,15 +79,36 @@ NOT_FINISHED = "run_over"
 HAS_AS_MANY = "has_as_many"
 HAS_MORE = "has_more"
 
-_STATUS = {Phase.OUT: Status.RELAYING, Phase.DONE: Status.CLOSING}
+LATE = "late"
+"""Why a lane's turns are void without which its round went on."""
+
+IN_ROUND = frozenset({Status.RELAYING, Status.CLOSING, Status.MERGING, Status.EVALUATING})
+"""Where a run stands that neither rests nor is over."""
 
 
-def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of all legal pairs
+def step(state: RunState, event: Event) -> Step:
     """Decide what one event means.
 
     Raises:
         IllegalEvent: a bug of ours; the state is unchanged.
     """
+    after, effects = _decided(state, event)
+    wait_s = state.plan.lanes.wait_s
+    if wait_s is not None and waited_for(after) not in {None, waited_for(state)}:
+        effects = (*effects, AwaitLanes(round=after.round, wait_s=wait_s))
+    return after, effects
+
+
+def waited_for(state: RunState) -> int | None:
+    """The round in which lanes that are done wait for others, and not for ever; None: none do."""
+    is_limited = state.has_lanes and state.plan.lanes.wait_s is not None
+    if not is_limited or state.status is not Status.RELAYING:
+        return None
+    is_any_done = any(lane.relay.phase is Phase.DONE for lane in state.lanes)
+    return state.round if is_any_done else None
+
+
+def _decided(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of all legal pairs
     match event:
         case RoundsAdded():
             return _add_rounds(state, event)
@@ -92,6 +121,8 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
         case TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | WeightsLost():
             if lane_of(event) >= EVALUATION:
                 return _scored(scoring.evaluate(state, event))
+            if lane_of(event) >= len(state.lanes):
+                return _drop(state, "other_run")
         case StopRequested() if state.is_over and state.evaluation is not None:
             return _scored(scoring.call_off(state))
     if state.is_over:
@@ -101,24 +132,33 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
             return _plan_round(state)
         case Status.EVALUATING, WeightsLost():
             return _drop(state, "not_awaited")
+        case Status.MERGING, WeightsLost(lane=lane) if not state.lanes[lane].itinerary:
+            cause = f"the weights of lane {lane + 1} cannot be read any more"
+            return _break_off(state, Status.FAILED, cause)
         case _, (TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | WeightsLost()):
-            return _relay(state, event)
+            return _relay(state, event, state.lanes[lane_of(event)])
         case _, SiteHeard(site=site):
             return _hear(state, site)
         case _, SiteAdded(site=site):
             return _add_site(state, site)
-        case Status.CLOSING, WeightsArrived(weights=weights) if weights == state.weights:
-            return _close_round(state)
         case _, WeightsArrived():
+            return _arrive(state, event)
+        case Status.MERGING, WeightsMerged(done=done, weights=weights) if done == state.done:
+            return _close_merged(state, weights)
+        case Status.MERGING, MergeFailed(done=done, cause=cause) if done == state.done:
+            return _break_off(state, Status.FAILED, cause)
+        case Status.RELAYING, WaitOver(round=round) if round == waited_for(state):
+            return _go_without_late(state)
+        case _, (WeightsMerged() | MergeFailed() | WaitOver()):
             return _drop(state, "not_awaited")
-        case ((Status.RELAYING | Status.CLOSING | Status.EVALUATING), PauseRequested()):
+        case status, PauseRequested() if status in IN_ROUND:
             return replace(state, pausing=True), ()
         case Status.PAUSED, PauseRequested():
             paused = replace(state, unattended=False, pausing=False)
             return replace(paused, reason="paused by an operator"), ()
         case Status.PAUSED, ResumeRequested():
             return _resume(replace(state, pausing=False))
-        case ((Status.RELAYING | Status.CLOSING | Status.EVALUATING), ResumeRequested()):
+        case status, ResumeRequested() if status in IN_ROUND:
             return replace(state, pausing=False), ()
         case _, TimeUp():
             return _run_out_of_time(state)
@@ -128,17 +168,25 @@ def step(state: RunState, event: Event) -> Step:  # noqa: C901 - one table of al
 
 
 def _relays(state: RunState, event: RelayLost | SiteForgot) -> Step:
-    """What is about no lane: for the round's relay, and for those of sites that are to score."""
-    dropped: tuple[Effect, ...] = (Drop(reason="run_over" if state.is_over else "not_awaited"),)
-    effects = dropped
-    if not (state.is_over or state.status is Status.EVALUATING):
-        state, effects = _relay(state, event)
+    """What is about no lane: for the round's relays, and for those of sites that are to score."""
+    effects: tuple[Effect, ...] = (Drop(reason="run_over" if state.is_over else "not_awaited"),)
+    for number in range(len(state.lanes)):
+        if state.is_over or state.status is Status.EVALUATING:
+            break
+        state, more = _relay(state, event, state.lanes[number])
+        effects = _both(effects, more)
     if state.evaluation is None:
         return state, effects
     after, scored = _scored(scoring.evaluate(state, event))
     if after == state:
         return state, effects
-    return after, (*(e for e in effects if not isinstance(e, Drop)), *scored)
+    return after, _both(effects, scored)
+
+
+def _both(effects: tuple[Effect, ...], more: tuple[Effect, ...]) -> tuple[Effect, ...]:
+    """What is to be done after two steps; nothing only if neither calls for anything."""
+    to_do = tuple(e for e in (*effects, *more) if not isinstance(e, Drop))
+    return to_do or more
 
 
 def _scored(scored: Step) -> Step:
@@ -153,129 +201,252 @@ def _scored(scored: Step) -> Step:
     return state, effects
 
 
-# The relay of the round under way.
+# The relays of the round under way.
 
 
-def _relay(state: RunState, event: one_round.Event) -> Step:
+def _relay(state: RunState, event: one_lane.Event, lane: LaneState) -> Step:
     """Let it decide, and decide about what it gives up."""
-    relay, effects = one_round.step(state.relay, event)
+    relay, effects = one_lane.step(lane.relay, event)
     match effects:
         case (Drop(reason=reason),):
             return _drop(state, reason)
         case (GiveUpTurn(reason=reason, cause=cause),):
-            return _go_without(_marked(state, event), reason, cause)
+            return _go_without(_marked(state, event, lane.relay), lane, reason, cause)
         case (GiveUpRelay(cause=cause),):
             return _break_off(state, Status.FAILED, cause)
-    return _moved(_marked(state, event), relay), _to_do(effects)
+    after = _moved(_marked(state, event, lane.relay), lane, relay)
+    if state.status is not Status.PAUSED:
+        return after, _to_do(effects)
+    # A lane that is done when the run waits for sites may lose its weights: it waits as they do.
+    after = replace(after, status=state.status, reason=state.reason)
+    if relay.phase is not Phase.OUT:
+        return after, _to_do(effects)
+    relay, fence = _steer(relay, TakenBack())
+    return replace(after, lanes=replaced(after.lanes, _with(after, relay))), fence
 
 
-def _steer(relay: RelayState, event: one_round.Event) -> tuple[RelayState, tuple[Effect, ...]]:
+def _steer(relay: RelayState, event: one_lane.Event) -> tuple[RelayState, tuple[Effect, ...]]:
     """Let it do what was decided here, of which nothing is given up."""
-    relay, effects = one_round.step(relay, event)
+    relay, effects = one_lane.step(relay, event)
     return relay, _to_do(effects)
 
 
-def _to_do(effects: tuple[one_round.Effect, ...]) -> tuple[Effect, ...]:
+def _to_do(effects: tuple[one_lane.Effect, ...]) -> tuple[Effect, ...]:
     return tuple(effect for effect in effects if not isinstance(effect, GiveUpTurn | GiveUpRelay))
 
 
-def _marked(state: RunState, event: one_round.Event) -> RunState:
+def _with(state: RunState, relay: RelayState) -> LaneState:
+    """The lane of a relay, with that as it is now."""
+    return replace(state.lanes[relay.lane], relay=relay)
+
+
+def _marked(state: RunState, event: one_lane.Event, relay: RelayState) -> RunState:
     """Whose lease ran out is silent; so is who gave its turn back, where it is not waited for."""
     skips = state.plan.failure.on_silent is OnSilent.SKIP
     is_silent = isinstance(event, LeaseExpired) or (isinstance(event, TurnReturned) and skips)
     return (
-        replace(state, silent=state.silent | {state.itinerary[state.hop]}) if is_silent else state
+        replace(state, silent=state.silent | {relay.itinerary[relay.hop]}) if is_silent else state
     )
 
 
-def _moved(state: RunState, relay: RelayState) -> RunState:
-    """The run with its relay as it is now, and with what that did to it."""
-    before, records = len(state.records), relay.records
+def _moved(state: RunState, lane: LaneState, relay: RelayState) -> RunState:
+    """The run with one of its relays as it is now, and with what that did to it."""
+    before, records = len(lane.relay.records), relay.records
     if len(records) < before:
-        state = _undone(state)
+        state = _undone(state, lane)
+    is_here = lane.is_here and relay.phase is Phase.DONE
+    lane = replace(lane, relay=relay, is_here=is_here)
     for record in records[before:]:
         took = with_turn(state.took, record)
-        state = replace(state, last=record.site, turns=state.turns + 1, took=took)
-    reason = f"waiting: {relay.waits}" if relay.waits else ""
-    return replace(state, relay=relay, status=_STATUS[relay.phase], reason=reason)
+        lane = replace(lane, last=record.site)
+        state = replace(state, turns=state.turns + 1, took=took)
+    return _standing(replace(state, lanes=replaced(state.lanes, lane)))
 
 
-def _undone(state: RunState) -> RunState:
-    """The round begins anew. Those that it was planned without are left out still."""
-    kept = (s for s in state.skipped if s.round != state.round or s.site not in state.itinerary)
-    return replace(state, turns=state.turns - len(state.records), skipped=tuple(kept))
+def _standing(state: RunState) -> RunState:
+    """Where it stands, by its relays: a turn is out, or all that is left is the controller's."""
+    waits = [lane.relay.waits for lane in state.lanes if lane.relay.waits]
+    reason = f"waiting: {'; '.join(waits)}" if waits else ""
+    if any(lane.relay.phase is Phase.OUT for lane in state.lanes):
+        return replace(state, status=Status.RELAYING, reason=reason)
+    status = Status.MERGING if state.status is Status.MERGING else Status.CLOSING
+    return replace(state, status=status, reason=reason)
 
 
-def _go_without(state: RunState, reason: str, cause: str) -> Step:
-    """The expected turn is given up: pass it over, or wait for sites, or end."""
+def _undone(state: RunState, lane: LaneState) -> RunState:
+    """A lane begins its round anew. Those that it was planned without are left out still."""
+    number, there = lane.relay.lane, lane.itinerary
+    kept = tuple(
+        skip
+        for skip in state.skipped
+        if (skip.round, skip.lane) != (state.round, number) or skip.site not in there
+    )
+    return replace(state, turns=state.turns - len(lane.relay.records), skipped=kept)
+
+
+def _go_without(state: RunState, lane: LaneState, reason: str, cause: str) -> Step:
+    """The expected turn of a lane is given up: pass it over, or wait for sites, or end."""
     if state.plan.failure.on_silent is not OnSilent.SKIP:
         return _break_off(state, Status.FAILED, cause)
     if len(state.eligible) < state.plan.failure.min_sites:
-        relay, fence = _steer(state.relay, TakenBack())
-        state, effects = _wait_for_sites(replace(state, relay=relay))
-        return state, (*fence, *effects)
-    return _pass_over(state, PassedOver(absent=_absent(state)), reason)
+        out = [each for each in state.lanes if each.relay.phase is Phase.OUT]
+        state, fences = _taken_back(state, out)
+        state, effects = _wait_for_sites(state)
+        return state, (*fences, *effects)
+    return _pass_over(state, lane, PassedOver(absent=_absent(state, lane)), reason)
 
 
-def _pass_over(state: RunState, event: PassedOver | GoneOn, reason: str) -> Step:
+def _taken_back(state: RunState, lanes: Iterable[LaneState]) -> Step:
+    """Nothing of these lanes is out any more."""
+    effects: list[Effect] = []
+    for lane in lanes:
+        relay, fence = _steer(lane.relay, TakenBack())
+        state = replace(state, lanes=replaced(state.lanes, _with(state, relay)))
+        effects += fence
+    return state, tuple(effects)
+
+
+def _pass_over(state: RunState, lane: LaneState, event: PassedOver | GoneOn, reason: str) -> Step:
     """Go on without some turns. `reason`: why the first of them is passed over."""
-    relay, effects = _steer(state.relay, event)
+    before = lane.relay
+    relay, effects = _steer(before, event)
     skips = tuple(
         Skip(
-            round=state.round,
+            round=before.round,
             hop=hop,
-            site=state.itinerary[hop],
-            reason=reason if hop == state.hop else "silent",
+            site=before.itinerary[hop],
+            reason=reason if hop == before.hop else "silent",
+            lane=before.lane,
         )
-        for hop in range(state.hop, relay.hop)
+        for hop in range(before.hop, relay.hop)
     )
-    return _moved(replace(state, skipped=(*state.skipped, *skips)), relay), effects
+    return _moved(replace(state, skipped=(*state.skipped, *skips)), lane, relay), effects
 
 
-def _absent(state: RunState) -> frozenset[str]:
-    return frozenset(state.itinerary) - frozenset(state.eligible)
+def _absent(state: RunState, lane: LaneState) -> frozenset[str]:
+    return frozenset(lane.itinerary) - frozenset(state.eligible)
+
+
+def _arrive(state: RunState, event: WeightsArrived) -> Step:
+    """What a lane ended its round with is here; once all are, the round is over."""
+    known = state.lanes[event.lane : event.lane + 1]
+    is_awaited = any(
+        lane.relay.phase is Phase.DONE and lane.relay.weights == event.weights and not lane.is_in
+        for lane in known
+    )
+    if not is_awaited:
+        return _drop(state, "not_awaited")
+    here = tuple(replace(lane, is_here=True) for lane in known)
+    state = replace(state, lanes=replaced(state.lanes, here[0]))
+    return (state, ()) if state.status is Status.PAUSED else _close_if_all_in(state)
+
+
+def _go_without_late(state: RunState) -> Step:
+    """Those that are not done are waited for no longer: what they were trained by is void."""
+    late = [lane for lane in state.lanes if lane.is_under_way]
+    state, fences = _taken_back(state, late)
+    for lane in late:
+        number = lane.relay.lane
+        state = _undone(state, lane)
+        gone = replace(state.lanes[number], is_late=True)
+        skips = tuple(
+            Skip(round=state.round, hop=hop, site=site, reason=LATE, lane=number)
+            for hop, site in enumerate(lane.itinerary)
+        )
+        state = replace(state, lanes=replaced(state.lanes, gone), skipped=(*state.skipped, *skips))
+    ended = tuple(EndLease(lane=lane.relay.lane) for lane in late)
+    state, effects = _close_if_all_in(_standing(state))
+    return state, (*fences, *ended, *effects)
 
 
 # Rounds.
 
 
 def _plan_round(state: RunState) -> Step:
-    """The relay is at rest before the round that is to be planned."""
+    """The relays are at rest before the round that is to be planned."""
     if state.enough:
         return _end_between_rounds(state)
+    plan = state.plan
     situation = Situation(
-        seed=state.plan.task.seed,
-        lane=state.relay.lane,
+        seed=plan.task.seed,
         round=state.round,
         sites=state.eligible,
-        last=state.last,
+        lasts=tuple(lane.last for lane in state.lanes),
+        starts=starts(plan.lanes, len(state.eligible)),
     )
-    order = itinerary(state.plan.order, situation)
-    if len(state.eligible) < state.plan.failure.min_sites or not order:
+    orders = itineraries(plan.order, situation, plan.lanes)
+    if len(state.eligible) < plan.failure.min_sites or not any(orders):
         return _wait_for_sites(state)
-    skipped = (*state.skipped, *_left_out(state, situation))
-    relay, effects = _steer(state.relay, RoundPlanned(itinerary=order))
-    return _moved(replace(state, skipped=skipped), relay), effects
+    state = replace(state, skipped=(*state.skipped, *_left_out(state, situation)))
+    effects: list[Effect] = []
+    for lane, order in zip(state.lanes, orders, strict=True):
+        if order:  # there may be fewer sites than lanes now
+            relay, issued = _steer(lane.relay, RoundPlanned(itinerary=order))
+            state = _moved(state, lane, relay)
+            effects += issued
+    return state, tuple(effects)
 
 
 def _left_out(state: RunState, situation: Situation) -> tuple[Skip, ...]:
     """Turns that the round would have if its silent sites were there: none is missing unseen."""
-    whole = itinerary(state.plan.order, replace(situation, sites=state.plan.sites))
+    plan = state.plan
+    all_there = replace(situation, sites=plan.sites, starts=starts(plan.lanes, len(plan.sites)))
+    whole = itineraries(plan.order, all_there, plan.lanes)
     return tuple(
-        Skip(round=state.round, hop=hop, site=site, reason="silent")
-        for hop, site in enumerate(whole)
+        Skip(round=state.round, hop=hop, site=site, reason="silent", lane=lane)
+        for lane, order in enumerate(whole)
+        for hop, site in enumerate(order)
         if site not in state.eligible
     )
 
 
-def _close_round(state: RunState) -> Step:
+def _close_if_all_in(state: RunState) -> Step:
+    """Once every lane is in: one model is checkpointed; several become one, if it is time."""
+    if not all(lane.is_in for lane in state.lanes):
+        return state, ()
+    if not state.has_lanes:
+        return _close_round(state)
+    if state.done % state.plan.lanes.every_n_rounds == 0 or _is_last(state):
+        return _merge(state)
+    state = _noted(replace(state, lanes=tuple(map(closed, state.lanes))), state.records)
+    kept = tuple(KeepLane(lane=lane.relay.lane, weights=lane.relay.weights) for lane in state.lanes)
+    state, effects = _decide(state)
+    return state, (*kept, *effects)
+
+
+def _merge(state: RunState) -> Step:
+    """Of two lanes or more; where only one was trained, all go on from that."""
+    found = parts(tuple(map(closed, state.lanes)), state.plan.lanes)
+    if len(found) < 2:
+        return _close_merged(state, found[0].weights if found else state.merged)
+    return replace(state, status=Status.MERGING), (MergeWeights(done=state.done, parts=found),)
+
+
+def _close_merged(state: RunState, weights: WeightsRef) -> Step:
+    """All lanes are one."""
+    lanes = tuple(map(closed, state.lanes))
+    found = parts(lanes, state.plan.lanes)
+    lanes = tuple(one_again(lane, weights, is_merged=len(found) > 1) for lane in lanes)
+    return _close_round(replace(state, merged=weights, lanes=lanes), found)
+
+
+def _noted(state: RunState, records: Sequence[TurnRecord]) -> RunState:
+    """Who has trained in a round that is over."""
+    return replace(state, trained=state.trained | {record.site for record in records})
+
+
+def _is_last(state: RunState) -> bool:
+    return bool(state.enough) or state.done >= state.plan.task.rounds
+
+
+def _close_round(state: RunState, made_of: tuple[Part, ...] = ()) -> Step:
     """Its weights are here: keep them, and let all sites score them if they are to."""
-    saved = SaveCheckpoint(round=state.round, weights=state.weights, records=state.records)
-    trained = state.trained | {record.site for record in state.records}
-    state, named = best_named(state, judged_by_turns(replace(state, trained=trained)))
-    done = state.round + 1
-    is_last = bool(state.enough) or done >= state.plan.task.rounds
-    if is_due(state.plan.evaluate, rounds_done=done, is_last=is_last):
+    done = state.done
+    saved = SaveCheckpoint(
+        round=done - 1, weights=state.weights, records=state.records, parts=made_of
+    )
+    state, named = best_named(state, judged_by_turns(_noted(state, state.records)))
+    if is_due(state.plan.evaluate, rounds_done=done, is_last=_is_last(state)):
         state, effects = _scored(scoring.ask_for_round(state, done))
     else:
         state, effects = _decide(state)
@@ -284,9 +455,9 @@ def _close_round(state: RunState) -> Step:
 
 def _decide(state: RunState) -> Step:
     """The round is over and judged: end, pause, or go on with the next one."""
-    if state.enough or state.round + 1 >= state.plan.task.rounds:
+    if _is_last(state):
         return _conclude(state, Status.FINISHED, _why_finished(state))
-    state = replace(state, relay=at_rest(state.relay, round=state.round + 1))
+    state = replace(state, lanes=tuple(rested(lane, round=state.done) for lane in state.lanes))
     if state.pausing:
         return _pause(state, "paused by an operator", unattended=False)
     return _plan_round(state)
@@ -303,13 +474,15 @@ def _run_out_of_time(state: RunState) -> Step:
     if hours is None or state.is_time_up or state.status is Status.SUBMITTED:
         return _drop(state, "not_limited")
     state = replace(state, is_time_up=True, enough=f"its {hours:g} hours are over")
-    if state.status is Status.PAUSED and not state.itinerary:
+    if state.status is Status.PAUSED and not state.is_in_round:
         return _end_between_rounds(state)
     return state, ()
 
 
 def _end_between_rounds(state: RunState) -> Step:
     """The last round was not known to be the last when it ended."""
+    if any(lane.turns for lane in state.lanes) and state.has_lanes:
+        return _merge(state)
     policy, done = state.plan.evaluate, state.round
     was_due = is_due(policy, rounds_done=done, is_last=False)
     if done and not was_due and is_due(policy, rounds_done=done, is_last=True):
@@ -326,9 +499,12 @@ def _hear(state: RunState, site: str) -> Step:
     state = replace(state, silent=state.silent - {site})
     if state.unattended:
         return _resume_if_enough(state)
-    relay, effects = _steer(state.relay, SiteHeard(site=site))
-    is_news = not any(isinstance(effect, Drop) for effect in effects)
-    return (_moved(state, relay), effects) if is_news else (state, ())
+    news: tuple[Effect, ...] = ()
+    for lane in state.lanes:
+        relay, effects = _steer(lane.relay, SiteHeard(site=site))
+        if not any(isinstance(effect, Drop) for effect in effects):
+            state, news = _moved(state, lane, relay), (*news, *effects)
+    return state, news
 
 
 def _add_site(state: RunState, site: str) -> Step:
@@ -358,17 +534,27 @@ def _pause(state: RunState, reason: str, *, unattended: bool) -> Step:
     # A pause that ends by itself leaves the one that an operator asked for to come.
     pausing = state.pausing and unattended
     paused = replace(state, status=Status.PAUSED, reason=reason, unattended=unattended)
-    return replace(paused, pausing=pausing), (EndLease(lane=state.relay.lane),)
+    return replace(paused, pausing=pausing), _no_leases(state)
+
+
+def _no_leases(state: RunState) -> tuple[EndLease, ...]:
+    return tuple(EndLease(lane=lane.relay.lane) for lane in state.lanes)
 
 
 def _resume(state: RunState) -> Step:
     """Go on where the pause began: inside a round, or with the next one."""
     state = replace(state, unattended=False)
-    if not state.itinerary:
+    if not state.is_in_round:
         return _plan_round(state)
     if len(state.eligible) < state.plan.failure.min_sites:
         return _wait_for_sites(state)
-    return _pass_over(state, GoneOn(absent=_absent(state)), "silent")
+    effects: list[Effect] = []
+    for lane in state.lanes:
+        if lane.is_under_way:
+            state, gone_on = _pass_over(state, lane, GoneOn(absent=_absent(state, lane)), "silent")
+            effects += gone_on
+    state, closing = _close_if_all_in(_standing(state))
+    return state, (*effects, *closing)
 
 
 def why_no_rounds(state: RunState, rounds: int) -> str:
@@ -404,13 +590,17 @@ def _add_rounds(state: RunState, event: RoundsAdded) -> Step:
     if state.status is not Status.FINISHED:
         return state, ()
     # Nobody has listened for those that were silent at its end: each is asked again.
-    following = state.round + 1 if state.itinerary else state.round  # else it ended in a pause
-    relay = at_rest(replace(state.relay, term=state.top), round=following)
-    state = replace(state, relay=relay, reason="", silent=frozenset())
+    following, top = state.done, state.top
+    lanes = tuple(rested(_from(lane, top), round=following) for lane in state.lanes)
+    state = replace(state, lanes=lanes, reason="", silent=frozenset())
     # Whoever asks for more does not mean the limits that it has reached.
     goes_beyond = state.goes_beyond or bool(state.enough)
     state = replace(state, is_time_up=state.is_time_up or event.is_time_up)
     return _plan_round(replace(state, enough="", waited=0, goes_beyond=goes_beyond))
+
+
+def _from(lane: LaneState, term: int) -> LaneState:
+    return replace(lane, relay=replace(lane.relay, term=term))
 
 
 def _remove(state: RunState) -> Step:
@@ -421,17 +611,17 @@ def _remove(state: RunState) -> Step:
 
 def _break_off(state: RunState, status: Status, reason: str) -> Step:
     """The run ends before its last round did: whatever is under way is void."""
-    relay, fence = _steer(state.relay, TakenBack())
-    state, effects = _conclude(replace(state, relay=relay), status, reason)
+    state, fences = _taken_back(state, state.lanes)
+    state, effects = _conclude(state, status, reason)
     state, called_off = _scored(scoring.call_off(state))
-    return state, (*fence, *effects, *called_off)
+    return state, (*fences, *effects, *called_off)
 
 
 def _conclude(state: RunState, status: Status, reason: str) -> Step:
     """An evaluation that an operator has asked for goes on; its sites are told after it."""
     over = replace(state, status=status, reason=reason, pausing=False, unattended=False)
-    ended = EndLease(lane=state.relay.lane)
-    return over, (ended, _concluded(over)) if over.is_done else (ended,)
+    ended = _no_leases(state)
+    return over, (*ended, _concluded(over)) if over.is_done else ended
 
 
 def _concluded(state: RunState) -> Conclude:

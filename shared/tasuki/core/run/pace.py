@@ -39,12 +39,12 @@ def overdue_after_s(last: Sequence[float]) -> float:
     return max(FACTOR * usual, LEAST_S)
 
 
-def is_overdue(state: RunState, *, held_s: float) -> bool:
-    """Whether the turn that has been out for so long takes far too long.
+def is_overdue(state: RunState, holder: str, *, held_s: float) -> bool:
+    """Whether the turn that its holder has had for so long takes far too long.
 
     A run that limits its turns has said itself how long they may take.
     """
     task = state.plan.task
-    if state.holder is None or not task.turn_s is task.progress_s is None:
+    if not task.turn_s is task.progress_s is None:
         return False
-    return held_s > overdue_after_s(state.took.get(state.holder, ()))
+    return held_s > overdue_after_s(state.took.get(holder, ()))

@@ -15,6 +15,7 @@ from tasuki.core.control import FenceRaised
 from tasuki.core.model import EVALUATION, MOST, OnSilent, TurnId, TurnRecord
 from tasuki.core.relay import (
     Drop,
+    RelayState,
     SiteForgot,
     SiteHeard,
     TurnFailed,
@@ -181,8 +182,8 @@ def is_heard(state: RunState, report: Report) -> bool:
         return False
     if isinstance(report, SiteStarted | SiteBeat):
         return True
-    waits = state.plan.failure.on_silent is OnSilent.WAIT and report.site == state.holder
-    comes_on = turn_of(report) == state.expected
+    waits = state.plan.failure.on_silent is OnSilent.WAIT and report.site in state.holders
+    comes_on = any(lane.relay.expected == turn_of(report) for lane in state.lanes)
     if isinstance(report, TurnProgressed):
         comes_on = comes_on and renews(report.still_s, state.plan.failure.lease_s)
     return comes_on or not waits
@@ -194,7 +195,7 @@ def _is_waited_for_in_vain(state: RunState, report: Report) -> bool:
     A run that waits for it would do so for ever; others have given the turn out again.
     """
     waits = state.plan.failure.on_silent is OnSilent.WAIT
-    return waits and isinstance(report, SiteBeat) and report.site == state.holder
+    return waits and isinstance(report, SiteBeat) and report.site in state.holders
 
 
 # What it says of a turn.
@@ -247,15 +248,18 @@ def _caught_up(
     Args:
         then: what else follows, from the run as it is after them.
     """
-    known = 0 if state is None else len(state.records)
-    if state is not None and (refused := _not_its_turn(state, report)) is not None:
+    relay = None if state is None else state.relay_of(report.id.lane)
+    if state is not None and relay is None:
+        return Verdict(ignored="not_awaited")
+    known = 0 if relay is None else len(relay.records)
+    if relay is not None and (refused := _not_its_turn(relay, report)) is not None:
         return Verdict(refused=refused)
     records: list[TurnRecord] = []
     for found in map(read, report.history[known:]):
         if isinstance(found, Refused):
             return Verdict(refused=found)
         records.append(found)
-    if state is not None and (refused := _not_before(state, report, records)) is not None:
+    if relay is not None and (refused := _not_before(relay, report, records)) is not None:
         return Verdict(refused=refused)
     events = tuple(TurnFinished(record=record) for record in records)
     if then is None:
@@ -268,17 +272,17 @@ def _caught_up(
     return replace(then(after), events=events)
 
 
-def _not_its_turn(state: RunState, report: TurnTaken | RoundDone) -> Refused | None:
+def _not_its_turn(now: RelayState, report: TurnTaken | RoundDone) -> Refused | None:
     id = report.id
-    is_now = (id.term, id.round) == (state.term, state.round)
-    if is_now and state.itinerary[id.hop : id.hop + 1] != (report.site,):
+    is_now = (id.term, id.round) == (now.term, now.round)
+    if is_now and now.itinerary[id.hop : id.hop + 1] != (report.site,):
         said = f"{report.site} has no turn at hop {id.hop}"
         return Refused(reason="wrong_site", detail=said)
     return None
 
 
 def _not_before(
-    now: RunState, report: TurnTaken | RoundDone, records: Sequence[TurnRecord]
+    now: RelayState, report: TurnTaken | RoundDone, records: Sequence[TurnRecord]
 ) -> Refused | None:
     """A site passes on what came before its turn; what is awaited now, from no other turn."""
     fence = (now.term, now.round)
@@ -318,7 +322,7 @@ def _why_not_awaited(state: RunState | None, report: TurnTaken | TurnProgressed)
     if state is None:
         return UNKNOWN_RUN
     relay = state.relay_of(report.id.lane)
-    if relay is None or (state.is_over and relay is state.relay):
+    if relay is None or (state.is_over and report.id.lane < EVALUATION):
         return "run_over"  # or its site was not waited for any more when it scored
     if report.id == relay.expected:
         return "" if report.site == relay.holder else "wrong_site"

@@ -9,6 +9,7 @@ from enum import StrEnum
 from tasuki.core.model import OnSilent, Plan, Task, TurnId, TurnRecord, WeightsRef
 from tasuki.core.relay import RelayState
 from tasuki.core.run.evaluation import Asked, Evaluation
+from tasuki.core.run.lanes import LaneState
 from tasuki.core.scores import is_evaluated
 
 
@@ -18,6 +19,7 @@ class Status(StrEnum):
     SUBMITTED = "submitted"
     RELAYING = "relaying"  # a turn is out
     CLOSING = "closing"  # every turn of the round is in; its weights are being collected
+    MERGING = "merging"  # one model is made of those of all lanes
     EVALUATING = "evaluating"  # the round is over; all sites score its weights
     PAUSED = "paused"
     FINISHED = "finished"
@@ -36,6 +38,7 @@ class Skip:
     hop: int
     site: str
     reason: str
+    lane: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,8 @@ class RunState:
     """One run, now.
 
     Attributes:
-        relay: the round under way; at rest before the first, and in a pause.
-        last: the site that trained last.
+        lanes: the round under way, of each model that is on its way.
+        merged: where there are several, what they were made one of last: at first the run's first.
         turns: how many were accepted and not undone.
         silent: sites whose lease ran out and that have not been heard of since, or not come on.
         trained: sites that have a turn in one of the rounds that were closed.
@@ -78,10 +81,10 @@ class RunState:
     """
 
     plan: Plan
-    relay: RelayState
+    lanes: tuple[LaneState, ...]
+    merged: WeightsRef
     status: Status = Status.SUBMITTED
     reason: str = ""
-    last: str | None = None
     turns: int = 0
     skipped: tuple[Skip, ...] = ()
     silent: frozenset[str] = frozenset()
@@ -114,18 +117,18 @@ class RunState:
     @property
     def top(self) -> int:
         """The highest term so far, of whichever lane."""
-        return max(self.relay.term, self.lane_term)
+        return max(self.lane_term, *(lane.relay.term for lane in self.lanes))
 
     @property
     def relays(self) -> tuple[RelayState, ...]:
         """All that is out, or would be: the round's, and those of sites that are to score."""
         scoring = self.evaluation.relays.values() if self.evaluation else ()
-        return (self.relay, *scoring)
+        return (*(lane.relay for lane in self.lanes), *scoring)
 
     def relay_of(self, lane: int) -> RelayState | None:
         """The relay of this lane; None if nothing of it is out."""
-        if lane == self.relay.lane:
-            return self.relay
+        if lane < len(self.lanes):
+            return self.lanes[lane].relay
         return None if self.evaluation is None else self.evaluation.relay_of(lane)
 
     def awaits(self, id: TurnId) -> bool:
@@ -140,45 +143,39 @@ class RunState:
         return replace(task, beat_s=min(task.beat_s, lease_s / 4))
 
     @property
-    def term(self) -> int:
-        return self.relay.term
+    def has_lanes(self) -> bool:
+        """Whether several models are on their way."""
+        return len(self.lanes) > 1
 
     @property
     def round(self) -> int:
-        return self.relay.round
+        return self.lanes[0].relay.round
 
     @property
-    def hop(self) -> int:
-        return self.relay.hop
+    def is_in_round(self) -> bool:
+        """Whether a round was planned that is not over: in a pause, it may be between two."""
+        return any(lane.itinerary for lane in self.lanes)
 
     @property
-    def itinerary(self) -> tuple[str, ...]:
-        return self.relay.itinerary
+    def done(self) -> int:
+        """How many rounds are over once the one under way is."""
+        return self.round + self.is_in_round
 
     @property
     def weights(self) -> WeightsRef:
-        """The newest accepted weights."""
-        return self.relay.weights
-
-    @property
-    def base(self) -> WeightsRef:
-        """The weights that the round started from."""
-        return self.relay.base
+        """The newest accepted weights; of several lanes, what they were made one of last."""
+        return self.merged if self.has_lanes else self.lanes[0].relay.weights
 
     @property
     def records(self) -> tuple[TurnRecord, ...]:
-        """The round's accepted results, in their order."""
-        return self.relay.records
+        """The round's accepted results, lane by lane in their order."""
+        return tuple(record for lane in self.lanes for record in lane.records)
 
     @property
-    def expected(self) -> TurnId:
-        """The one turn whose result may be accepted now."""
-        return self.relay.expected
-
-    @property
-    def holder(self) -> str | None:
-        """Who has the weights now, as far as is known; nobody between rounds or in a pause."""
-        return self.relay.holder
+    def holders(self) -> tuple[str, ...]:
+        """Who has weights now, as far as is known; nobody between rounds or in a pause."""
+        held = (lane.relay.holder for lane in self.lanes)
+        return tuple(holder for holder in held if holder is not None)
 
     @property
     def eligible(self) -> tuple[str, ...]:
@@ -204,5 +201,9 @@ class RunState:
 
 def submitted(plan: Plan, weights: WeightsRef) -> RunState:
     """A run before its first event."""
-    relay = RelayState(run=plan.run, failure=plan.failure, weights=weights, base=weights)
-    return RunState(plan=plan, relay=relay)
+    relays = (
+        RelayState(run=plan.run, lane=lane, failure=plan.failure, weights=weights, base=weights)
+        for lane in range(plan.lanes.count)
+    )
+    lanes = tuple(LaneState(relay=relay) for relay in relays)
+    return RunState(plan=plan, lanes=lanes, merged=weights)

@@ -119,7 +119,9 @@ def test_a_follower_sees_each_row_of_a_run_once_though_the_controller_starts_ane
         async with relay(tmp_path, {"order": ORDER}, followers=[before, at_once]) as it:
             it.submit()
             await it.until(lambda state: state.turns >= 4)
-            late = machine.TurnFailed(id=moved(it.state.expected, term=0), site="site-1", error="x")
+            late = machine.TurnFailed(
+                id=moved(it.state.lanes[0].relay.expected, term=0), site="site-1", error="x"
+            )
             assert "stale_term" == it.controller.apply(it.run, late), "and it is on record"
             await until(lambda: len(before.steps) > 5, what="it follows")
             await it.stop(CONTROLLER)

@@ -27,7 +27,13 @@ def test_an_event_is_told_with_the_state_after_it_and_why_it_changed_nothing() -
     finished = machine.TurnFinished(record=run.record())
     watch.follow(step(run, run.plan))
     watch.follow(step(run, finished, "stale_term"))
-    watch.follow(step(run, TurnRefused(id=run.state.expected, site="a", reason="x"), "refused: x"))
+    watch.follow(
+        step(
+            run,
+            TurnRefused(id=run.state.lanes[0].relay.expected, site="a", reason="x"),
+            "refused: x",
+        )
+    )
     assert [Update(run=run.state, what=finished, outcome="stale_term")] == told
 
 
