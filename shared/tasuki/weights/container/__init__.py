@@ -3,7 +3,7 @@
 from tasuki.weights.container.dtypes import CODES, DTYPES, Dtype
 from tasuki.weights.container.excerpts import Excerpts, look_through, open_excerpts
 from tasuki.weights.container.finite import FirstWeights, ResultOf, exempting, fits
-from tasuki.weights.container.floats import widened
+from tasuki.weights.container.floats import MERGEABLE, rounded, widened
 from tasuki.weights.container.manifest import Manifest, TensorSpec
 from tasuki.weights.container.names import renaming
 from tasuki.weights.container.reader import WeightsFile, open_weights, read_manifest
@@ -19,6 +19,7 @@ __all__ = [
     "BLOCK_BYTES",
     "CODES",
     "DTYPES",
+    "MERGEABLE",
     "Contents",
     "Dtype",
     "Excerpts",
@@ -36,6 +37,7 @@ __all__ = [
     "open_weights",
     "read_manifest",
     "renaming",
+    "rounded",
     "widened",
     "write_weights",
 ]
