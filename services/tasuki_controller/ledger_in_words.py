@@ -93,7 +93,8 @@ def _led_to(
         elif isinstance(effect, machine.NameBest):
             yield f"round {effect.round + 1} is the best so far"
         elif isinstance(effect, machine.IssueTurn) and not _evaluates(effect):
-            yield f"issued to {effect.site}, term {effect.id.term}, attempt {_attempts(after, effect.id)}"
+            attempt = _attempts(after, effect.id)
+            yield f"issued to {effect.site}, term {effect.id.term}, attempt {attempt}"
         elif isinstance(effect, machine.SaveCheckpoint):
             yield f"checkpoint of round {effect.round + 1}"
     if after.reason and (before is None or after.reason != before.reason):

@@ -11,7 +11,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from tasuki.core.model import EVALUATION, Plan, WeightsRef
 from tasuki.core.relay import Failed, Phase, RelayState
@@ -20,6 +20,7 @@ from tasuki.core.run import (
     Asked,
     Best,
     Evaluation,
+    LaneState,
     LeaseExpired,
     LeftOut,
     RunState,
@@ -114,9 +115,7 @@ class LaneNow(Document):
         told = dict(self)
         for key in ("early", "records"):
             told[key] = tuple(turn.record() for turn in told[key])
-        relay = RelayState(
-            run=plan.run, lane=number, failure=plan.failure, **_of(RelayState, told)
-        )
+        relay = RelayState(run=plan.run, lane=number, failure=plan.failure, **_of(RelayState, told))
         return LaneState(relay=relay, **{key: told[key] for key in _OF_LANE})
 
 

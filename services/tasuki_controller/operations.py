@@ -290,7 +290,10 @@ class Operations:
             yield TurnOut(held_s=turn.held_s)
         if turn.phase and state.lanes[0].relay.holder is not None:
             yield TurnProgressed(
-                id=state.lanes[0].relay.expected, site=state.lanes[0].relay.holder, phase=turn.phase, still_s=turn.still_s
+                id=state.lanes[0].relay.expected,
+                site=state.lanes[0].relay.holder,
+                phase=turn.phase,
+                still_s=turn.still_s,
             )
 
     def _sites_of(self, run_file: RunFile) -> tuple[str, ...]:

@@ -305,9 +305,7 @@ def _lane_of(effect: ToBeDone) -> int | None:
     return None
 
 
-async def _after(
-    before: asyncio.Task[None] | None, doing: Coroutine[object, object, None]
-) -> None:
+async def _after(before: asyncio.Task[None] | None, doing: Coroutine[object, object, None]) -> None:
     if before is not None:
         await asyncio.wait({before})
     await doing

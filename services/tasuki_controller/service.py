@@ -30,6 +30,7 @@ from tasuki.core.report import (
     TurnTaken,
 )
 from tasuki.core.run import RunState
+from tasuki.core.run.evaluation import lane_of
 from tasuki.core.run.reports import (
     UNKNOWN_RUN,
     Refused,

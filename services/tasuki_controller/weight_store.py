@@ -11,8 +11,9 @@ from tasuki.core.model import CONTROLLER, Plan, WeightsRef
 from tasuki.core.run import RunState
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, sync
-from tasuki.errors import ManifestMismatch, StorageError
+from tasuki.errors import ManifestMismatch, StorageError, WeightsError
 from tasuki.weights.container import read_manifest
+from tasuki.weights.merge import Part, merge
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
 from tasuki_controller.checkpoints import LATEST, Anchor, Checkpoints, document, first
@@ -21,6 +22,10 @@ from tasuki_controller.intake import Intake
 
 HELD = "held"
 """The folder of weights of no checkpoint: to be scored, or what a lane goes on from."""
+
+
+MERGED = "merged.safetensors"
+"""Where weights are while they are merged."""
 
 
 class WeightStore:
@@ -72,8 +77,10 @@ class WeightStore:
     def keep_held(self, run: str, state: RunState) -> None:
         """Let those go that nobody is to score any more, and no lane to go on from."""
         evaluation = () if state.evaluation is None else (state.evaluation.asked,)
+        of = self._of(run)
+        of_lanes = (weights for weights in _of_lanes(state) if of.find(weights) is None)
         to_score = (asked.weights for asked in (*evaluation, *state.asked))
-        wanted = {self._held(run, weights) for weights in (*to_score, *_of_lanes(state))}
+        wanted = {self._held(run, weights) for weights in (*to_score, *of_lanes)}
         for path in (self._c.runs / run / HELD).glob("*"):
             if path not in wanted:
                 path.unlink(missing_ok=True)
@@ -102,16 +109,15 @@ class WeightStore:
             row = self._c.ledger.row(run, decided_in)
             anchor = Anchor(seq=row.seq, hash=row.hash)
             content = document(plan, number, effect, anchor)
-        source = self._of(run).find(effect.weights) or self._c.spool.find(effect.weights)
-        if source is None:
-            # It was there when this was decided, and did not survive a power cut since.
-            source = await self._intake.obtain(effect.weights, CONTROLLER)
+        # It was there when this was decided; if not now, it did not survive a power cut since.
+        source = await self.obtain(run, effect.weights, CONTROLLER)
         if source is None:
             raise StorageError(f"the weights of round {number} are gone from spool and stream")
         self._of(run).save(source, content, plan.checkpoint)
         for weights in {effect.weights, *(part.weights for part in effect.parts)}:
             free(self._c.spool, weights, run=run, runs=runs, folder=self._c.runs)
-        self.keep_held(run, runs[run])
+        if effect.parts:
+            self.keep_held(run, runs[run])
 
     async def keep_lane(
         self, run: str, weights: WeightsRef, *, runs: Mapping[str, RunState]
@@ -132,25 +138,28 @@ class WeightStore:
     async def merge(
         self, run: str, effect: machine.MergeWeights
     ) -> machine.WeightsMerged | machine.WeightsLost | machine.MergeFailed:
-        """Make one of the lanes' weights, which goes to the spool.
+        """Make one of the lanes' weights, and hold that.
 
         Raises:
             StorageError, DiskFull: there is none.
         """
-        found: list[merging.Part] = []
+        found: list[Part] = []
         for part in effect.parts:
             path = await self.obtain(run, part.weights, CONTROLLER)
             if path is None:
                 return machine.WeightsLost(weights=part.weights, lane=part.lane)
-            found.append(merging.Part(path=path, weight=part.weight, samples=part.samples))
-        written = self._c.spool.part(f"merged-{run}")
+            found.append(Part(path=path, samples=part.samples))
+        written = self._c.runs / run / MERGED
         try:
-            weights = await asyncio.to_thread(merging.merge, found, written)
-        except MergeRefused as exc:
+            merged = await asyncio.to_thread(merge, found, written, equally=effect.equally)
+        except (ManifestMismatch, WeightsError) as exc:
             return machine.MergeFailed(done=effect.done, cause=str(exc))
-        label = f"{run}\0merged\0{effect.done}\0{weights.digest}"
-        self._c.spool.adopt(written, label_id(label), weights)
-        return machine.WeightsMerged(done=effect.done, weights=weights)
+        held = self._held(run, merged)
+        with disk_errors(held):
+            held.parent.mkdir(parents=True, exist_ok=True)
+            written.replace(held)
+            sync(held.parent)
+        return machine.WeightsMerged(done=effect.done, weights=merged)
 
     def name_best(self, plan: Plan, round: int) -> None:
         """The end of this round (from 0) is the best one now."""
@@ -210,6 +219,6 @@ def weights_of(state: RunState) -> set[WeightsRef]:
 
 def _of_lanes(state: RunState) -> set[WeightsRef]:
     """What the lanes of a run go on from, or fall back to; one model has its checkpoints."""
-    if not state.has_lanes or state.is_over:
+    if not state.has_lanes:
         return set()
-    return {lane.relay.base for lane in state.lanes}
+    return {state.merged, *(lane.relay.base for lane in state.lanes if not state.is_over)}

@@ -128,8 +128,7 @@ def test_the_follower_that_contributing_shows_is_one(tmp_path: Path) -> None:
 def test_the_order_policy_that_contributing_shows_is_one() -> None:
     shown = shown_by_contributing("def order(")
     rounds = [
-        shown["order"](Situation(seed=1, round=round, sites=("a", "b", "c")))
-        for round in range(3)
+        shown["order"](Situation(seed=1, round=round, sites=("a", "b", "c"))) for round in range(3)
     ]
     assert rounds == [("a", "b", "c"), ("c", "b", "a"), ("a", "b", "c")]
 

@@ -178,7 +178,9 @@ class Board:
 
     def _note_failed(self, failed: TurnFailed) -> None:
         self._say_failure(failed)
-        if self._before is not None and (said := why_not_again(self._before.lanes[0].relay, failed)):
+        if self._before is not None and (
+            said := why_not_again(self._before.lanes[0].relay, failed)
+        ):
             self._say(failed.site, said)  # and it is skipped, or the run ends: that is shown
 
     def _say_failure(self, failed: TurnFailed) -> None:
@@ -193,7 +195,11 @@ class Board:
 
     def _note_expired(self, expired: LeaseExpired) -> None:
         before, state = self._before, self.state
-        if before is None or before.lanes[0].relay.holder is None or (state is not None and state.reason):
+        if (
+            before is None
+            or before.lanes[0].relay.holder is None
+            or (state is not None and state.reason)
+        ):
             return  # whom it was about is not known, or the run's reason says the same
         said = why_expired(
             expired.phase,
@@ -203,7 +209,9 @@ class Board:
         )
         self._say(before.plan.run, said)
         key = ("expired", said)
-        self._keep(before.lanes[0].relay.holder, said, key=key, short="silent", round=expired.id.round)
+        self._keep(
+            before.lanes[0].relay.holder, said, key=key, short="silent", round=expired.id.round
+        )
 
     # Evaluations.
 
@@ -312,7 +320,11 @@ def rounds_done(state: RunState) -> float:
     """How many, with the part of the round under way."""
     if state.status is Status.FINISHED and state.round + 1 >= state.plan.task.rounds:
         return float(state.plan.task.rounds)
-    return state.round + (state.lanes[0].relay.hop / len(state.lanes[0].relay.itinerary) if state.lanes[0].relay.itinerary else 0.0)
+    return state.round + (
+        state.lanes[0].relay.hop / len(state.lanes[0].relay.itinerary)
+        if state.lanes[0].relay.itinerary
+        else 0.0
+    )
 
 
 def _stands(state: RunState) -> Key:

@@ -199,7 +199,10 @@ def _marks(board: Board, state: RunState) -> dict[str, str]:
         marks = dict.fromkeys(under_way.now.sites, WAITS)
         marks |= dict.fromkeys((each.site for each in under_way.now.left_out), PASSED)
         return marks | dict.fromkeys(under_way.scores, DONE)
-    marks = {site: DONE if hop < state.lanes[0].relay.hop else WAITS for hop, site in enumerate(state.lanes[0].relay.itinerary)}
+    marks = {
+        site: DONE if hop < state.lanes[0].relay.hop else WAITS
+        for hop, site in enumerate(state.lanes[0].relay.itinerary)
+    }
     skipped = [skip.site for skip in state.skipped if skip.round == state.round]
     marks |= dict.fromkeys(skipped, PASSED)
     if state.lanes[0].relay.holder is not None:

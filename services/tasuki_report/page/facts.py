@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import tasuki
-from tasuki.core.model import EvaluatePolicy, Plan, StopPolicy
+from tasuki.core.model import EvaluatePolicy, Plan, StopPolicy, is_by_lane
 from tasuki_controller.documents import BestRound
 from tasuki_report.material import Material
 

@@ -296,8 +296,6 @@ class Plan:
                 raise ValueError(f"no site can be called {CONTROLLER!r}")
         if len(set(self.sites)) < len(self.sites):
             raise ValueError("a site is named twice")
-        if is_by_lane(self.order) and len(self.order) != self.lanes.count:
-            raise ValueError(f"{len(self.order)} orders for {self.lanes.count} lanes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

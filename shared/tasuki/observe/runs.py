@@ -134,7 +134,9 @@ class Runs:
                 reason=known_reason(skip.reason),
             )
         if _is_retried(before, state) and state.lanes[0].relay.holder is not None:
-            self._board.add("tasuki_turns_retried_total", run=state.plan.run, site=state.lanes[0].relay.holder)
+            self._board.add(
+                "tasuki_turns_retried_total", run=state.plan.run, site=state.lanes[0].relay.holder
+            )
 
     def _count_event(self, state: RunState, event: object, outcome: str) -> None:
         match event:
@@ -186,7 +188,10 @@ class Runs:
 
     def _show_holder(self, state: RunState, *, before: RunState | None) -> None:
         run, board = state.plan.run, self._board
-        if before is not None and (before.lanes[0].relay.holder, before.lanes[0].relay.expected) == (
+        if before is not None and (
+            before.lanes[0].relay.holder,
+            before.lanes[0].relay.expected,
+        ) == (
             state.lanes[0].relay.holder,
             state.lanes[0].relay.expected,
         ):
@@ -250,5 +255,7 @@ def _is_of_evaluation(event: object) -> bool:
 def _is_retried(before: RunState, after: RunState) -> bool:
     """Whether a turn was taken back and given out again, be it to begin a round anew."""
     is_out = before.status is Status.RELAYING is after.status
-    is_same_round = before.round == after.round and after.lanes[0].relay.hop <= before.lanes[0].relay.hop
+    is_same_round = (
+        before.round == after.round and after.lanes[0].relay.hop <= before.lanes[0].relay.hop
+    )
     return is_out and is_same_round and after.lanes[0].relay.term > before.lanes[0].relay.term

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasuki.core.model import Plan, Turn, TurnId, TurnRecord, WeightsRef
+from tasuki.core.order import longest
 from tasuki.errors import TooManySites, TurnTooLarge
 from tasuki.wire.messages import MAX_BYTES, encode, size_of
 
@@ -65,7 +66,7 @@ def _has_room(turn: Turn, size: int) -> bool:
 
 def _last_turn(plan: Plan) -> Turn:
     """The largest message of a round, as small as it can be."""
-    itinerary = plan.sites if isinstance(plan.order, str) else plan.order
+    itinerary = longest(plan)
     id = TurnId(run=plan.run, term=1, round=0, hop=0)
     weights = WeightsRef(digest=ANY_DIGEST, size=0)
     record = TurnRecord(

@@ -10,6 +10,7 @@ import pytest
 
 from support.transfers import digested
 from tasuki.core.model import CheckpointPolicy, Plan, Task, TurnId, TurnRecord, WeightsRef
+from tasuki.core.run import SaveCheckpoint
 from tasuki_controller.checkpoints import BEST, Anchor, Checkpoints, Document, document
 
 ANCHOR = Anchor(seq=1, hash="h")
@@ -34,7 +35,8 @@ def save(
     source, weights = written(checkpoints.folder.parent, data)
     id = TurnId(run="r", term=1, round=number, hop=0)
     record = TurnRecord(id=id, site="a", received="x", sent=weights, metrics=metrics)
-    content = document(PLAN, number, weights, (record,), ANCHOR)
+    saved = SaveCheckpoint(round=number - 1, weights=weights, records=(record,))
+    content = document(PLAN, number, saved, ANCHOR)
     checkpoints.save(source, content, policy)
     return content
 

@@ -57,7 +57,9 @@ def test_a_row_names_its_turn_and_whose_it_was() -> None:
     assert finished["turn"] == {**where, "hop": 0, "site": "a"}
     assert expired["turn"] == {**where, "hop": 1, "site": "b"}
     assert expired["what"] == "round 1, turn 2, term 1: b was silent for too long"
-    assert expired["skipped"] == [{"round": 0, "hop": 1, "site": "b", "reason": "silent"}]
+    assert expired["skipped"] == [
+        {"round": 0, "hop": 1, "site": "b", "reason": "silent", "lane": 0}
+    ]
 
 
 def test_a_row_says_what_stood_still_when_a_lease_ran_out() -> None:

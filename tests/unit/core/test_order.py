@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations
 from typing import Self
@@ -18,7 +17,6 @@ from tasuki.core.order import (
     Situation,
     draws,
     itinerary,
-    random,
     random_without_same_in_a_row,
 )
 from tasuki.core.order.draws import Draws
@@ -132,12 +130,12 @@ def test_every_policy_is_pure_and_gives_each_eligible_site_one_turn(
     policy: str, seed: int, round: int, sites: tuple[str, ...], data: st.DataObject
 ) -> None:
     last = data.draw(st.sampled_from((None, *sites)))
-    situation = at(round, seed=seed, sites=sites, lasts=(last,))
+    situation = at(round, seed=seed, sites=sites, last=last)
 
     order = itinerary(policy, situation)
 
     assert sorted(sites) == sorted(order)
-    assert order == itinerary(policy, at(round, seed=seed, sites=sites, lasts=(last,)))
+    assert order == itinerary(policy, at(round, seed=seed, sites=sites, last=last))
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
@@ -174,7 +172,7 @@ def test_every_order_that_does_not_start_with_the_last_site_is_exactly_as_likely
 ) -> None:
     sites = SITES[:count]
     found = distribution(
-        POLICIES["random_without_same_in_a_row"], at(sites=sites, lasts=(last,)), monkeypatch
+        POLICIES["random_without_same_in_a_row"], at(sites=sites, last=last), monkeypatch
     )
     assert uniform(sites, last) == found
 

@@ -88,6 +88,7 @@ def test_the_form_of_a_turn_never_changes_between_releases() -> None:
         },
         "kind": "train",
         "split": "",
+        "merged": False,
         "history": [b"\x01"],
     } == msgpack.unpackb(encode(mine))
 

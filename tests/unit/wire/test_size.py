@@ -8,6 +8,7 @@ import pytest
 
 from support.runs import plan, weights
 from tasuki.core.model import CONTROLLER, Plan, Task, Turn, TurnId, TurnRecord
+from tasuki.core.order import longest
 from tasuki.errors import TooManySites, TurnTooLarge
 from tasuki.settings.run import RunFile, Weights
 from tasuki.wire.messages import MAX_BYTES, encode, size_of
@@ -107,7 +108,7 @@ def many(number: int) -> tuple[str, ...]:
 
 def full_round(plan: Plan) -> int:
     """How large the last turn of a round is if its trainers report nothing."""
-    sites = plan.sites if isinstance(plan.order, str) else plan.order
+    sites = longest(plan)
     id = TurnId(run=plan.run, term=1, round=0, hop=len(sites) - 1)
     ref = weights("")
     bare = TurnRecord(id=id, site=sites[0], received=ref.digest, sent=ref)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from tasuki.core.model import LanesPolicy, Order, is_by_lane
+from tasuki.core.model import LanesPolicy, Order, Plan, is_by_lane
 from tasuki.core.order import fixed, random, random_without_same_in_a_row
 from tasuki.core.order.lanes import dealt, starts
 from tasuki.core.order.policy import Situation
@@ -22,7 +22,7 @@ POLICIES: Mapping[str, OrderPolicy] = MappingProxyType(
 
 ONE_LANE = LanesPolicy()
 
-__all__ = ["POLICIES", "OrderPolicy", "Situation", "itineraries", "itinerary", "starts"]
+__all__ = ["POLICIES", "OrderPolicy", "Situation", "itineraries", "itinerary", "longest", "starts"]
 
 
 def itinerary(order: str | tuple[str, ...], situation: Situation) -> tuple[str, ...]:
@@ -43,3 +43,10 @@ def itineraries(
         return tuple(itinerary(each, situation) for each in order)
     flat = order if isinstance(order, str) else tuple(s for s in order if isinstance(s, str))
     return dealt(itinerary(flat, situation), lanes)
+
+
+def longest(plan: Plan) -> tuple[str, ...]:
+    """The sites of a round's longest lane while all are there."""
+    order = plan.sites if isinstance(plan.order, str) else plan.order
+    situation = Situation(seed=0, round=0, sites=plan.sites)
+    return max(itineraries(order, situation, plan.lanes), key=len)

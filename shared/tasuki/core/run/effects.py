@@ -34,10 +34,14 @@ class KeepLane:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MergeWeights:
-    """Make one of all lanes' weights after so many rounds, then report `WeightsMerged`."""
+    """Make one of all lanes' weights after so many rounds, then report `WeightsMerged`.
+
+    `equally`: whatever they were trained on.
+    """
 
     done: int
     parts: tuple[Part, ...]
+    equally: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from tasuki.core.model import LanesPolicy, Merge, TurnRecord, WeightsRef
+from tasuki.core.model import TurnRecord, WeightsRef
 from tasuki.core.relay import Phase, RelayState, at_rest
 
 
@@ -50,11 +50,10 @@ class LaneState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A lane's weights that others are made of, what they weigh, and on how much it was trained."""
+    """A lane's weights that all are made of, and on how many samples it was trained since."""
 
     lane: int
     weights: WeightsRef
-    weight: int
     samples: int
 
 
@@ -71,18 +70,12 @@ def closed(lane: LaneState) -> LaneState:
     )
 
 
-def parts(lanes: Sequence[LaneState], policy: LanesPolicy) -> tuple[Part, ...]:
+def parts(lanes: Sequence[LaneState]) -> tuple[Part, ...]:
     """Of what all are made one: every lane that was trained since they were, in their order."""
-    trained = [lane for lane in lanes if lane.turns]
-    is_equal = policy.merge is Merge.EQUAL or not any(lane.samples for lane in trained)
     return tuple(
-        Part(
-            lane=lane.relay.lane,
-            weights=lane.relay.weights,
-            weight=1 if is_equal else lane.samples,
-            samples=lane.samples,
-        )
-        for lane in trained
+        Part(lane=lane.relay.lane, weights=lane.relay.weights, samples=lane.samples)
+        for lane in lanes
+        if lane.turns
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tasuki.core import relay as one_lane
-from tasuki.core.model import EVALUATION, OnSilent, TurnRecord, WeightsRef
+from tasuki.core.model import EVALUATION, Merge, OnSilent, TurnRecord, WeightsRef
 from tasuki.core.order import Situation, itineraries, starts
 from tasuki.core.relay import (
     Drop,
@@ -122,7 +122,8 @@ def _decided(state: RunState, event: Event) -> Step:  # noqa: C901 - one table o
             if lane_of(event) >= EVALUATION:
                 return _scored(scoring.evaluate(state, event))
             if lane_of(event) >= len(state.lanes):
-                return _drop(state, "other_run")
+                is_result = isinstance(event, TurnFinished)
+                return _drop(state, "other_run" if is_result else "not_awaited")
         case StopRequested() if state.is_over and state.evaluation is not None:
             return _scored(scoring.call_off(state))
     if state.is_over:
@@ -416,16 +417,18 @@ def _close_if_all_in(state: RunState) -> Step:
 
 def _merge(state: RunState) -> Step:
     """Of two lanes or more; where only one was trained, all go on from that."""
-    found = parts(tuple(map(closed, state.lanes)), state.plan.lanes)
+    found = parts(tuple(map(closed, state.lanes)))
     if len(found) < 2:
         return _close_merged(state, found[0].weights if found else state.merged)
-    return replace(state, status=Status.MERGING), (MergeWeights(done=state.done, parts=found),)
+    equally = state.plan.lanes.merge is Merge.EQUAL
+    merging = MergeWeights(done=state.done, parts=found, equally=equally)
+    return replace(state, status=Status.MERGING), (merging,)
 
 
 def _close_merged(state: RunState, weights: WeightsRef) -> Step:
     """All lanes are one."""
     lanes = tuple(map(closed, state.lanes))
-    found = parts(lanes, state.plan.lanes)
+    found = parts(lanes)
     lanes = tuple(one_again(lane, weights, is_merged=len(found) > 1) for lane in lanes)
     return _close_round(replace(state, merged=weights, lanes=lanes), found)
 
