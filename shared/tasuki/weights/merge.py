@@ -91,7 +91,8 @@ def merge(parts: Sequence[Part], into: Path, *, equally: bool = False) -> Weight
     Where only one lane counts, its file is the result, byte for byte.
 
     The result is as `write_weights` writes it, and on disk when this returns; that its name
-    survives a power cut takes a `sync` of its folder. Until then it lies beside, as `.part`.
+    survives a power cut takes a `sync` of its folder. Until then it has another name, which ends in
+    `.part`.
 
     Args:
         parts: at least one, in the order of the lanes. Their digests were checked on arrival.
@@ -103,6 +104,8 @@ def merge(parts: Sequence[Part], into: Path, *, equally: bool = False) -> Weight
         DiskFull, StorageError: a file cannot be read or written.
     """
     with _opened(parts, _weights(parts, equally=equally)) as (manifest, lanes):
+        if len(parts) > 1:
+            _check_types(manifest, parts[0].path)
         counting = [lane for lane in lanes if lane.weight]
         if len(counting) == 1:
             return _copied(counting[0].path, into)
@@ -145,7 +148,7 @@ def _weights(parts: Sequence[Part], *, equally: bool) -> list[float]:
 def _opened(
     parts: Sequence[Part], weights: Sequence[float]
 ) -> Iterator[tuple[Manifest, list[_Lane]]]:
-    """All parts, once they are known to hold the same tensors, of types that can be merged."""
+    """All parts, once they are known to hold the same tensors, and those."""
     with ExitStack() as stack:
         first: Manifest | None = None
         lanes: list[_Lane] = []
@@ -154,9 +157,7 @@ def _opened(
                 file = stack.enter_context(opened(part.path))
                 # Only the first is kept: a long one for each of many lanes would be felt.
                 manifest, data_at = read_header(file, part.path)
-            if first is None:
-                _check_types(manifest, part.path)
-                first = manifest
+            first = first or manifest
             _check_same(first, manifest, parts[0].path, part.path)
             lanes.append(_Lane(path=part.path, file=file, data_at=data_at, weight=weight))
         if first is None:
@@ -254,7 +255,10 @@ def _mean_of(lanes: Sequence[_Lane], dtype: str, at: int, count: int, *, total: 
 def _copied(source: Path, into: Path) -> WeightsRef:
     with disk_errors(source):
         weights = WeightsRef(digest=verify_digest(source), size=source.stat().st_size)
-    copy_whole(source, into)
+        # One that was there from before a crash is a link, and would not be replaced by another.
+        is_there = into.exists() and into.samefile(source)
+    if not is_there:
+        copy_whole(source, into)
     return weights
 
 
@@ -263,7 +267,7 @@ def _written(
     contents: Iterator[tuple[TensorSpec, Contents]],
     into: Path,
 ) -> WeightsRef:
-    part = into.with_suffix(".part")
+    part = into.with_name(f"{into.name}.part")  # `into` may end in `.part` itself
     with disk_errors(into):
         try:
             written = write_weights(part, contents, tied=manifest.tied, order=manifest.order)

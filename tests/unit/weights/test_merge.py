@@ -243,6 +243,11 @@ def test_the_only_lane_that_counts_is_the_result(tmp_path: Path, samples: list[i
     assert parts[-1].path.read_bytes() == (tmp_path / "made.safetensors").read_bytes()
     assert verify_digest(parts[-1].path) == made.digest
     assert parts[-1].path.stat().st_size == made.size
+    # A crash may have come before anybody knew of it, and one may be where the other was.
+    assert made == merge(parts, tmp_path / "made.safetensors") == merge(parts, parts[-1].path)
+    assert {*(part.path for part in parts), tmp_path / "made.safetensors"} == set(
+        tmp_path.iterdir()
+    )
 
 
 def a_network(path: Path, *, bias: float = 0.0, samples: int = 1) -> Part:
@@ -263,6 +268,13 @@ def test_ties_and_the_order_of_a_trainer_are_kept(tmp_path: Path) -> None:
 
     assert read_manifest(parts[0].path) == read_manifest(tmp_path / "made")
     assert verify_digest(parts[1].path) == made.digest  # whose values are the mean of all
+
+
+def test_a_result_may_itself_be_for_somebody_to_name(tmp_path: Path) -> None:
+    parts = [a_network(tmp_path / f"{lane}", bias=lane) for lane in range(3)]
+    for of in (parts, parts[:1]):
+        made = merge(of, tmp_path / "made.part")
+        assert verify_digest(tmp_path / "made.part") == made.digest
 
 
 def test_a_result_may_replace_one_of_the_lanes(tmp_path: Path) -> None:
@@ -346,6 +358,7 @@ def test_types_that_cannot_be_merged_are_all_refused_by_name(tmp_path: Path) -> 
             refuse()
         assert {f"of {code}" for code in UNMERGEABLE} == set(named(str(refused.value)))
     assert {tmp_path / "w"} == set(tmp_path.iterdir())
+    assert verify_digest(tmp_path / "w") == merge([part], tmp_path / "alone").digest
 
 
 def named(message: str) -> list[str]:
@@ -426,7 +439,7 @@ def test_a_merge_that_is_killed_leaves_nothing_that_could_be_its_result(
     killed = merged_within(tmp_path, 2**20, is_killed=True)
 
     assert killed.returncode < 0
-    assert {"lane-0", "lane-1", "made.part"} == {path.name for path in tmp_path.iterdir()}
+    assert {"lane-0", "lane-1", f"{into.name}.part"} == {path.name for path in tmp_path.iterdir()}
     again = merge(lanes, into)
     assert verify_digest(into) == again.digest
     assert {"lane-0", "lane-1", into.name} == {path.name for path in tmp_path.iterdir()}
