@@ -197,6 +197,8 @@ class Lanes(Relay):
         for lane in range(len(self.state.lanes)) if lanes is None else lanes:
             if self.relay_of(lane).holder is not None:
                 self.trains_all(lane)
+            elif lane in self.collecting:
+                self.arrives(lane)
         if self.merging:
             self.merges()
 
