@@ -187,17 +187,21 @@ def _run_starts() -> Iterator[run.RunState]:
         run="run", sites=one, order=one, task=task, failure=failure, evaluate=judged, stop=stop
     )
     yield run.submitted(plan, _weights("first"))
-    # Two lanes of a turn each, which are merged after the second round.
+    # Two lanes of a turn each: some are passed over or late, of others the weights are lost.
+    two = SITES[:2]
     failure = Failure(on_silent=OnSilent.SKIP, max_attempts=1, min_sites=2)
     lanes = LanesPolicy(count=2, every_n_rounds=ROUNDS, wait_s=60.0)
-    plan = Plan(run="run", sites=SITES[:2], task=task, failure=failure, lanes=lanes, stop=stop)
+    plan = Plan(run="run", sites=two, task=task, failure=failure, lanes=lanes, stop=stop)
+    yield run.submitted(plan, _weights("first"))
+    failure = Failure(on_silent=OnSilent.FAIL, max_attempts=MAX_ATTEMPTS)
+    plan = Plan(run="run", sites=two, task=task, failure=failure, lanes=LanesPolicy(count=2))
     yield run.submitted(plan, _weights("first"))
 
 
 def _run_key(state: run.RunState) -> object:
     return (
         state.plan.failure,
-        state.plan.sites,
+        () if state.has_lanes else state.plan.sites,  # one more site makes no other lane
         state.status,
         tuple(_lane_key(lane) for lane in state.lanes),
         tuple(sorted(state.silent)),
@@ -211,7 +215,9 @@ def _run_key(state: run.RunState) -> object:
 
 
 def _lane_key(lane: run.LaneState) -> object:
-    return (_relay_key(lane.relay), lane.is_here, lane.is_late, bool(lane.turns))
+    # To be merged is to be at the end of every other round.
+    relay = replace(lane.relay, round=lane.relay.round % ROUNDS)
+    return (_relay_key(relay), lane.is_here, lane.is_late, bool(lane.turns))
 
 
 def _run_events(state: run.RunState) -> Iterator[run.Event]:
