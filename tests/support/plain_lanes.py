@@ -1,4 +1,4 @@
-"""A run with several lanes without Tasuki: a loop over its turns, and a merge element by element."""
+"""A run with several lanes without Tasuki: loops over its turns and over elements of weights."""
 
 from __future__ import annotations
 

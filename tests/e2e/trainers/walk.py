@@ -38,7 +38,14 @@ def stamp(turn: Turn, what: str) -> None:
     if not turn.params.get("stamps"):
         return
     named = {"run": turn.run, "site": turn.site, "round": turn.round, "hop": turn.hop}
-    line = {"what": what, **named, "lane": turn.lane, "term": turn.term, "at": time.monotonic(), "pid": os.getpid()}
+    line = {
+        "what": what,
+        **named,
+        "lane": turn.lane,
+        "term": turn.term,
+        "at": time.monotonic(),
+        "pid": os.getpid(),
+    }
     with (Path(str(turn.params["flag"])) / "stamps").open("a") as stamps:
         stamps.write(json.dumps(line) + "\n")
 
