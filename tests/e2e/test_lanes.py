@@ -16,6 +16,7 @@ import pytest
 from support.judged import evaluate
 from support.plain import digest_of, plain_loop
 from support.plain_lanes import Planned, plain_lanes
+from support.python import python
 from support.simulation import Outcome, command, environment, simulate, tasuki, write_run
 from support.waiting import wait_until
 from tasuki import errors
@@ -82,6 +83,15 @@ def test_the_final_weights_are_those_of_a_plain_loop(tmp_path: Path, planned: Pl
 def test_every_site_in_a_process_of_its_own_changes_nothing(tmp_path: Path) -> None:
     planned = Planned(sites=SITES, count=2, cover="all", order="random", rounds=2)
     ends_as(simulate(written(tmp_path, planned), "--processes"), planned)
+
+
+def test_a_script_says_it_as_a_run_file_does(tmp_path: Path) -> None:
+    lanes = [["site-3", "site-1"], ["site-2"]]
+    planned = Planned(sites=SITES[:3], count=2, order=lanes, merge="equal", rounds=2)
+    settings = f'order={list(map(tuple, lanes))}, lanes={{"merge": "equal"}}, rounds=2'
+    ended = python(tmp_path, f"print(simulate(train_with_others, {settings}).digest)")
+    assert ended.code == 0, ended.err
+    assert digest_of(plain_lanes(planned, SAMPLES)[2]) == ended.out.splitlines()[-1]
 
 
 def test_one_lane_is_cyclic_weight_transfer_as_it_was(tmp_path: Path) -> None:
