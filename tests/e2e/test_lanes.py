@@ -70,7 +70,6 @@ ON_THE_WAY = [
     Planned(sites=SITES, count=3, cover="all", order=WITHOUT_LAST, every=2, rounds=5),
     Planned(sites=SITES, count=4, cover="all", order="random", merge="equal", rounds=2),
     Planned(sites=SITES, count=2, order=[["site-3", "site-1"], ["site-4"]], every=3, rounds=4),
-    Planned(sites=SITES[:3], count=3, order=[["site-3"], ["site-1"], ["site-2"]], merge="equal"),
 ]
 
 
@@ -187,19 +186,25 @@ def test_a_simulation_killed_around_a_merge_goes_on_to_the_same_weights(
     assert 0 == verified.code, verified.err
 
 
-def test_a_round_goes_on_without_a_lane_that_is_late_and_shows_that(tmp_path: Path) -> None:
-    """Site 3 holds its lane up in round 2: what site 1 did in it before is void as well."""
-    planned = Planned(sites=SITES, count=2)
-    params = 'hold = { site-3 = "never" }\nhold_in = [1]'
-    run = written(tmp_path, planned, lanes="wait_s = 4", params=params)
+@pytest.mark.parametrize(
+    ("every", "number", "merged"), [(1, 2, [(1, 6)]), (2, 1, [(0, 4), (1, 12)])]
+)
+def test_a_round_goes_on_without_a_lane_that_is_late_and_shows_that(
+    tmp_path: Path, every: int, number: int, merged: list[tuple[int, int]]
+) -> None:
+    """Site 3 holds its lane up: what site 1 did in it before is void as well."""
+    planned = Planned(sites=SITES, count=2, every=every)
+    params = f'hold = {{ site-3 = "never" }}\nhold_in = [{number - 1}]'
+    run = written(tmp_path, planned, lanes="wait_s = 8", params=params)
     ended = simulate(run, "--processes")
-    ends_as(ended, planned, late=lambda round, lane: (round, lane) == (1, 0))
+    ends_as(ended, planned, late=lambda round, lane: (round + 1, lane) == (number, 0))
     assert (10, 2, []) == tuple(ended.last[key] for key in ("turns", "skipped", "left_out"))
     turns = tasuki("turns", "walk", "--data", tmp_path / "data", "--json").last["turns"]
     skipped = {(turn["round"], turn["site"], turn["skipped"]) for turn in turns if turn["skipped"]}
-    assert {(2, "site-1", "late"), (2, "site-3", "late")} == skipped
+    assert {(number, "site-1", "late"), (number, "site-3", "late")} == skipped
+    assert 12 == len(turns)
     kept = json.loads((tmp_path / "data/runs/walk/round-0002.json").read_text())
-    assert [1] == [each["lane"] for each in kept["merged"]]
+    assert merged == [(each["lane"], each["samples"]) for each in kept["merged"]]
 
 
 def test_lanes_are_trained_at_once_where_there_are_processes_for_it(tmp_path: Path) -> None:
