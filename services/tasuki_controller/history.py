@@ -14,6 +14,7 @@ from tasuki.core import run as machine
 from tasuki.core.model import EVALUATION, Plan, TurnRecord, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import Evaluation, RunState
+from tasuki.core.run.machine import LATE
 from tasuki.errors import LedgerBroken, MessageError
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.wire.messages import decode
@@ -159,11 +160,23 @@ def records(steps: Iterable[Step]) -> list[TurnRecord]:
     open_round: tuple[TurnRecord, ...] = ()
     for step in steps:
         open_round = () if step.after is None else step.after.records
+        if any(isinstance(effect, machine.KeepLane) for effect in step.effects):
+            closed.extend(_of_unmerged_round(step))
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 closed.extend(effect.records)
                 open_round = ()
     return [*closed, *(record for record in open_round if record not in closed)]
+
+
+def _of_unmerged_round(step: Step) -> Iterator[TurnRecord]:
+    """What stays of a round that this step has closed without making its lanes one."""
+    if step.before is None or step.after is None:
+        return
+    void = {(skip.round, skip.lane) for skip in step.after.skipped if skip.reason == LATE}
+    for record in step.before.records:
+        if (record.id.round, record.id.lane) not in void:
+            yield record
 
 
 def evaluations(steps: Iterable[Step]) -> list[Evaluation]:

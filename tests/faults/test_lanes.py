@@ -1,4 +1,4 @@
-"""Several lanes on a broker, whoever is killed: the weights of a plain loop, and nothing is lost."""
+"""Several lanes on a broker, whoever is killed: the weights of a plain loop, and nothing lost."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from signal import SIGKILL
 import pytest
 
 from support.federation import SITES
+from support.plain import digest_of
 from support.plain_lanes import Planned, plain_lanes
 from support.scripted import ROUNDS, Row, Scripted
 from support.waiting import wait_until
@@ -79,8 +80,8 @@ def check(
         client.verify(run)
         rows = [row.model_dump(mode="json") for row in client.rows(run)]
     assert "finished" == standing.status, standing
-    digests = plain_lanes(planned, SAMPLES, **({} if late is None else {"late": late}))
-    assert standing.digest == digests[planned.rounds]
+    ends = plain_lanes(planned, SAMPLES, **({} if late is None else {"late": late}))
+    assert digest_of(ends[planned.rounds]) == standing.digest
     wait_until(lambda: not kept.leftovers(), what="no message stays")
     kept.check_spools()
     return rows
@@ -111,9 +112,7 @@ def test_lanes_that_go_on_apart_for_a_round_survive_the_controller(
 def test_a_round_goes_on_without_a_lane_that_is_late(
     kept: Scripted, write: Write, tmp_path: Path, is_killed: bool
 ) -> None:
-    late = written(
-        write, SHARED, "wait_s = 1", params='hold = { site-3 = "go" }', flag=tmp_path
-    )
+    late = written(write, SHARED, "wait_s = 1", params='hold = { site-3 = "go" }', flag=tmp_path)
     run = kept.submit(late)
     with kept.client() as client:
         wait_until(
@@ -134,7 +133,7 @@ def test_a_round_goes_on_without_a_lane_that_is_late(
 def test_twenty_kills_of_anybody_change_no_bit(kept: Scripted, write: Write) -> None:
     planned = replace(ALL, rounds=4)
     drawn = random.Random(13)
-    rules = set()
+    rules: set[str] = set()
     while len(rules) < KILLS:
         who = drawn.choice([*ANYWHERE, CONTROLLER])
         moment, round = drawn.choice(ANYWHERE[who]), drawn.randrange(planned.rounds)
