@@ -82,7 +82,7 @@ class LocalArchive:
 
     def turns(self, run: str) -> documents.TurnTable:
         steps = self._steps(run)
-        return turn_table(self._data.state(steps), history.records(steps))
+        return turn_table(self._data.state(steps), history.records(steps), history.merges(steps))
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         steps = self._steps(run)

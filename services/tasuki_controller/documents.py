@@ -206,9 +206,13 @@ class Standing(Summary):
 
 
 class TurnRow(Document):
-    """A planned turn that was accepted, or passed over; rounds and turns are counted from 1."""
+    """A planned turn that was accepted, or passed over; rounds and turns are counted from 1.
+
+    So are lanes: where one model circulates, all turns are of lane 1.
+    """
 
     round: int
+    lane: int = 1
     turn: int
     site: str
     samples: int | None = None
@@ -222,12 +226,36 @@ class TurnRow(Document):
     skipped: str = Field(default="", description="Why it was passed over; empty: it was accepted.")
 
 
+class MergedLane(Document):
+    """What one lane gave to weights that are made of several."""
+
+    lane: int = Field(description="Its number, from 1.")
+    digest: str
+    samples: int = Field(description="On which it was trained since all lanes were one.")
+
+
+class MergedWeights(Document):
+    """Weights that all lanes went on from, and of which they were made."""
+
+    round: int = Field(description="Of whose end they are, from 1.")
+    digest: str
+    lanes: list[MergedLane]
+
+
 class TurnTable(Document):
     """Every turn of a run, from its ledger."""
 
     run: str
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
     turns: list[TurnRow]
+    merges: list[MergedWeights] = Field(
+        default=[], description="When all lanes were made one; empty where one model circulates."
+    )
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether any turn or merge is of another lane than the first."""
+        return bool(self.merges) or any(turn.lane > 1 for turn in self.turns)
 
 
 class SiteScore(Document):
@@ -351,6 +379,10 @@ class LedgerRow(Document):
     what: str = Field(description="In words; rounds and turns are counted from 1 there.")
     detail: str = Field(description="All that a site said of a failure.")
     led_to: list[str]
+    issued: list[LedgerTurn] = Field(
+        default=[],
+        description="Of a run with several lanes, the turns that were given out to be trained.",
+    )
     skipped: list[Skip]
     outcome: str
     hash: str

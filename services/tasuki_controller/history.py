@@ -154,16 +154,42 @@ def check_origin(found: Sequence[Step], ledger: SqliteLedger) -> None:
 
 
 def records(steps: Iterable[Step]) -> list[TurnRecord]:
-    """Every turn that was accepted and not undone, in its order."""
+    """Every turn that was accepted and not undone, in its order: round by round, lane by lane."""
     closed: list[TurnRecord] = []
     open_round: tuple[TurnRecord, ...] = ()
     for step in steps:
         open_round = () if step.after is None else step.after.records
+        closed.extend(_of_unmerged_round(step))
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 closed.extend(effect.records)
                 open_round = ()
     return [*closed, *(record for record in open_round if record not in closed)]
+
+
+def _of_unmerged_round(step: Step) -> Iterator[TurnRecord]:
+    """Of a round that this step has closed without a checkpoint; of late lanes there is nothing."""
+    if step.before is None or not any(isinstance(e, machine.KeepLane) for e in step.effects):
+        return
+    for lane in step.before.lanes:
+        if not (isinstance(step.event, machine.WaitOver) and lane.is_under_way):
+            yield from lane.records
+
+
+def merges(steps: Iterable[Step]) -> list[machine.SaveCheckpoint]:
+    """The checkpoints whose weights are made of those of several lanes, in their order."""
+    effects = (effect for step in steps for effect in step.effects)
+    return [e for e in effects if isinstance(e, machine.SaveCheckpoint) and e.parts]
+
+
+def newly_skipped(
+    before: RunState | None, event: object, after: RunState
+) -> tuple[machine.Skip, ...]:
+    """The turns that were passed over by this event."""
+    if before is not None and isinstance(event, machine.WaitOver):
+        known = set(before.skipped)  # of a lane that is late, they take the place of its others
+        return tuple(skip for skip in after.skipped if skip not in known)
+    return after.skipped[len(before.skipped) if before else 0 :]
 
 
 def evaluations(steps: Iterable[Step]) -> list[Evaluation]:

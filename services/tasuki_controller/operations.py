@@ -164,9 +164,12 @@ class Operations:
 
     async def turns(self, run: str) -> documents.TurnTable:
         state, rows = self.state(run), self._rows(run)
-        return await asyncio.to_thread(
-            lambda: turn_table(state, history.records(history.steps(rows)))
-        )
+
+        def replayed() -> documents.TurnTable:
+            steps = list(history.steps(rows))
+            return turn_table(state, history.records(steps), history.merges(steps))
+
+        return await asyncio.to_thread(replayed)
 
     async def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         """Raises SettingsError: no site says anything by this metric."""

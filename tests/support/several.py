@@ -40,7 +40,7 @@ def record_of(
         site=site,
         received=its.weights.digest,
         sent=sent(its.expected),
-        metrics=metrics,
+        metrics=dict(metrics),
         samples=10,
         seconds=1.5,
     )

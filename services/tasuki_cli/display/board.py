@@ -85,6 +85,7 @@ class Board:
         self.last = ""  # the site that trained last
         self._before: RunState | None = None  # after the event before
         self._skips = 0
+        self._seen: set[Skip] = set()
         self._told: set[str] = set()
         self._trouble: dict[Key, _Trouble] = {}  # what was told last, and is so
         self._lines: list[Line] = []
@@ -143,7 +144,7 @@ class Board:
             self.pace.reached(rounds_done(state), at=at)
 
     def _note_skips(self, state: RunState) -> None:
-        new = state.skipped[self._skips :]
+        new = self._new_skips(state)
         for skip in new:
             if skip.reason == LATE:
                 self.notices.mark(skip.site, LATE)
@@ -154,6 +155,14 @@ class Board:
         late = [skip for skip in new if skip.reason == LATE]
         for number, lane in dict.fromkeys((skip.round, skip.lane) for skip in late):
             self._note_late(state, [s for s in late if (s.round, s.lane) == (number, lane)])
+
+    def _new_skips(self, state: RunState) -> Sequence[Skip]:
+        """Of several lanes, one may begin its round anew while another goes on without turns."""
+        if not state.has_lanes:
+            return state.skipped[self._skips :]
+        new = [skip for skip in state.skipped if skip not in self._seen]
+        self._seen.update(new)
+        return new
 
     def _note_late(self, state: RunState, skips: Sequence[Skip]) -> None:
         """A lane, in one line, however many turns it has."""
