@@ -73,21 +73,21 @@ def _back(
     accepted: Sequence[TurnRow], merges: Sequence[MergedWeights], of: str
 ) -> tuple[list[TurnRow], list[MergedWeights], list[str]]:
     """Turns and merges that lead to these weights, and what the first of them received."""
-    chain, made_one = [], []
+    chain: list[TurnRow] = []
+    made_one: list[MergedWeights] = []
     wanted: Mapping[int, str] = {ALL: of}
-    rounds = {merge.round: merge for merge in merges}
-    at = None
-    for turn in reversed(accepted):
-        if turn.round != at:  # a round's merge comes after its turns
-            at = turn.round
-            merge = rounds.get(at)
-            if merge is not None and set(wanted.values()) == {merge.digest}:
-                made_one.append(merge)
-                wanted = {each.lane: each.digest for each in merge.lanes}
-        lane = turn.lane if turn.lane in wanted else ALL
-        if turn.sent == wanted.get(lane) and turn.received is not None:
-            chain.append(turn)
-            wanted = {**wanted, lane: turn.received}
+    # Of one round, its merge is the last.
+    steps = sorted([*accepted, *merges], key=lambda step: step.round)
+    for step in steps[::-1]:
+        if isinstance(step, MergedWeights):
+            if set(wanted.values()) == {step.digest}:
+                made_one.append(step)
+                wanted = {each.lane: each.digest for each in step.lanes}
+            continue
+        lane = step.lane if step.lane in wanted else ALL
+        if step.sent == wanted.get(lane) and step.received is not None:
+            chain.append(step)
+            wanted = {**wanted, lane: step.received}
     return chain[::-1], made_one[::-1], list(dict.fromkeys(wanted.values()))
 
 
