@@ -1,4 +1,4 @@
-"""Draws the three machines of the core by running them.
+"""Draws the three machines of the core by running them, the run machine with several lanes too.
 
     python docs/make_state_diagrams.py [--check]
 
@@ -21,6 +21,7 @@ from tasuki.core.model import (
     EvaluatePolicy,
     Failure,
     Kind,
+    LanesPolicy,
     OnSilent,
     Plan,
     StopPolicy,
@@ -191,9 +192,10 @@ def _run_starts() -> Iterator[run.RunState]:
 def _run_key(state: run.RunState) -> object:
     return (
         state.plan.failure,
+        state.plan.lanes,
         state.plan.sites,
         state.status,
-        _relay_key(state.relay),
+        tuple(map(_lane_key, state.lanes)),
         tuple(sorted(state.silent)),
         state.pausing,
         state.unattended,
@@ -202,6 +204,10 @@ def _run_key(state: run.RunState) -> object:
         len(state.asked),
         state.enough,
     )
+
+
+def _lane_key(lane: run.LaneState) -> object:
+    return (_relay_key(lane.relay), lane.is_here, lane.is_late, lane.turns > 0)
 
 
 def _run_events(state: run.RunState) -> Iterator[run.Event]:
@@ -218,7 +224,7 @@ def _run_events(state: run.RunState) -> Iterator[run.Event]:
     yield run.SiteAdded(site="late")
     yield run.RoundsAdded(rounds=ROUNDS + 1)
     yield run.RunRemoved()
-    yield from _turn_ends(state.relay)
+    yield from _turn_ends(state.lanes[0].relay)
     if state.plan.evaluate is not None:
         yield run.TimeUp()
         if state.evaluation is None:
@@ -233,6 +239,43 @@ RUN = Exploration(
     node=lambda state: state.status.value,
     key=_run_key,
     events=_run_events,
+)
+
+
+# The run machine once more, with lanes: what is so with one is not told again.
+
+
+def _lanes_starts() -> Iterator[run.RunState]:
+    sites = SITES[:2]
+    failure = Failure(on_silent=OnSilent.SKIP, max_attempts=MAX_ATTEMPTS, min_sites=1)
+    task = Task(trainer="trainer", rounds=ROUNDS)
+    for every in (1, ROUNDS):
+        lanes = LanesPolicy(count=len(sites), every_n_rounds=every, wait_s=1.0)
+        plan = Plan(run="run", sites=sites, task=task, failure=failure, lanes=lanes)
+        yield run.submitted(plan, _weights("first"))
+
+
+def _lanes_events(state: run.RunState) -> Iterator[run.Event]:
+    yield run.RunSubmitted()
+    yield run.PauseRequested()
+    yield run.ResumeRequested()
+    yield run.StopRequested()
+    yield run.WaitOver(round=state.round)
+    yield run.WeightsMerged(done=state.done, weights=_weights("merged"))
+    yield run.MergeFailed(done=state.done, cause="other tensors")
+    for lane in state.lanes:
+        relay = lane.relay
+        yield run.WeightsArrived(weights=relay.weights, lane=relay.lane)
+        yield run.WeightsLost(weights=relay.weights, lane=relay.lane)
+        yield from _turn_ends(relay)
+
+
+LANES = Exploration(
+    step=run.step,
+    illegal=run.IllegalEvent,
+    node=lambda state: state.status.value,
+    key=_run_key,
+    events=_lanes_events,
 )
 
 
@@ -342,11 +385,13 @@ def _table(moves: set[Move]) -> Iterator[str]:
 def drawn(page: str) -> str:
     """The page with the machines as they are now."""
     over = tuple(sorted(status.value for status in run.OVER))
-    run_machine = diagram(RUN.moves(_run_starts()), start=run.Status.SUBMITTED.value, ends=over)
+    submitted = run.Status.SUBMITTED.value
+    run_machine = diagram(RUN.moves(_run_starts()), start=submitted, ends=over)
+    lanes_machine = diagram(LANES.moves(_lanes_starts()), start=submitted, ends=over)
     turn_machine = diagram(TURN.moves([turn.SiteState(site="site-1")]), start=IDLE, ends=())
     resting = relay.Phase.RESTING.value
     relay_machine = diagram(RELAY.moves(_relay_starts()), start=resting, ends=())
-    page = _between(page, "run", run_machine)
+    page = _between(_between(page, "run", run_machine), "lanes", lanes_machine)
     return _between(_between(page, "relay", relay_machine), "turn", turn_machine)
 
 

@@ -14,6 +14,7 @@ from tasuki.core import run as machine
 from tasuki.core.model import EVALUATION, Plan, TurnRecord, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import Evaluation, RunState
+from tasuki.core.run.machine import LATE
 from tasuki.errors import LedgerBroken, MessageError
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.wire.messages import decode
@@ -154,12 +155,13 @@ def check_origin(found: Sequence[Step], ledger: SqliteLedger) -> None:
 
 
 def records(steps: Iterable[Step]) -> list[TurnRecord]:
-    """Every turn that was accepted and not undone, in its order: round by round, lane by lane."""
+    """Every turn that was accepted and not undone, in its order."""
     closed: list[TurnRecord] = []
     open_round: tuple[TurnRecord, ...] = ()
     for step in steps:
         open_round = () if step.after is None else step.after.records
-        closed.extend(_of_unmerged_round(step))
+        if any(isinstance(effect, machine.KeepLane) for effect in step.effects):
+            closed.extend(_of_unmerged_round(step))
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 closed.extend(effect.records)
@@ -168,12 +170,24 @@ def records(steps: Iterable[Step]) -> list[TurnRecord]:
 
 
 def _of_unmerged_round(step: Step) -> Iterator[TurnRecord]:
-    """Of a round that this step has closed without a checkpoint; of late lanes there is nothing."""
-    if step.before is None or not any(isinstance(e, machine.KeepLane) for e in step.effects):
+    """What stays of a round that this step has closed without making its lanes one."""
+    if step.before is None or step.after is None:
         return
-    for lane in step.before.lanes:
-        if not (isinstance(step.event, machine.WaitOver) and lane.is_under_way):
-            yield from lane.records
+    void = {(skip.round, skip.lane) for skip in step.after.skipped if skip.reason == LATE}
+    for record in step.before.records:
+        if (record.id.round, record.id.lane) not in void:
+            yield record
+
+
+def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
+    """Every evaluation, in the order in which they began; the last may be under way."""
+    found: dict[int, Evaluation] = {}
+    for step in steps:
+        closed = [e.evaluation for e in step.effects if isinstance(e, machine.CloseEvaluation)]
+        under_way = None if step.after is None else step.after.evaluation
+        for each in (*closed, *([] if under_way is None else [under_way])):
+            found[each.asked.number] = each
+    return list(found.values())
 
 
 def merges(steps: Iterable[Step]) -> list[machine.SaveCheckpoint]:
@@ -190,17 +204,6 @@ def newly_skipped(
         known = set(before.skipped)  # of a lane that is late, they take the place of its others
         return tuple(skip for skip in after.skipped if skip not in known)
     return after.skipped[len(before.skipped) if before else 0 :]
-
-
-def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
-    """Every evaluation, in the order in which they began; the last may be under way."""
-    found: dict[int, Evaluation] = {}
-    for step in steps:
-        closed = [e.evaluation for e in step.effects if isinstance(e, machine.CloseEvaluation)]
-        under_way = None if step.after is None else step.after.evaluation
-        for each in (*closed, *([] if under_way is None else [under_way])):
-            found[each.asked.number] = each
-    return list(found.values())
 
 
 def last_row(steps: Sequence[Step]) -> Row:

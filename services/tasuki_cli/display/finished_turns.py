@@ -19,7 +19,7 @@ def turns_table(records: Sequence[TurnRecord], skipped: Sequence[Skip], metric: 
     """Each turn: round, site, what was received, what was handed on, how long it took."""
     table = Table(box=None, header_style="bold")
     shown = printable(metric)  # a site may have named it
-    has_lanes = any(of.lane for of in (*skipped, *(record.id for record in records)))
+    has_lanes = any(skip.lane for skip in skipped) or any(record.id.lane for record in records)
     lane = ("lane",) if has_lanes else ()
     for name in ("round", *lane, "site", f"received {shown}", f"trained {shown}", "seconds"):
         table.add_column(Text(name), justify="left" if name == "site" else "right")
