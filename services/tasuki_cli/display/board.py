@@ -324,7 +324,7 @@ class Board:
         """What the state itself does not tell: that comes first."""
         if self.held_up:
             return {("trouble", self.held_up): _Trouble(site="", told=self.held_up)}
-        found = {}
+        found: dict[Key, _Trouble] = {}
         for lane, turn in zip(state.lanes, self.turns, strict=True):
             holder, number = lane.relay.holder or "", lane.relay.lane
             told = "" if state.reason else trouble(state, turn.now(at), lane=number)

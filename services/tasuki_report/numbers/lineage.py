@@ -77,7 +77,8 @@ def _back(
     made_one: list[MergedWeights] = []
     wanted: Mapping[int, str] = {ALL: of}
     # Of one round, its merge is the last.
-    steps = sorted([*accepted, *merges], key=lambda step: step.round)
+    both: list[TurnRow | MergedWeights] = [*accepted, *merges]
+    steps = sorted(both, key=lambda step: step.round)
     for step in steps[::-1]:
         if isinstance(step, MergedWeights):
             if set(wanted.values()) == {step.digest}:

@@ -124,7 +124,8 @@ class Timeline:
     @property
     def has_lanes(self) -> bool:
         """Whether several models were on their way."""
-        return any(each.lane > 1 for each in (*self.spells, *self.skipped))
+        both: list[Spell | Skipped] = [*self.spells, *self.skipped]
+        return any(each.lane > 1 for each in both)
 
     @property
     def seconds(self) -> Mapping[str, float]:

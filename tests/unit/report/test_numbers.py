@@ -358,8 +358,8 @@ def test_a_run_that_has_done_nothing_yet_has_tables_with_heads(name: str) -> Non
 # Runs with several lanes.
 
 
-def lanes(**changes: int) -> OnRecord:
-    relay = Relay(several(rounds=changes.pop("rounds", 2), **changes))
+def lanes(*, rounds: int = 2, every_n_rounds: int = 1) -> OnRecord:
+    relay = Relay(several(rounds=rounds, every_n_rounds=every_n_rounds))
     while not relay.state.is_over:
         finish_round(relay)
     return OnRecord(relay=relay)
