@@ -79,7 +79,7 @@ def test_what_happens_in_one_of_several_lanes_is_told_with_it() -> None:
     closed = Update(run=relay.state, what=None)
     relay(WaitOver(round=0))
     over = Update(run=relay.state, what=None)
-    told = list(happenings([began, done, closed, over]))
+    told = list(happenings(iter([began, done, closed, over])))
     assert [("turn", "b", 1, 1, 2)] == [
         (each.what, each.site, each.round, each.turn, each.lane)
         for each in told
