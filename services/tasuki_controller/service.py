@@ -43,7 +43,7 @@ from tasuki.errors import LedgerBroken, MessageError, RunExists, TasukiError, Un
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
 from tasuki.weights.chunks import transfer_id
-from tasuki.weights.merge import check_mergeable
+from tasuki.weights.container.merge import check_mergeable
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
