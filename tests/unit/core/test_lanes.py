@@ -253,6 +253,7 @@ def test_lanes_that_cannot_be_merged_end_the_run() -> None:
     for lane in (0, 1):
         lanes.trains_all(lane)
     drops(lanes, run.MergeFailed(done=2, cause="they differ"), "not_awaited")
+    drops(lanes, run.WeightsMerged(done=2, weights=weights("w")), "not_awaited")
     lanes(run.MergeFailed(done=1, cause="they differ"))
     assert (Status.FAILED, "they differ") == (lanes.state.status, lanes.state.reason)
     assert ["Fence", "Fence", "EndLease", "EndLease", "Conclude"] == lanes.kinds
@@ -462,6 +463,7 @@ def test_what_a_late_lane_was_trained_by_is_void() -> None:
     assert 3 == lanes.state.turns
     lanes.is_late()
     assert [(0, 0, 0, "a", "late"), (0, 0, 1, "c", "late")] == skips(lanes)
+    assert "MergeWeights" not in lanes.kinds
     saved = lanes.only(run.SaveCheckpoint)
     assert (own.sent, ["b", "d"]) == (saved.weights, [record.site for record in saved.records])
     assert (2, Status.FINISHED) == (lanes.state.turns, lanes.state.status)
