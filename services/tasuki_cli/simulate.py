@@ -102,7 +102,9 @@ class _Federation:
         self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
-        self._trainers = SimulatedTrainers(simulation, self._folder / "sites")
+        self._trainers = SimulatedTrainers(
+            simulation, self._folder / "sites", lanes=self._plan.lanes.count
+        )
         self._failed: str | None = None
         self._pause = asyncio.Event()
         self._scored = asyncio.Event()
@@ -319,6 +321,7 @@ class _Federation:
             clock=SystemClock(),
             patience_s=0.2,  # nothing is on the way that is not in memory
             only=self._plan.run,
+            moments=self._s.moments,
         )
         following = Following(self._ledger, [Watch(self._watch)])
         return ControllerService(parts, watcher=self._watch, on_step=following.take)

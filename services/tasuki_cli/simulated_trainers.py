@@ -17,10 +17,16 @@ from tasuki_site.trainer.workplace import Workplaces
 
 
 class SimulatedTrainers:
-    """One pool for each site, and what they share. `folder`: for the sites' working folders."""
+    """One pool for each site, and what they share.
 
-    def __init__(self, simulation: Simulation, folder: Path) -> None:
+    Args:
+        folder: for the sites' working folders.
+        lanes: as many as there are models on their way.
+    """
+
+    def __init__(self, simulation: Simulation, folder: Path, *, lanes: int = 1) -> None:
         self._s = simulation
+        self._lanes = lanes
         self._shared = self._shared_trainers()
         self._workplaces = Workplaces(
             beside=simulation.folder,
@@ -28,7 +34,7 @@ class SimulatedTrainers:
             apart=simulation.data.path,
             hidden=simulation.handed is None,
         )
-        self._limit = ProcessLimit(self._processes(), at_once=self._processes())
+        self._limit = ProcessLimit(self._places(), at_once=self._processes())
         self._pools: list[TrainerPool] = []
 
     def pool_of(self, site: str) -> TrainerPool:
@@ -47,6 +53,10 @@ class SimulatedTrainers:
         sites = len(self._s.sites)
         return sites if self._shared else self._s.run_file.simulate.processes or fitting()
 
+    def _places(self) -> int:
+        """Of sites that share processes none is ended for another: that would end it for both."""
+        return self._processes() * self._lanes if self._shared else self._processes()
+
     def _trainer(self, site: str) -> Trainer:
         """Always the same one for a site: what its code keeps is there when it scores, too."""
         if not self._shared:
@@ -57,7 +67,8 @@ class SimulatedTrainers:
     def _shared_trainers(self) -> list[ChildTrainer]:
         """Those that sites have together; none: each has its own.
 
-        Sites train one at a time, so that one does; they score at once, as far as there are more.
+        With one lane, sites train one at a time, so that one does; they score at once, and lanes
+        are trained at once, as far as there are more.
         """
         if not self._s.shares_a_process:
             return []

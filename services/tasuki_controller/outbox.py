@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from functools import partial
 from typing import get_args
@@ -122,21 +122,27 @@ class Outbox:
         while True:
             pending = await waiting.get()
             effect = decode(pending.effect, TO_BE_DONE)
-            doing = self._finish(pending, effect, waiting)
+            finish = partial(self._finish, pending, effect, waiting)
             lane = _lane_of(effect) if self._runs[pending.run].has_lanes else None
             if isinstance(effect, machine.IssueTurn) and effect.kind is Kind.EVALUATE:
-                self._spawn(doing)  # all sites score at once
+                self._spawn(finish(after=()))  # all sites score at once
             elif lane is not None:
-                lanes[lane] = self._spawn(_after(lanes.get(lane), doing))
+                before = [lanes[lane]] if lane in lanes else []
+                lanes[lane] = self._spawn(finish(after=before))
             else:
-                if lanes:
-                    await asyncio.wait(lanes.values())
-                    lanes.clear()
-                await doing
+                await finish(after=lanes.values())
+                lanes.clear()
 
     async def _finish(
-        self, pending: Pending, effect: ToBeDone, waiting: asyncio.Queue[Pending]
+        self,
+        pending: Pending,
+        effect: ToBeDone,
+        waiting: asyncio.Queue[Pending],
+        *,
+        after: Collection[asyncio.Task[None]],
     ) -> None:
+        if after:
+            await asyncio.wait(after)
         await self._do(pending, effect)
         self._c.ledger.strike(pending)
         waiting.task_done()
@@ -303,9 +309,3 @@ def _lane_of(effect: ToBeDone) -> int | None:
         case machine.Fence(lane=lane) | machine.CollectWeights(lane=lane):
             return lane
     return None
-
-
-async def _after(before: asyncio.Task[None] | None, doing: Coroutine[object, object, None]) -> None:
-    if before is not None:
-        await asyncio.wait({before})
-    await doing

@@ -52,6 +52,7 @@ def model_of(turn: Turn, *, framework: Framework) -> FLModel:
             "start_round": 0,
             "current_round": turn.round,
             "total_rounds": turn.rounds,
+            "merged": turn.merged,
         },
     )
 
@@ -73,6 +74,7 @@ def config(turn: Turn) -> dict[str, Any]:  # Any: the run's params are
         "budget": {"epochs": budget.epochs, "steps": budget.steps, "seconds": budget.seconds},
         "data": turn.data,
         "split": turn.split,
+        "merged": turn.merged,
         "device": turn.device,
         "seed": turn.seed,
     }

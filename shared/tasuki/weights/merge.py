@@ -27,6 +27,7 @@ from tasuki.weights.container import (
     BLOCK_BYTES,
     DTYPES,
     MERGEABLE,
+    Contents,
     Manifest,
     TensorSpec,
     read_manifest,
@@ -38,8 +39,8 @@ from tasuki.weights.container.names import quoted
 from tasuki.weights.container.reader import read_header
 from tasuki.weights.digest import opened, verify_digest
 
-# Measured: what is computed from so many stays in a core's own cache, and calls cost little.
-STEP = 2**14
+# Measured: fewer cost more in calls, and what is computed from more stays in no core's cache.
+STEP = 2**16
 """Elements that are merged at a time."""
 
 _MOST_NAMED = 50  # in a message that has to be read
@@ -90,7 +91,8 @@ def merge(parts: Sequence[Part], into: Path, *, equally: bool = False) -> Weight
     Where only one lane counts, its file is the result, byte for byte.
 
     The result is as `write_weights` writes it, and on disk when this returns; that its name
-    survives a power cut takes a `sync` of its folder. Until then it lies beside, as `.part`.
+    survives a power cut takes a `sync` of its folder. Until then it has another name, which ends in
+    `.part`.
 
     Args:
         parts: at least one, in the order of the lanes. Their digests were checked on arrival.
@@ -102,6 +104,8 @@ def merge(parts: Sequence[Part], into: Path, *, equally: bool = False) -> Weight
         DiskFull, StorageError: a file cannot be read or written.
     """
     with _opened(parts, _weights(parts, equally=equally)) as (manifest, lanes):
+        if len(parts) > 1:
+            _check_types(manifest, parts[0].path)
         counting = [lane for lane in lanes if lane.weight]
         if len(counting) == 1:
             return _copied(counting[0].path, into)
@@ -109,18 +113,21 @@ def merge(parts: Sequence[Part], into: Path, *, equally: bool = False) -> Weight
         return _written(manifest, _contents(manifest, counting, most=lanes[most]), into)
 
 
-def check_mergeable(path: Path) -> None:
+def check_mergeable(path: Path, *, what: str = "") -> None:
     """Weights that are to circulate in several lanes have to be of types that can be merged.
+
+    Args:
+        what: what a message calls them; empty: by their path.
 
     Raises:
         WeightsError: some tensors are of other types; they are named.
         BadWeights: it is no well-formed container.
         OSError: it cannot be opened.
     """
-    _check_types(read_manifest(path), path)
+    _check_types(read_manifest(path), what or path)
 
 
-def _check_types(manifest: Manifest, path: Path) -> None:
+def _check_types(manifest: Manifest, what: str | Path) -> None:
     bad = [
         f"{quoted(spec.name)} ({spec.dtype})"
         for spec in manifest.tensors
@@ -129,7 +136,7 @@ def _check_types(manifest: Manifest, path: Path) -> None:
     if bad:
         more = f" and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else ""
         raise WeightsError(
-            f"{path} holds tensors whose type cannot be merged: {', '.join(bad[:_MOST_NAMED])}"
+            f"{what} holds tensors whose type cannot be merged: {', '.join(bad[:_MOST_NAMED])}"
             f"{more}; store them as {', '.join(MERGEABLE)}, or let the run have one lane"
         )
 
@@ -144,7 +151,7 @@ def _weights(parts: Sequence[Part], *, equally: bool) -> list[float]:
 def _opened(
     parts: Sequence[Part], weights: Sequence[float]
 ) -> Iterator[tuple[Manifest, list[_Lane]]]:
-    """All parts, once they are known to hold the same tensors, of types that can be merged."""
+    """All parts, once they are known to hold the same tensors, and those."""
     with ExitStack() as stack:
         first: Manifest | None = None
         lanes: list[_Lane] = []
@@ -153,9 +160,7 @@ def _opened(
                 file = stack.enter_context(opened(part.path))
                 # Only the first is kept: a long one for each of many lanes would be felt.
                 manifest, data_at = read_header(file, part.path)
-            if first is None:
-                _check_types(manifest, part.path)
-                first = manifest
+            first = first or manifest
             _check_same(first, manifest, parts[0].path, part.path)
             lanes.append(_Lane(path=part.path, file=file, data_at=data_at, weight=weight))
         if first is None:
@@ -199,7 +204,7 @@ def _or_nothing(value: _T | None, described: Callable[[_T], str]) -> str:
 
 def _contents(
     manifest: Manifest, counting: Sequence[_Lane], *, most: _Lane
-) -> Iterator[tuple[TensorSpec, Callable[[], Iterator[NDArray[Any]]]]]:  # Any: of whatever type
+) -> Iterator[tuple[TensorSpec, Contents]]:
     """Every tensor with what makes its bytes when its turn comes."""
     at = 0
     for spec in manifest.tensors:
@@ -210,42 +215,42 @@ def _contents(
         at += spec.size
 
 
-def _as_it_is(lane: _Lane, spec: TensorSpec, at: int) -> Iterator[NDArray[np.uint8]]:
+def _as_it_is(lane: _Lane, spec: TensorSpec, at: int) -> Iterator[memoryview]:
     for begin in range(0, spec.size, BLOCK_BYTES):
         block = np.empty(min(BLOCK_BYTES, spec.size - begin), dtype=np.uint8)
         lane.read(at + begin, block)
-        yield block
+        yield block.data
 
 
-def _mean(lanes: Sequence[_Lane], spec: TensorSpec, at: int) -> Iterator[_Words]:
+def _mean(lanes: Sequence[_Lane], spec: TensorSpec, at: int) -> Iterator[memoryview]:
     width = DTYPES[spec.dtype].size
     # Not `sum`: from Python 3.12 on it is more exact than its additions.
     total = reduce(add, (lane.weight for lane in lanes))
     for begin in range(0, spec.size, STEP * width):
         count = min(STEP, (spec.size - begin) // width)
-        yield _mean_of(lanes, spec.dtype, at + begin, count, total=total)
+        yield _mean_of(lanes, spec.dtype, at + begin, count, total=total).data
 
 
-# What infinities come to is not wrong here, and whoever merges judges the result.
-@np.errstate(all="ignore")
 def _mean_of(lanes: Sequence[_Lane], dtype: str, at: int, count: int, *, total: float) -> _Words:
     """So many elements from `at` on."""
     word = f"<u{DTYPES[dtype].size}"
     first, words = np.empty(count, dtype=word), np.empty(count, dtype=word)
-    summed, product = np.empty(count), np.empty(count)
-    lanes[0].read(at, first)
-    np.multiply(widened(dtype, first.data), lanes[0].weight, out=summed)
+    summed, product = np.zeros(count), np.empty(count)
     same = np.ones(count, dtype=np.bool_)
-    for lane in lanes[1:]:
-        lane.read(at, words)
-        # Seldom any are left after two lanes, and then there is nothing to compare.
-        if same.any():
-            same &= words == first
-        np.copyto(product, widened(dtype, words.data))
-        product *= lane.weight
-        summed += product
-    summed /= total
-    merged = rounded(dtype, summed)
+    # What infinities come to is not wrong here: whoever merges judges the result.
+    with np.errstate(all="ignore"):
+        for lane in lanes:
+            block = first if lane is lanes[0] else words
+            lane.read(at, block)
+            # Seldom any are left after two lanes, and then there is nothing to compare.
+            if same.any():
+                same &= block == first
+            # Wide first: NumPy would multiply a float32 by a Python float in float32.
+            np.copyto(product, widened(dtype, block.data))
+            product *= lane.weight
+            summed += product
+        summed /= total
+        merged = rounded(dtype, summed)
     np.copyto(merged, first, where=same)
     return merged
 
@@ -253,16 +258,19 @@ def _mean_of(lanes: Sequence[_Lane], dtype: str, at: int, count: int, *, total: 
 def _copied(source: Path, into: Path) -> WeightsRef:
     with disk_errors(source):
         weights = WeightsRef(digest=verify_digest(source), size=source.stat().st_size)
-    copy_whole(source, into)
+        # One that was there from before a crash is a link, and would not be replaced by another.
+        is_there = into.exists() and into.samefile(source)
+    if not is_there:
+        copy_whole(source, into)
     return weights
 
 
 def _written(
     manifest: Manifest,
-    contents: Iterator[tuple[TensorSpec, Callable[[], Iterator[NDArray[Any]]]]],  # Any: as above
+    contents: Iterator[tuple[TensorSpec, Contents]],
     into: Path,
 ) -> WeightsRef:
-    part = into.with_suffix(".part")
+    part = into.with_name(f"{into.name}.part")  # `into` may end in `.part` itself
     with disk_errors(into):
         try:
             written = write_weights(part, contents, tied=manifest.tied, order=manifest.order)

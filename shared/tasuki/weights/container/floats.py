@@ -52,9 +52,10 @@ def rounded(dtype: str, values: NDArray[np.float64]) -> _Words:
     `values` may be overwritten.
     """
     values[np.isnan(values)] = np.nan
-    if dtype == "BF16":
-        return _bfloat16(values)
-    native = values.astype(_NATIVE[dtype], copy=False)
+    with np.errstate(over="ignore", under="ignore"):
+        if dtype == "BF16":
+            return _bfloat16(values)
+        native = values.astype(_NATIVE[dtype], copy=False)
     return native.view(f"<u{native.itemsize}")
 
 
@@ -64,8 +65,8 @@ def _bfloat16(values: NDArray[np.float64]) -> _Words:
     kept = bits >> _DROPPED
     kept &= 1
     kept += bits
-    kept += (1 << _DROPPED - 1) - 1
-    kept &= -1 << _DROPPED & _ALL
+    kept += (1 << (_DROPPED - 1)) - 1
+    kept &= (-1 << _DROPPED) & _ALL
     # Exact now, or beyond the largest, or below the normal numbers, where fewer bits are kept.
     words = (kept.view(np.float64).astype(np.float32).view(np.uint32) >> 16).astype("<u2")
     small = np.abs(values) < _SMALLEST_NORMAL
