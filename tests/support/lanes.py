@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from support.runs import FIRST, Relay, plan, weights
+from support.runs import FIRST, E, Relay, plan, weights
 from tasuki.core import run
 from tasuki.core.model import (
     Cover,
@@ -97,7 +97,7 @@ class Lanes(Relay):
                     self.leases.pop(lane, None)
         return self.effects
 
-    def all_of(self, kind: type[run.Effect]) -> list[run.Effect]:
+    def all_of(self, kind: type[E]) -> list[E]:
         """Every effect of a kind, in their order."""
         return [effect for effect in self.effects if isinstance(effect, kind)]
 

@@ -181,11 +181,11 @@ def test_lanes_are_merged_when_it_is_time_and_after_the_last_round(
     every: int, rounds: int, merged: list[int]
 ) -> None:
     lanes = Lanes(lanes_plan(every_n_rounds=every, rounds=rounds))
-    saved = []
+    saved: list[run.SaveCheckpoint] = []
     while lanes.state.status is not Status.FINISHED:
         lanes.ends_round((1, 0))
         saved += lanes.all_of(run.SaveCheckpoint)
-    assert merged == [each.round for each in saved if isinstance(each, run.SaveCheckpoint)]
+    assert merged == [each.round for each in saved]
     assert lanes.state.weights == plain_loop(lanes.plan)[-1]
 
 
@@ -253,6 +253,7 @@ def test_lanes_that_cannot_be_merged_end_the_run() -> None:
     for lane in (0, 1):
         lanes.trains_all(lane)
     drops(lanes, run.MergeFailed(done=2, cause="they differ"), "not_awaited")
+    drops(lanes, run.WeightsMerged(done=2, weights=weights("w")), "not_awaited")
     lanes(run.MergeFailed(done=1, cause="they differ"))
     assert (Status.FAILED, "they differ") == (lanes.state.status, lanes.state.reason)
     assert ["Fence", "Fence", "EndLease", "EndLease", "Conclude"] == lanes.kinds
@@ -462,6 +463,7 @@ def test_what_a_late_lane_was_trained_by_is_void() -> None:
     assert 3 == lanes.state.turns
     lanes.is_late()
     assert [(0, 0, 0, "a", "late"), (0, 0, 1, "c", "late")] == skips(lanes)
+    assert "MergeWeights" not in lanes.kinds
     saved = lanes.only(run.SaveCheckpoint)
     assert (own.sent, ["b", "d"]) == (saved.weights, [record.site for record in saved.records])
     assert (2, Status.FINISHED) == (lanes.state.turns, lanes.state.status)
@@ -475,7 +477,7 @@ def test_a_late_lane_goes_on_from_what_it_began_its_round_with() -> None:
     lanes.trains_all(1)
     lanes.is_late()
     assert began[0] == issued(lanes)[0].weights
-    assert began[0] == lanes.all_of(run.KeepLane)[0].weights  # type: ignore[attr-defined]
+    assert began[0] == lanes.all_of(run.KeepLane)[0].weights
     lanes.ends_round()
     assert Status.FINISHED is lanes.state.status
     assert [80, 180] == [part.samples for part in lanes.only(run.SaveCheckpoint).parts]
@@ -511,7 +513,7 @@ def test_a_merge_of_which_a_late_lanes_weights_are_gone_ends_the_run() -> None:
     lanes.trains(0)
     lanes.trains_all(1)
     lanes.is_late()
-    assert Status.MERGING is lanes.state.status
+    assert [0, 1] == [part.lane for part in lanes.only(run.MergeWeights).parts]
     drops(lanes, run.WeightsLost(weights=weights("junk"), lane=0), "not_awaited")
     lanes.loses(0, kept)
     assert Status.FAILED is lanes.state.status
@@ -535,11 +537,10 @@ def test_lanes_wait_anew_after_a_pause() -> None:
     lanes = Lanes(lanes_plan(wait_s=5.0, min_sites=4))
     lanes.trains_all(1)
     lanes.goes_silent(0)
-    assert Status.PAUSED is lanes.state.status
+    assert (Status.PAUSED, 0) == (lanes.state.status, lanes.waiting)
     drops(lanes, run.WaitOver(round=0), "not_awaited")
-    lanes.waiting = None
     lanes(run.SiteHeard(site="a"))
-    assert (Status.RELAYING, 0) == (lanes.state.status, lanes.waiting)
+    assert run.AwaitLanes(round=0, wait_s=5.0) == lanes.only(run.AwaitLanes)
 
 
 # Pauses and the end.
@@ -586,7 +587,7 @@ def test_weights_that_arrive_in_a_pause_are_here_after_it() -> None:
     lanes.trains(1)
     lanes.goes_silent(0)
     lanes.arrives(1)
-    assert Status.PAUSED is lanes.state.status
+    assert (Status.PAUSED, True) == (lanes.state.status, lanes.state.lanes[1].is_here)
     lanes(run.SiteHeard(site="a"))
     lanes.trains_all(0)
     assert Status.MERGING is lanes.state.status

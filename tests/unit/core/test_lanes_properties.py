@@ -83,7 +83,7 @@ def some_record(data: st.DataObject, lanes: Lanes) -> TurnRecord | None:
 
 def finishes(data: st.DataObject, lanes: Lanes) -> run.Event | None:
     record = some_record(data, lanes)
-    return record and run.TurnFinished(record=record)
+    return None if record is None else run.TurnFinished(record=record)
 
 
 def spoils(data: st.DataObject, lanes: Lanes) -> run.Event | None:
