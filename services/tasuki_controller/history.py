@@ -190,6 +190,22 @@ def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
     return list(found.values())
 
 
+def merges(steps: Iterable[Step]) -> list[machine.SaveCheckpoint]:
+    """The checkpoints whose weights are made of those of several lanes, in their order."""
+    effects = (effect for step in steps for effect in step.effects)
+    return [e for e in effects if isinstance(e, machine.SaveCheckpoint) and e.parts]
+
+
+def newly_skipped(
+    before: RunState | None, event: object, after: RunState
+) -> tuple[machine.Skip, ...]:
+    """The turns that were passed over by this event."""
+    if before is not None and isinstance(event, machine.WaitOver):
+        known = set(before.skipped)  # of a lane that is late, they take the place of its others
+        return tuple(skip for skip in after.skipped if skip not in known)
+    return after.skipped[len(before.skipped) if before else 0 :]
+
+
 def last_row(steps: Sequence[Step]) -> Row:
     """The row that ended the run; the newest as long as it goes on. Scores may be asked for later.
 

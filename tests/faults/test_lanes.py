@@ -25,11 +25,15 @@ SAMPLES = dict.fromkeys(SITES, 8)
 KILLS = 20
 
 CONTROLLERS = {
-    "when a lane's weights have come and that is not on record": (Moment.WEIGHTS_COLLECTED, 1),
-    "when a lane's end is on record and not acknowledged": (Moment.LEDGER_APPENDED, 2),
-    "before anything is merged": (Moment.MERGE_BEGUN, 0),
-    "when all lanes are merged and that is not on record": (Moment.MERGE_WRITTEN, 0),
-    "when what they became is saved and that is not on record": (Moment.CHECKPOINT_SAVED, 0),
+    "when a lane's weights have come and that is not on record": (Moment.WEIGHTS_COLLECTED, 0, 1),
+    "when a lane's end is on record and not acknowledged": (Moment.LEDGER_APPENDED, 0, 2),
+    "before anything is merged": (Moment.MERGE_BEGUN, 0, 0),
+    "when all lanes are merged and that is not on record": (Moment.MERGE_WRITTEN, 0, 0),
+    "when what they became is saved and that is not on record": (
+        Moment.CHECKPOINT_SAVED,
+        1,
+        0,
+    ),  # then that of the next round is expected
 }
 ANYWHERE = {
     CONTROLLER: (
@@ -87,11 +91,11 @@ def check(
     return rows
 
 
-@pytest.mark.parametrize(("moment", "lane"), CONTROLLERS.values(), ids=CONTROLLERS)
+@pytest.mark.parametrize(("moment", "round", "lane"), CONTROLLERS.values(), ids=CONTROLLERS)
 def test_a_controller_killed_goes_on_from_its_ledger(
-    kept: Scripted, write: Write, moment: Moment, lane: int
+    kept: Scripted, write: Write, moment: Moment, round: int, lane: int
 ) -> None:
-    rule = f"{CONTROLLER} {moment} kill round=0 lane={lane}"
+    rule = f"{CONTROLLER} {moment} kill round={round} lane={lane}"
     kept.follow(rule)
     rows = check(kept, kept.submit(written(write, ALL)), ALL)
     assert kept.reached(rule)
@@ -136,7 +140,7 @@ def test_twenty_kills_of_anybody_change_no_bit(kept: Scripted, write: Write) -> 
     rules: set[str] = set()
     while len(rules) < KILLS:
         who = drawn.choice([*ANYWHERE, CONTROLLER])
-        moment, round = drawn.choice(ANYWHERE[who]), drawn.randrange(planned.rounds)
+        moment, round = drawn.choice(ANYWHERE[who]), drawn.randrange(1, planned.rounds)
         merges = moment in {Moment.MERGE_BEGUN, Moment.MERGE_WRITTEN, Moment.CHECKPOINT_SAVED}
         lane = 0 if merges else drawn.randrange(planned.count)
         rules.add(f"{who} {moment} kill round={round} lane={lane}")
