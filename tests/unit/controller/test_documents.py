@@ -185,9 +185,9 @@ def test_no_round_is_the_best_where_none_is_asked_for_or_none_has_a_number() -> 
 
 
 def as_onlookers_know_it(state: RunState) -> RunState:
-    """Without what only the next merge asks for: what each lane was trained by since the last."""
+    """Without what only decides: what each lane was trained by since a merge, and last before."""
     lanes = (
-        replace(lane, turns=0, samples=0, relay=replace(lane.relay, is_merged=False))
+        replace(lane, before=None, turns=0, samples=0, relay=replace(lane.relay, is_merged=False))
         for lane in state.lanes
     )
     return replace(state, lanes=tuple(lanes))
