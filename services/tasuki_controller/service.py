@@ -213,6 +213,7 @@ class ControllerService:
             raise RunExists(name_taken(self._runs[plan.run]))
         if plan.lanes.count > 1:
             check_mergeable(weights, what="[weights] initial")
+            self._weights.check_room(plan, ref)
         self._record_submission(plan, ref)
         self._runs[plan.run] = machine.submitted(plan, ref)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tasuki.core.model import CONTROLLER, Plan, WeightsRef
 from tasuki.core.run import RunState
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, sync
-from tasuki.errors import ManifestMismatch, StorageError, WeightsError
+from tasuki.errors import DiskFull, ManifestMismatch, StorageError, WeightsError
 from tasuki.weights.container import read_manifest
 from tasuki.weights.container.merge import Part, merge
 from tasuki.weights.spool import Spool
@@ -60,6 +61,22 @@ class WeightStore:
             return
         if (difference := read_manifest(newest.path).difference(theirs)) is not None:
             raise ManifestMismatch(f"these weights are of another model than {run}: {difference}")
+
+    def check_room(self, plan: Plan, weights: WeightsRef) -> None:
+        """Whether the disk has room for what each lane goes on from, arrives with, and a merge.
+
+        Raises:
+            DiskFull: it has not, and that would show only after every lane was trained.
+        """
+        needed = (2 * plan.lanes.count + 1) * weights.size
+        with disk_errors(self._c.runs):
+            self._c.runs.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self._c.runs).free
+        if free < needed:
+            raise DiskFull(
+                f"{plan.lanes.count} lanes of {weights.size} bytes need {needed} bytes beside the "
+                f"checkpoints, and {self._c.runs} has {free}: free some, or let fewer circulate"
+            )
 
     def hold(self, run: str, path: Path, weights: WeightsRef) -> None:
         """Keep weights that are of use, whatever becomes of the checkpoint or spool they are in.

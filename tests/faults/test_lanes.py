@@ -63,8 +63,10 @@ ANYWHERE = {
 
 def lanes(planned: Planned, more: str = "") -> dict[str, str]:
     """What a run file says of them."""
-    table = f'[lanes]\ncount = {planned.count}\ncover = "{planned.cover}"\n'
-    return {"bottom": f"{table}every_n_rounds = {planned.every}\n{more}"}
+    table = (
+        f'[lanes]\ncount = {planned.count}\ncover = "{planned.cover}"\nmerge = "{planned.merge}"'
+    )
+    return {"bottom": f"{table}\nevery_n_rounds = {planned.every}\n{more}"}
 
 
 def written(write: Write, planned: Planned, more: str = "", **changes: object) -> Path:
@@ -89,6 +91,18 @@ def check(
     wait_until(lambda: not kept.leftovers(), what="no message stays")
     kept.check_spools()
     return rows
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("cover", ["share", "all"])
+@pytest.mark.parametrize(("merge", "every"), [("samples", 1), ("equal", 2)])
+def test_undisturbed_it_is_the_plain_loop(
+    kept: Scripted, write: Write, count: int, cover: str, merge: str, every: int
+) -> None:
+    planned = replace(ALL, count=count, cover=cover, merge=merge, every=every, rounds=3)
+    kept.follow()
+    rows = check(kept, kept.submit(written(write, planned)), planned)
+    assert not {"LeaseExpired", "TurnFailed"} & {row["event"] for row in rows}
 
 
 @pytest.mark.parametrize(("moment", "round", "lane"), CONTROLLERS.values(), ids=CONTROLLERS)

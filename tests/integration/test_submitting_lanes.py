@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from safetensors.numpy import save
 
 from support.relay import Relay, relay
 from tasuki.core.model import CONTROLLER, WeightsRef
-from tasuki.errors import SettingsError, WeightsError
+from tasuki.errors import DiskFull, SettingsError, WeightsError
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.observe.metrics import Subject
 from tasuki.settings.lanes import LanesTable
@@ -72,6 +74,22 @@ def test_less_is_told(tmp_path: Path, lanes: int, transfers: int) -> None:
     said = submitted(tmp_path, lanes=lanes, transfers=transfers - 0.1)
     assert f"provision them with {transfers} times the weights or more" in said
     assert ("let fewer lanes circulate" in said) is (lanes > 1)
+
+
+def test_a_disk_that_cannot_hold_all_lanes_is_told_of_before_anybody_trains(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with relay(tmp_path, {}) as it:
+            operations = operations_of(it, stream_bytes=2**62)
+            weights = await uploaded(operations, "float32")
+            path = operations.uploads.find(weights)
+            plan = it.run_file.model_copy(update={"lanes": LanesTable(count=3)}).plan(it.sites)
+            free = shutil.disk_usage(tmp_path).free
+            with pytest.raises(DiskFull, match=r"3 lanes of .* need .* let fewer circulate"):
+                it.controller.submit(plan, path, replace(weights, size=free // 5))
+            assert it.run not in it.controller.runs
+            it.controller.submit(plan, path, weights)
+
+    asyncio.run(run())
 
 
 def test_tensors_that_cannot_be_merged_are_named_where_there_are_lanes(tmp_path: Path) -> None:
