@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 
 from tasuki.errors import SettingsError
 from tasuki_cli.options import DATA, MOST_ROUNDS, AsJson, Data
+from tasuki_cli.service_commands import FAULTS
 
 
 class Role(StrEnum):
@@ -65,6 +67,7 @@ def simulate(
             rounds=rounds,
             one_process=one_process,
             as_json=as_json,
+            faults=os.environ.get(FAULTS),
         )
     )
 

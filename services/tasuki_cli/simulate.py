@@ -319,6 +319,7 @@ class _Federation:
             clock=SystemClock(),
             patience_s=0.2,  # nothing is on the way that is not in memory
             only=self._plan.run,
+            moments=self._s.moments,
         )
         following = Following(self._ledger, [Watch(self._watch)])
         return ControllerService(parts, watcher=self._watch, on_step=following.take)

@@ -11,7 +11,7 @@ from typing import TextIO, cast
 import structlog
 from rich.console import Console
 
-from tasuki.core.model import TurnRecord
+from tasuki.core.model import CONTROLLER, TurnRecord
 from tasuki.core.run import Status
 from tasuki.core.run.cause import DONE
 from tasuki.errors import NoScores, RunFailed, RunPaused, RunStopped, SitesLeftOut, TasukiError
@@ -19,6 +19,7 @@ from tasuki.observe.outlet import Outlet
 from tasuki.observe.printable import headline, printable
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
+from tasuki.testing.faults import listening
 from tasuki_cli.display import RunDisplay, also
 from tasuki_cli.ending import show_turns
 from tasuki_cli.records import in_words
@@ -44,8 +45,9 @@ def run_simulation(
     rounds: int | None,
     one_process: bool | None,
     as_json: bool,
+    faults: str | None = None,
 ) -> int:
-    """Simulate and report; returns the exit code."""
+    """Simulate and report; returns the exit code. `faults`: a script for the controller."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     run_file = read(run_toml, RunFile)
     out = cast("TextIO", Outlet(sys.stdout))  # who reads it may go; the run goes on
@@ -62,6 +64,7 @@ def run_simulation(
         watcher=display.watch,
         output=display.print,
         run_toml=run_toml,
+        moments=listening(faults, actor=CONTROLLER),
     )
     with display:
         ended = simulate(simulation)

@@ -28,7 +28,7 @@ class SimulatedTrainers:
             apart=simulation.data.path,
             hidden=simulation.handed is None,
         )
-        self._limit = ProcessLimit(self._processes(), at_once=self._processes())
+        self._limit = ProcessLimit(self._places(), at_once=self._processes())
         self._pools: list[TrainerPool] = []
 
     def pool_of(self, site: str) -> TrainerPool:
@@ -47,6 +47,11 @@ class SimulatedTrainers:
         sites = len(self._s.sites)
         return sites if self._shared else self._s.run_file.simulate.processes or fitting()
 
+    def _places(self) -> int:
+        """Of sites that share processes none is ended for another: that would end it for both."""
+        lanes = self._s.plan().lanes.count
+        return self._processes() * lanes if self._shared else self._processes()
+
     def _trainer(self, site: str) -> Trainer:
         """Always the same one for a site: what its code keeps is there when it scores, too."""
         if not self._shared:
@@ -57,7 +62,8 @@ class SimulatedTrainers:
     def _shared_trainers(self) -> list[ChildTrainer]:
         """Those that sites have together; none: each has its own.
 
-        Sites train one at a time, so that one does; they score at once, as far as there are more.
+        With one lane, sites train one at a time, so that one does; they score at once, and lanes
+        are trained at once, as far as there are more.
         """
         if not self._s.shares_a_process:
             return []

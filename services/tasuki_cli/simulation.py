@@ -9,6 +9,7 @@ from pathlib import Path
 from tasuki.core.model import Plan
 from tasuki.core.run import RunState
 from tasuki.errors import TasukiError
+from tasuki.moments import UNWATCHED, Moments
 from tasuki.settings.initial import RunWeights
 from tasuki.settings.run import RunFile
 from tasuki_controller.data_folder import DataFolder
@@ -33,6 +34,7 @@ class Simulation:
         run_toml: the file, if there is one: noted in the run's folder.
         handed: a descriptor of functions for trainer and factory: see `tasuki_site.trainer.cell`.
         on_start: gets the controller once it serves.
+        moments: told when the controller gets to one.
     """
 
     run_file: RunFile
@@ -47,6 +49,7 @@ class Simulation:
     run_toml: Path | None = None
     handed: int | None = None
     on_start: Callable[[ControllerService], None] = lambda _: None
+    moments: Moments = UNWATCHED
 
     def plan(self) -> Plan:
         """The run, with as many rounds as it is to have.

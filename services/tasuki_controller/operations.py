@@ -38,7 +38,7 @@ HEARD_S = 60.0
 """A site that has been silent for so long is not asked into a new run."""
 
 TRANSFERS = 3
-"""As many transfers of a run as a stream has to keep for a reader that was away."""
+"""As many transfers of a run of one lane as a stream has to keep for a reader that was away."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,10 +96,10 @@ class Operations:
         """Start a run from weights that were uploaded before.
 
         Raises:
-            SettingsError, RunExists: and nothing was started.
+            SettingsError, RunExists, WeightsError: and nothing was started.
         """
         plan = replace(run_file.plan(self._sites_of(run_file)), origin=origin)
-        self._check_retained(weights)
+        self._check_retained(weights, lanes=plan.lanes.count)
         path = self.uploads.find(weights)
         self.service.submit(plan, path, weights)
         self.uploads.taken(weights)
@@ -124,11 +124,15 @@ class Operations:
             self.uploads.taken(weights)
             raise
 
-    def _check_retained(self, weights: WeightsRef) -> None:
-        if TRANSFERS * weights.size > self.stream_bytes:
+    def _check_retained(self, weights: WeightsRef, *, lanes: int = 1) -> None:
+        """Those of all lanes may lie in one stream at once: that of the controller at least."""
+        transfers = TRANSFERS + lanes - 1
+        if transfers * weights.size > self.stream_bytes:
+            fewer = " (one for each lane, and two), or let fewer lanes circulate"
             raise SettingsError(
                 f"weights of {weights.size} bytes are too large for streams that keep "
-                f"{self.stream_bytes}: provision them with {TRANSFERS} times the weights or more"
+                f"{self.stream_bytes}: provision them with {transfers} times the weights or more"
+                f"{fewer if lanes > 1 else ''}"
             )
 
     def runs(self, *, even_removed: bool = False) -> list[documents.RunRow]:
@@ -199,7 +203,8 @@ class Operations:
             FewerRounds, NotExtended, WeightsRemoved: it cannot have them.
             SettingsError: it would not be submitted with them either.
         """
-        self._check_retained(self.state(run).weights)
+        state = self.state(run)
+        self._check_retained(state.weights, lanes=len(state.lanes))
         return self._steered(run, self.service.extend(run, rounds))
 
     async def evaluate(self, run: str, kept: Kept, *, split: str) -> documents.AskedEvaluation:

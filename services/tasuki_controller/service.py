@@ -43,6 +43,7 @@ from tasuki.errors import LedgerBroken, MessageError, RunExists, TasukiError, Un
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
 from tasuki.weights.chunks import transfer_id
+from tasuki.weights.merge import check_mergeable
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
@@ -201,10 +202,13 @@ class ControllerService:
 
         Raises:
             RunExists: there is one of this name.
+            WeightsError: it has several lanes, and tensors that cannot be merged.
             DiskFull, StorageError: nothing was started; the same may be submitted again.
         """
         if plan.run in self._runs:
             raise RunExists(name_taken(self._runs[plan.run]))
+        if plan.lanes.count > 1:
+            check_mergeable(weights, what="[weights] initial")
         self._record_submission(plan, ref)
         self._runs[plan.run] = machine.submitted(plan, ref)
         try:

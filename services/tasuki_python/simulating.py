@@ -41,7 +41,7 @@ def simulate(
     evaluate: Evaluate | None = None,
     sites: int | Sequence[str] | None = None,
     rounds: int | None = None,
-    order: str | Sequence[str] | None = None,
+    order: str | Sequence[str | Sequence[str]] | None = None,
     params: Mapping[str, object] | None = None,
     seed: int | None = None,
     name: str | None = None,
@@ -62,15 +62,15 @@ def simulate(
         evaluate: takes a turn and returns `turn.scores(...)`; after each round, unless the table
             `evaluation` says otherwise.
         sites: how many, or their names.
-        order: fixed, random, random_without_same_in_a_row, or a list of sites.
+        order: fixed, random, random_without_same_in_a_row, a list of sites, or one for each lane.
         params: what a trainer finds as `turn.params`.
         name: of the run; else run-1, run-2 and so on.
         data: the folder of ledger and checkpoints, as the command line's --data.
         site_data: what a trainer finds as `turn.data`.
         resume: go on with the run of this name, or with the newest; more `rounds` are more of them.
         wait: show the run until it is over; else return at once.
-        tables: those of a run file: params_at, budget, failure, checkpoint, stop, gate, simulate,
-            and [evaluate] as `evaluation`.
+        tables: those of a run file: params_at, budget, lanes, failure, checkpoint, stop, gate,
+            simulate, and [evaluate] as `evaluation`.
 
     Raises:
         SettingsError: something does not fit together, or cannot be in another process.
@@ -201,8 +201,8 @@ def _run_file(given: Mapping[str, Any]) -> RunFile:  # Any: as above
         raise SettingsError("evaluation says when to evaluate: give evaluate=, a function, too")
     if evaluation is not None:
         content["evaluate"] = evaluation
-    if isinstance(content.get("order"), tuple):
-        content["order"] = list(content["order"])
+    if isinstance(content.get("order"), tuple | list):
+        content["order"] = [list(e) if isinstance(e, tuple) else e for e in content["order"]]
     content |= {
         "trainer": "python",
         "weights": {"initial": given["initial"]},

@@ -19,9 +19,10 @@ def evaluate(turn: Turn) -> Scores:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from numbers import Real
 from typing import Any, Literal
 
@@ -99,6 +100,8 @@ class Turn:
             with it already.
         kind: whether to train, or to evaluate: to score the received weights and change nothing.
         split: which data to evaluate on, as the run's `[evaluate] split` says; empty: it does not.
+        merged: the received weights were just made of those of several lanes, and nobody has
+            trained them since: see `recalibrate`.
         data: the site's `[data] path`, or None.
     """
 
@@ -112,6 +115,7 @@ class Turn:
     seed: int
     kind: Kind = Kind.TRAIN
     split: str = ""
+    merged: bool = False
     params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
     budget: Budget = field(default_factory=Budget)
     data: str | None = None
@@ -154,6 +158,27 @@ class Turn:
     def scores(self, metrics: Mapping[str, float], *, samples: int = 0) -> Scores:
         """What `evaluate` returns: how good the received weights are here."""
         return Scores(metrics=plain_numbers(metrics, what="scores"), samples=samples)
+
+
+def recalibrate(net: Any, batches: Iterable[Any]) -> None:  # Any: torch's, or what holds them
+    """Estimate anew what the batch norms of a network know of their inputs.
+
+    The mean of several networks is another function than any of them, and so are the means and
+    variances inside it: those that were averaged fit none. Where `turn.merged` says so, estimate
+    them on some batches of the site's own data before training or scoring, as is done after the
+    one merge of arXiv:2507.06542 (ICLR 2026).
+
+    All batches count alike. No gradients are computed, every module is as much in training mode as
+    it was, and a network without batch norms is left alone.
+
+    Args:
+        net: a `torch.nn.Module` with the received weights.
+        batches: what it takes; of a tuple or list, as data loaders give them, the first.
+
+    Raises:
+        TrainerError: there is no batch.
+    """
+    import_module("tasuki_site.tensors").recalibrate(net, batches)
 
 
 def plain_numbers(values: Mapping[str, Any], *, what: str) -> dict[str, float]:

@@ -28,8 +28,7 @@ def plain_loop(order: Order, *, make: str = "make") -> str:
         for hop, site in enumerate(sites):
             if site is not None:
                 state = walk.walk(state, seed_of(round, hop, site))
-    contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
-    return _digest(contiguous, save)
+    return digest_of(state)
 
 
 @dataclass
@@ -90,9 +89,7 @@ def judged_loop(
         else:
             waited += 1
         is_enough = (target is not None and value >= target) or waited == patience
-    judged.digest = _digest(
-        {name: np.asarray(value, order="C") for name, value in state.items()}, save
-    )
+    judged.digest = digest_of(state)
     return judged
 
 
@@ -116,6 +113,12 @@ def plain_torch_loop(order: Order) -> str:
     return _digest(state, save_torch)
 
 
+def digest_of(state: Mapping[str, Any]) -> str:  # Any: arrays
+    """Of these arrays as a file."""
+    contiguous = {name: np.asarray(value, order="C") for name, value in state.items()}
+    return _digest(contiguous, save)
+
+
 def _digest(state: Mapping[str, Any], save: Callable[..., bytes]) -> str:  # Any: tensors or arrays
     """Of the library's own file with what ours says of the order that the state is in."""
     plain = save(state)
@@ -127,9 +130,9 @@ def _digest(state: Mapping[str, Any], save: Callable[..., bytes]) -> str:  # Any
     return f"blake3:{blake3(plain).hexdigest()}"
 
 
-def seed_of(round: int, hop: int, site: str, *, seed: int = 7) -> int:
-    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}".encode()
-    return int.from_bytes(hashlib.sha256(label).digest()[:4], "big")
+def seed_of(round: int, hop: int, site: str, *, seed: int = 7, lane: int = 0) -> int:
+    label = f"tasuki-turn/{seed}/{round}/{hop}/{site}" + (f"/{lane}" if lane else "")
+    return int.from_bytes(hashlib.sha256(label.encode()).digest()[:4], "big")
 
 
 def load_trainer(name: str) -> ModuleType:

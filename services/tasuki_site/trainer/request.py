@@ -23,6 +23,7 @@ class TurnRequest:
         received: the file of the received weights.
         result: the file to write; a turn that evaluates writes none.
         split: which data to evaluate on.
+        merged: whether what was received was just made of several lanes' weights.
         folder: where the trainer works; None: where its code is.
         turn_s, progress_s: how long it may take, and how long it may show no progress.
         non_finite: names, or patterns of them, of tensors that may hold NaN and Inf.
@@ -38,6 +39,7 @@ class TurnRequest:
     seed: int
     kind: str
     split: str = ""
+    merged: bool = False
     params: Mapping[str, Any] = field(default_factory=dict)  # Any: the run's own keys
     budget: Mapping[str, Any] = field(default_factory=dict)
     data: str | None = None
@@ -65,6 +67,7 @@ class TurnRequest:
             seed=_seed(turn),
             kind=turn.kind.value,
             split=turn.split,
+            merged=turn.merged,
             params=task.params_of(turn.site),
             budget=asdict(task.budget),
             data=data,
@@ -109,6 +112,7 @@ class TurnRequest:
             find_device=lambda: self.device or best_device(),
             kind=Kind(self.kind),
             split=self.split,
+            merged=self.merged,
             params=self.params,
             budget=Budget(**self.budget),
             data=self.data,

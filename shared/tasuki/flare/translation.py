@@ -52,6 +52,7 @@ def model_of(turn: Turn, *, framework: Framework) -> FLModel:
             "start_round": 0,
             "current_round": turn.round,
             "total_rounds": turn.rounds,
+            "merged": turn.merged,
         },
     )
 

@@ -23,6 +23,17 @@ from tasuki.core.order import POLICIES
 from tasuki.core.scores import MAX, is_evaluated, lessens, mode_of
 from tasuki.errors import SettingsError, TooFewSites, UnknownSite
 from tasuki.settings.initial import RunWeights, of_run
+from tasuki.settings.lanes import (
+    LanesTable,
+    Order,
+    check_evaluated,
+    check_lanes,
+    check_order,
+    check_sites,
+    listed,
+    order_of,
+    policy_of,
+)
 from tasuki.settings.toml import Settings, SettingsPath
 from tasuki.spelling import did_you_mean
 from tasuki.wire.size import check_round
@@ -143,7 +154,7 @@ class RunFile(Settings):
 
     name: str
     rounds: int = Field(default=1, ge=1)
-    order: str | list[str] = "fixed"
+    order: Order = "fixed"
     seed: int = Field(default=0, ge=0, lt=2**63)
     trainer: str
     sites: list[str] | None = None
@@ -151,6 +162,7 @@ class RunFile(Settings):
     params: dict[str, Any] = Field(default_factory=dict)  # Any: the trainer's own keys
     params_at: dict[str, dict[str, Any]] = Field(default_factory=dict)  # Any: as above
     budget: BudgetTable = BudgetTable()
+    lanes: LanesTable = LanesTable()
     failure: FailureTable = FailureTable()
     checkpoint: CheckpointTable = CheckpointTable()
     evaluate: EvaluateTable | None = None
@@ -166,16 +178,22 @@ class RunFile(Settings):
 
     @field_validator("order")
     @classmethod
-    def _known_order(cls, order: str | list[str]) -> str | list[str]:
+    def _known_order(cls, order: Order) -> Order:
         if isinstance(order, str) and order not in POLICIES:
             hint = did_you_mean(order, POLICIES, after=" ")
             raise ValueError(
                 f"there is no order {order!r}; {hint}known: {', '.join(POLICIES)}, "
                 "or a list of sites"
             )
-        if not order:
-            raise ValueError("the order is empty: list at least one site")
+        check_order(order)
         return order
+
+    @model_validator(mode="after")
+    def _fitting_lanes(self) -> RunFile:
+        check_lanes(self.lanes, self.order)
+        every_n_rounds = self.evaluate.every_n_rounds if self.evaluate else None
+        check_evaluated(self.lanes, self.order, every_n_rounds)
+        return self
 
     @model_validator(mode="after")
     def _one_mode(self) -> RunFile:
@@ -224,8 +242,7 @@ class RunFile(Settings):
             UnknownSite, TooFewSites, TooManySites: the order or the number of sites does not fit.
             SettingsError: one of the sites cannot be one.
         """
-        if not isinstance(self.order, str):
-            _refuse_unknown(self.order, sites, what="the order")
+        _refuse_unknown(listed(self.order), sites, what="the order")
         _refuse_unknown(self.params_at, sites, what="[params_at]")
         if not sites:
             raise TooFewSites("there is no site; a relay needs at least two")
@@ -235,6 +252,7 @@ class RunFile(Settings):
                 f"{only} and [failure] min_sites = {self.failure.min_sites}: add sites, or set "
                 f"min_sites = {len(sites)} to run with so few on purpose"
             )
+        check_sites(self.lanes, self.order, sites)
         try:
             plan = self._plan(sites)
         except ValueError as exc:
@@ -250,7 +268,8 @@ class RunFile(Settings):
         return Plan(
             run=self.name,
             sites=tuple(sites),
-            order=self.order if isinstance(self.order, str) else tuple(self.order),
+            order=order_of(self.order),
+            lanes=policy_of(self.lanes, self.order),
             task=Task(
                 trainer=self.trainer,
                 params=self.params,

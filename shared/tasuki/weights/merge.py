@@ -113,18 +113,21 @@ def merge(parts: Sequence[Part], into: Path, *, equally: bool = False) -> Weight
         return _written(manifest, _contents(manifest, counting, most=lanes[most]), into)
 
 
-def check_mergeable(path: Path) -> None:
+def check_mergeable(path: Path, *, what: str = "") -> None:
     """Weights that are to circulate in several lanes have to be of types that can be merged.
+
+    Args:
+        what: what a message calls them; empty: by their path.
 
     Raises:
         WeightsError: some tensors are of other types; they are named.
         BadWeights: it is no well-formed container.
         OSError: it cannot be opened.
     """
-    _check_types(read_manifest(path), path)
+    _check_types(read_manifest(path), what or path)
 
 
-def _check_types(manifest: Manifest, path: Path) -> None:
+def _check_types(manifest: Manifest, what: str | Path) -> None:
     bad = [
         f"{quoted(spec.name)} ({spec.dtype})"
         for spec in manifest.tensors
@@ -133,7 +136,7 @@ def _check_types(manifest: Manifest, path: Path) -> None:
     if bad:
         more = f" and {len(bad) - _MOST_NAMED} more" if len(bad) > _MOST_NAMED else ""
         raise WeightsError(
-            f"{path} holds tensors whose type cannot be merged: {', '.join(bad[:_MOST_NAMED])}"
+            f"{what} holds tensors whose type cannot be merged: {', '.join(bad[:_MOST_NAMED])}"
             f"{more}; store them as {', '.join(MERGEABLE)}, or let the run have one lane"
         )
 

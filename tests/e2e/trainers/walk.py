@@ -24,6 +24,10 @@ def make_large() -> dict[str, np.ndarray]:
     return {"w": np.zeros((512, 1024), "float32"), "n": np.array(0)}
 
 
+def make_complex() -> dict[str, np.ndarray]:
+    return {**make(), "phase": np.zeros(3, "complex64")}
+
+
 def walk(state: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     noise = np.random.default_rng(seed).normal(size=state["w"].shape).astype("float32")
     return {"w": state["w"] * np.float32(0.9) + noise, "n": state["n"] + 1}
@@ -34,7 +38,7 @@ def stamp(turn: Turn, what: str) -> None:
     if not turn.params.get("stamps"):
         return
     named = {"run": turn.run, "site": turn.site, "round": turn.round, "hop": turn.hop}
-    line = {"what": what, **named, "term": turn.term, "at": time.monotonic(), "pid": os.getpid()}
+    line = {"what": what, **named, "lane": turn.lane, "term": turn.term, "at": time.monotonic(), "pid": os.getpid()}
     with (Path(str(turn.params["flag"])) / "stamps").open("a") as stamps:
         stamps.write(json.dumps(line) + "\n")
 
@@ -196,6 +200,24 @@ def masked_array(turn: Turn) -> Result:
 
 def list_of_metrics(turn: Turn) -> Result:
     return turn.result(walk(turn.weights("numpy"), turn.seed), metrics={"accuracy": [0.1, 0.2]})  # type: ignore[dict-item]
+
+
+def train_with_others(turn: Turn) -> Result:
+    """In a lane of several: no two sites have as many samples, and the counter says too little."""
+    result = train(turn)
+    weighed = int(turn.params.get("samples", {}).get(turn.site, place_of(turn.site)))
+    told = {"accuracy": float(result.state["n"]), "merged": float(turn.merged)}
+    return turn.result(result.state, metrics=told, samples=weighed)
+
+
+def place_of(site: str) -> int:
+    return int(site.rpartition("-")[2])
+
+
+def judge_merged(turn: Turn) -> Scores:
+    """Says whether it was told that several lanes were made one, and by which weights."""
+    mean = float(np.abs(turn.weights("numpy")["w"]).mean())
+    return turn.scores({"accuracy": mean, "merged": float(turn.merged)}, samples=1)
 
 
 def judge_first(turn: Turn) -> Result:
