@@ -111,7 +111,12 @@ def test_a_run_that_is_known_is_not_made_again(
 ) -> None:
     made = []
     went = study.Went(said=(0.5,), test=(0.25,))
-    monkeypatch.setattr(study, "simulated", lambda each: made.append(each) or went)
+
+    def simulated(each: Module) -> Module:
+        made.append(each)
+        return went
+
+    monkeypatch.setattr(study, "simulated", simulated)
     one, other = setting(study, 2, SHARE), setting(study, 2, ALL)
     known = tmp_path / "runs.jsonl"
     assert went == study.Runs(known).went(one)
