@@ -1,7 +1,7 @@
 """What several lanes do to the model: many simulated runs, and tables of how well they did.
 
     python benchmarks/lanes_accuracy.py [--data fashion_mnist photo10] [--alphas 0.1 0.5]
-        [--seeds 1 2 3] [--lanes 1 2 4 8] [--rounds 8] [--known runs.jsonl] [--json]
+        [--seeds 1 2 3] [--lanes 1 2 4 8] [--rounds 8] [--lr-times 1] [--known FILE]
 
 Eight sites with label skew. Each seed is another division of the images, other first weights and
 other orders. A turn is as many steps at every site, and all lanes are merged after every round.
@@ -10,8 +10,9 @@ With `share` a round is a turn of each site, in the time of N / K turns one afte
 as one lane's in wall time if all sites train at once, and its first rounds are the run with as many
 steps as one lane's.
 
-Which round is the best is decided by what all sites say of it on images that they do not train on.
-All numbers are accuracies on the test images, by which nothing was chosen.
+Which round is the best is decided by what all sites say of it, on images that they do not train on.
+All numbers are accuracies on the test images, by which nothing was chosen: the mean over seeds, the
+least and the most. `time to` is in turns, one after the other, and has one number for each seed.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ class Task:
 
     Attributes:
         steps: of a turn, at every site.
+        lr: one that suits a single lane, by a seed that is in no table.
         target: the accuracy that runs are to reach.
     """
 
@@ -150,6 +152,7 @@ class Setting:
     lanes: int
     cover: Cover
     one_lane: int
+    lr: float
 
     @property
     def rounds(self) -> int:
@@ -195,10 +198,6 @@ class Went:
         return self.test[self.best_round - 1]
 
     @property
-    def last(self) -> float:
-        return self.test[-1]
-
-    @property
     def swing(self) -> float | None:
         """Of the last rounds; None: there are too few."""
         return swing(self.test, last=LAST) if len(self.test) >= LAST else None
@@ -240,7 +239,7 @@ def as_run_file(setting: Setting, images: Path) -> str:
         cover=setting.cover,
         steps=task.steps,
         batch=BATCH,
-        lr=task.lr,
+        lr=setting.lr,
         sites=SITES,
         data=setting.data,
         images=json.dumps(str(images)),
@@ -285,6 +284,10 @@ class Study:
     seeds: Sequence[int]
     lanes: Sequence[int]
     rounds: int
+    lr_times: float = 1
+
+    def lr(self, data: str) -> float:
+        return round(TASKS[data].lr * self.lr_times, 9)
 
     def rows(self, data: str, alpha: float) -> Iterator[list[Setting]]:
         """A run for each seed; of one lane there is one cover."""
@@ -299,6 +302,7 @@ class Study:
                             lanes=lanes,
                             cover=cover,
                             one_lane=self.rounds,
+                            lr=self.lr(data),
                         )
                         for seed in self.seeds
                     ]
@@ -337,25 +341,33 @@ class Runs:
 # Tables.
 
 
-def table(rows: Sequence[Sequence[Setting]], runs: Runs, *, at_equal_steps: bool) -> Iterator[Line]:
-    """Of the first rounds of each run, or of all."""
+def table(rows: Sequence[Sequence[Setting]], runs: Runs) -> Iterator[Line]:
+    """What the first rounds of each run came to, as many steps as one lane's, and what all did."""
     target = TASKS[rows[0][0].data].target
-    head = ["lanes", "cover", "rounds", "turns", "best by evaluation", "last"]
-    yield [*head, f"swing of {LAST}", f"rounds to {target:.0%}"]
+    head = ["lanes", "cover", "equal steps: rounds", "best", f"swing of {LAST}"]
+    head += ["equal time: rounds", "best", f"swing of {LAST}"]
+    yield [*head, f"rounds to {target:.0%}", f"time to {target:.0%}"]
     for settings in rows:
-        first = settings[0]
-        rounds = first.as_many_steps if at_equal_steps else first.rounds
-        went = [runs.went(each).first(rounds) for each in settings]
+        one = settings[0]
+        whole = [runs.went(each) for each in settings]
+        first = [each.first(one.as_many_steps) for each in whole]
+        reached = [each.rounds_to(target) for each in whole]
+        took = [number and number * one.turns_a_round // one.lanes for number in reached]
         yield [
-            str(first.lanes),
-            first.cover if first.lanes > 1 else "-",
-            str(rounds),
-            str(rounds * first.turns_a_round),
-            over_seeds(one.best for one in went),
-            over_seeds(one.last for one in went),
-            over_seeds(one.swing for one in went),
-            " / ".join(str(one.rounds_to(target) or "never") for one in went),
+            str(one.lanes),
+            one.cover if one.lanes > 1 else "-",
+            *(str(one.as_many_steps), *best_and_swing(first)),
+            *(str(one.rounds), *best_and_swing(whole)),
+            *(each_seed(reached), each_seed(took)),
         ]
+
+
+def best_and_swing(went: Sequence[Went]) -> tuple[str, str]:
+    return over_seeds(each.best for each in went), over_seeds(each.swing for each in went)
+
+
+def each_seed(numbers: Iterable[int | None]) -> str:
+    return " / ".join("never" if number is None else str(number) for number in numbers)
 
 
 def over_seeds(shares: Iterable[float | None]) -> str:
@@ -372,14 +384,9 @@ def markdown(lines: Iterable[Line]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
 
 
-def tables(study: Study, runs: Runs, data: str, alpha: float) -> str:
+def shown(study: Study, runs: Runs, data: str, alpha: float) -> str:
     rows = list(study.rows(data, alpha))
-    titles = {True: "as many steps", False: "as long, all sites training at once"}
-    return "\n\n".join(
-        f"{data}, alpha = {alpha}, {title}:\n\n"
-        + markdown(table(rows, runs, at_equal_steps=at_equal_steps))
-        for at_equal_steps, title in titles.items()
-    )
+    return f"{data}, alpha = {alpha}, lr = {study.lr(data)}:\n\n" + markdown(table(rows, runs))
 
 
 def documents(study: Study, runs: Runs, data: str, alpha: float) -> Iterator[dict[str, object]]:
@@ -391,17 +398,17 @@ def documents(study: Study, runs: Runs, data: str, alpha: float) -> Iterator[dic
 def main() -> None:
     asked = options()
     torch.set_num_threads(1)
-    study, runs = (
-        Study(seeds=asked.seeds, lanes=asked.lanes, rounds=asked.rounds),
-        Runs(asked.known),
+    study = Study(
+        seeds=asked.seeds, lanes=asked.lanes, rounds=asked.rounds, lr_times=asked.lr_times
     )
+    runs = Runs(asked.known)
     for data in asked.data:
         for alpha in asked.alphas:
             if asked.as_json:
                 for each in documents(study, runs, data, alpha):
                     print(json.dumps(each), flush=True)
             else:
-                print(tables(study, runs, data, alpha), end="\n\n", flush=True)
+                print(shown(study, runs, data, alpha), end="\n\n", flush=True)
 
 
 def options() -> argparse.Namespace:
@@ -411,13 +418,14 @@ def options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--lanes", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of one lane")
+    parser.add_argument("--lr-times", type=float, default=1, help="times what suits one lane")
     parser.add_argument("--known", type=Path, help="keep how runs went here, and make none twice")
     parser.add_argument("--json", action="store_true", dest="as_json", help="a line for each run")
     asked = parser.parse_args()
     if not all(1 <= lanes <= SITES for lanes in asked.lanes):
         parser.error(f"give --lanes from 1 to {SITES}: each lane needs a site to begin with")
-    if asked.rounds < 1 or min(asked.alphas) <= 0:
-        parser.error("give --rounds as 1 or more, and --alphas above 0")
+    if asked.rounds < 1 or min(*asked.alphas, asked.lr_times) <= 0:
+        parser.error("give --rounds as 1 or more, --alphas and --lr-times above 0")
     return asked
 
 

@@ -31,7 +31,7 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Iterator[Module]:
 
 def setting(study: Module, lanes: int, cover: Cover, *, one_lane: int = 8) -> Any:
     return study.Setting(
-        data="photo10", alpha=0.5, seed=3, lanes=lanes, cover=cover, one_lane=one_lane
+        data="photo10", alpha=0.5, seed=3, lanes=lanes, cover=cover, one_lane=one_lane, lr=0.01
     )
 
 
@@ -78,7 +78,6 @@ def test_the_best_is_what_the_round_that_sites_say_most_of_scores_on_the_test_im
     went = study.Went(said=(0.2, 0.7, 0.7, 0.6), test=(0.9, 0.5, 0.6, 0.3))
     assert (2, 0.5) == (went.best_round, went.best)
     assert 0.9 == went.first(1).best
-    assert 0.3 == went.last
 
 
 def test_the_swing_is_of_the_last_rounds_and_none_of_too_few(study: Module) -> None:
