@@ -67,7 +67,7 @@ test: $(DEV) $(FRAMEWORKS)
 	@.ci/provide systemd-analyze
 	@.ci/provide chromium
 	@.ci/provide fashion-mnist
-	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 3 --no-loadscope-reorder $(PYTEST_ARGS)
+	TASUKI_REQUIRE_BROKER=1 $(BIN)/python -m pytest -n 4 --no-loadscope-reorder $(PYTEST_ARGS)
 
 compose-test: $(DEV) $(FRAMEWORKS)
 	PYTHONPATH=tests $(BIN)/python -m compose.drill

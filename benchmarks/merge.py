@@ -32,8 +32,8 @@ from safetensors.numpy import load_file, save_file
 
 from support.memory_probe import forget_peak, peak_kb
 from tasuki.weights.container import BLOCK_BYTES, DTYPES, TensorSpec, rounded, write_weights
+from tasuki.weights.container.merge import Part, merge
 from tasuki.weights.digest import verify_digest
-from tasuki.weights.merge import Part, merge
 
 TENSOR_BYTES = 64 * 10**6
 PLAIN = ("F64", "F32", "F16")

@@ -21,6 +21,7 @@ from tasuki.core.model import (
     EvaluatePolicy,
     Failure,
     Kind,
+    LanesPolicy,
     OnSilent,
     Plan,
     StopPolicy,
@@ -186,14 +187,23 @@ def _run_starts() -> Iterator[run.RunState]:
         run="run", sites=one, order=one, task=task, failure=failure, evaluate=judged, stop=stop
     )
     yield run.submitted(plan, _weights("first"))
+    # Two lanes of a turn each: some are passed over or late, of others the weights are lost.
+    two = SITES[:2]
+    failure = Failure(on_silent=OnSilent.SKIP, max_attempts=1, min_sites=2)
+    lanes = LanesPolicy(count=2, every_n_rounds=ROUNDS, wait_s=60.0)
+    plan = Plan(run="run", sites=two, task=task, failure=failure, lanes=lanes, stop=stop)
+    yield run.submitted(plan, _weights("first"))
+    failure = Failure(on_silent=OnSilent.FAIL, max_attempts=MAX_ATTEMPTS)
+    plan = Plan(run="run", sites=two, task=task, failure=failure, lanes=LanesPolicy(count=2))
+    yield run.submitted(plan, _weights("first"))
 
 
 def _run_key(state: run.RunState) -> object:
     return (
         state.plan.failure,
-        state.plan.sites,
+        () if state.has_lanes else state.plan.sites,  # one more site makes no other lane
         state.status,
-        _relay_key(state.relay),
+        tuple(_lane_key(lane) for lane in state.lanes),
         tuple(sorted(state.silent)),
         state.pausing,
         state.unattended,
@@ -204,10 +214,18 @@ def _run_key(state: run.RunState) -> object:
     )
 
 
+def _lane_key(lane: run.LaneState) -> object:
+    # To be merged is to be at the end of every other round.
+    relay = replace(lane.relay, round=lane.relay.round % ROUNDS)
+    return (_relay_key(relay), lane.is_here, lane.is_late, bool(lane.turns))
+
+
 def _run_events(state: run.RunState) -> Iterator[run.Event]:
     yield run.RunSubmitted()
-    yield run.WeightsArrived(weights=state.weights)
-    yield run.WeightsLost(weights=state.weights)
+    for number, lane in enumerate(state.lanes):
+        yield run.WeightsArrived(weights=lane.relay.weights, lane=number)
+        yield run.WeightsLost(weights=lane.relay.weights, lane=number)
+        yield from _turn_ends(lane.relay)
     yield run.RelayLost()
     yield run.PauseRequested()
     yield run.ResumeRequested()
@@ -218,9 +236,13 @@ def _run_events(state: run.RunState) -> Iterator[run.Event]:
     yield run.SiteAdded(site="late")
     yield run.RoundsAdded(rounds=ROUNDS + 1)
     yield run.RunRemoved()
-    yield from _turn_ends(state.relay)
-    if state.plan.evaluate is not None:
+    if state.has_lanes:
+        yield run.WeightsMerged(done=state.done, weights=_weights("merged"))
+        yield run.MergeFailed(done=state.done, cause="they are of two models")
+        yield run.WaitOver(round=state.round)
+    if state.plan.stop is not None:
         yield run.TimeUp()
+    if state.plan.evaluate is not None:
         if state.evaluation is None:
             yield run.EvaluationRequested(weights=state.weights, after=None)
         else:
@@ -296,7 +318,7 @@ def _weights(name: str) -> WeightsRef:
 
 
 def _record(id: TurnId, site: str, received: WeightsRef) -> TurnRecord:
-    sent = _weights(f"{id.round}-{id.hop}")
+    sent = _weights(f"{id.lane}-{id.round}-{id.hop}")
     return TurnRecord(id=id, site=site, received=received.digest, sent=sent)
 
 

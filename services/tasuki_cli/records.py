@@ -25,6 +25,7 @@ from tasuki_controller.history import Step
 from tasuki_controller.ledger_in_words import ledger_rows, replayed_rows
 from tasuki_controller.removal import remove
 from tasuki_controller.scoreboard import scores_of
+from tasuki_controller.turn_now import doing
 from tasuki_controller.turn_rows import turn_table
 
 
@@ -82,7 +83,7 @@ class LocalArchive:
 
     def turns(self, run: str) -> documents.TurnTable:
         steps = self._steps(run)
-        return turn_table(self._data.state(steps), history.records(steps))
+        return turn_table(self._data.state(steps), history.records(steps), history.merges(steps))
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         steps = self._steps(run)
@@ -131,6 +132,10 @@ def show_runs(archive: Archive, *, even_removed: bool = False, as_json: bool) ->
             row.digest[:23],
             Text("removed" if row.removed else printable(headline(row.reason))),
         )
+        for lane in row.lanes if row.status not in OVER else ():
+            turn = f"turn {min(lane.hop + 1, lane.hops)}/{lane.hops}"
+            does = lane.holder and (doing(lane.holder, lane.phase) or f"{lane.holder} has it")
+            table.add_row(f"  lane {lane.lane}", lane.status, turn, "", "", "", Text(does or ""))
     Console().print(table)
 
 

@@ -102,7 +102,9 @@ class _Federation:
         self._queues = MemoryFederation(simulation.sites, retain_bytes=0)
         # In memory, as the queues are: after a restart the controller gives the turn out again.
         self._journals = migrations.connect(":memory:", migrations.JOURNAL)
-        self._trainers = SimulatedTrainers(simulation, self._folder / "sites")
+        self._trainers = SimulatedTrainers(
+            simulation, self._folder / "sites", lanes=self._plan.lanes.count
+        )
         self._failed: str | None = None
         self._pause = asyncio.Event()
         self._scored = asyncio.Event()

@@ -17,10 +17,16 @@ from tasuki_site.trainer.workplace import Workplaces
 
 
 class SimulatedTrainers:
-    """One pool for each site, and what they share. `folder`: for the sites' working folders."""
+    """One pool for each site, and what they share.
 
-    def __init__(self, simulation: Simulation, folder: Path) -> None:
+    Args:
+        folder: for the sites' working folders.
+        lanes: as many as there are models on their way.
+    """
+
+    def __init__(self, simulation: Simulation, folder: Path, *, lanes: int = 1) -> None:
         self._s = simulation
+        self._lanes = lanes
         self._shared = self._shared_trainers()
         self._workplaces = Workplaces(
             beside=simulation.folder,
@@ -49,8 +55,7 @@ class SimulatedTrainers:
 
     def _places(self) -> int:
         """Of sites that share processes none is ended for another: that would end it for both."""
-        lanes = self._s.plan().lanes.count
-        return self._processes() * lanes if self._shared else self._processes()
+        return self._processes() * self._lanes if self._shared else self._processes()
 
     def _trainer(self, site: str) -> Trainer:
         """Always the same one for a site: what its code keeps is there when it scores, too."""

@@ -49,7 +49,7 @@ def _show_table(table: TurnTable, console: Console) -> None:
     if not table.turns:
         console.print(f"{table.run}: no turn is over yet")
         return
-    first, last = _needed(table.turns)
+    first, last = _needed(table)
     digests = _digests(table.turns)
     metrics = _metric_columns(table)
     bases = list(metrics)
@@ -63,12 +63,15 @@ def _show_table(table: TurnTable, console: Console) -> None:
     _say_what_is_left_out(console, bases[len(shown) :], without_digests=not tail)
 
 
-def _needed(turns: Sequence[TurnRow]) -> tuple[list[Column], list[Column]]:
+def _needed(table: TurnTable) -> tuple[list[Column], list[Column]]:
+    turns = table.turns
+
     def told(value: object) -> str:
         return "-" if value is None else str(value)
 
     first = [
         Column(head="round", cells=[str(turn.round) for turn in turns]),
+        *([Column(head="lane", cells=[str(turn.lane) for turn in turns])] * table.has_lanes),
         Column(head="turn", cells=[str(turn.turn) for turn in turns]),
         Column(head="site", cells=[turn.site for turn in turns], is_text=True),
         Column(head="samples", cells=[told(turn.samples) for turn in turns]),

@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 import tasuki
 from tasuki.core import run as machine
 from tasuki.core.model import Kind, Origin, Plan, TurnId, TurnRecord, WeightsRef
-from tasuki.core.run import RunState, Skip, Status
+from tasuki.core.relay import Phase
+from tasuki.core.run import LaneState, RunState, Skip, Status
 from tasuki.core.scores import is_evaluated, mean_metrics
 from tasuki.ledger.sqlite import Row
 from tasuki.wire.strict_json import json_text
 from tasuki_controller import history
 from tasuki_controller.history import Step
-from tasuki_controller.turn_now import UNKNOWN, TurnNow, trouble
+from tasuki_controller.turn_now import UNKNOWN, TurnNow, troubles
 
 
 class Document(BaseModel):
@@ -76,8 +77,25 @@ class UploadedWeights(Document):
     size: int = Field(description="In bytes.")
 
 
+class LaneRow(Document):
+    """One of several models on their way, in one line."""
+
+    lane: int = Field(description="Its number, from 1.")
+    status: Literal["out", "done", "late", "resting"] = Field(
+        description="out: a site has a turn of it; done: its round is over; late: the round goes "
+        "on without it; resting: no turn of it is out, as in a pause."
+    )
+    holder: str | None = Field(description="The site that has its weights now.")
+    round: int = Field(description="The round under way, from 1.")
+    hop: int = Field(description="Turns of it that are over in this round, or passed over.")
+    hops: int = Field(description="Turns that it has in this round; 0: none was planned yet.")
+    phase: str = Field(description="What its turn is at; empty if that is not known.")
+    still_s: float = Field(description="How long that has not come on, in seconds.")
+    attempts: int = Field(description="How often its turn has been given out.")
+
+
 class RunRow(Document):
-    """A run in one line."""
+    """A run in one line. What is of one turn is of the first lane's, if there are several."""
 
     run: str
     status: Status
@@ -89,6 +107,9 @@ class RunRow(Document):
     phase: str = Field(description="What its turn is at; empty if that is not known.")
     still_s: float = Field(description="How long that has not come on, in seconds.")
     removed: bool = Field(default=False, description="Whether only its ledger is left.")
+    lanes: list[LaneRow] = Field(
+        default=[], description="Each of the models on their way; empty if there is one."
+    )
 
 
 class SteeredRun(RunRow):
@@ -177,12 +198,21 @@ class Standing(Summary):
     error: str | None = Field(description="The class of error that the run failed with.")
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
     history: list[AcceptedTurn]
+    lanes: list[LaneRow] = Field(
+        default=[],
+        description="Each of the models on their way; empty if there is one. What is of one turn "
+        "above is of the first lane's.",
+    )
 
 
 class TurnRow(Document):
-    """A planned turn that was accepted, or passed over; rounds and turns are counted from 1."""
+    """A planned turn that was accepted, or passed over; rounds and turns are counted from 1.
+
+    So are lanes: where one model circulates, all turns are of lane 1.
+    """
 
     round: int
+    lane: int = 1
     turn: int
     site: str
     samples: int | None = None
@@ -196,12 +226,36 @@ class TurnRow(Document):
     skipped: str = Field(default="", description="Why it was passed over; empty: it was accepted.")
 
 
+class MergedLane(Document):
+    """What one lane gave to weights that are made of several."""
+
+    lane: int = Field(description="Its number, from 1.")
+    digest: str
+    samples: int = Field(description="On which it was trained since all lanes were one.")
+
+
+class MergedWeights(Document):
+    """Weights that all lanes went on from, and of which they were made."""
+
+    round: int = Field(description="Of whose end they are, from 1.")
+    digest: str
+    lanes: list[MergedLane]
+
+
 class TurnTable(Document):
     """Every turn of a run, from its ledger."""
 
     run: str
     best: str | None = Field(description="The metric that chooses the best checkpoint.")
     turns: list[TurnRow]
+    merges: list[MergedWeights] = Field(
+        default=[], description="When all lanes were made one; empty where one model circulates."
+    )
+
+    @property
+    def has_lanes(self) -> bool:
+        """Whether any turn or merge is of another lane than the first."""
+        return bool(self.merges) or any(turn.lane > 1 for turn in self.turns)
 
 
 class SiteScore(Document):
@@ -325,6 +379,10 @@ class LedgerRow(Document):
     what: str = Field(description="In words; rounds and turns are counted from 1 there.")
     detail: str = Field(description="All that a site said of a failure.")
     led_to: list[str]
+    issued: list[LedgerTurn] = Field(
+        default=[],
+        description="Of a run with several lanes, the turns that were given out to be trained.",
+    )
     skipped: list[Skip]
     outcome: str
     hash: str
@@ -366,8 +424,8 @@ class WrittenReport(Document):
     verified: bool = Field(description="Whether the ledger holds.")
 
 
-def run_row(state: RunState, turn: TurnNow = UNKNOWN) -> RunRow:
-    """A run in one line. `turn`: how its turn goes, where that is known."""
+def run_row(state: RunState, turns: Sequence[TurnNow] = ()) -> RunRow:
+    """A run in one line. `turns`: how that of each lane goes, where that is known."""
     return RunRow(
         run=state.plan.run,
         status=state.status,
@@ -376,7 +434,7 @@ def run_row(state: RunState, turn: TurnNow = UNKNOWN) -> RunRow:
         skipped=len(state.skipped),
         digest=state.weights.digest,
         removed=state.removed,
-        **_turn_now(state, turn),
+        **_turns_now(state, turns),
     )
 
 
@@ -455,12 +513,12 @@ def evaluation(state: machine.Evaluation) -> Evaluation:
     )
 
 
-def standing(state: RunState, steps: Sequence[Step], turn: TurnNow = UNKNOWN) -> Standing:
+def standing(state: RunState, steps: Sequence[Step], turns: Sequence[TurnNow] = ()) -> Standing:
     """Where a run stands that this controller has; `steps`: its ledger, replayed."""
     records, rows = history.records(steps), [step.row for step in steps]
     went = summary(state, records, wall_s=history.last_row(steps).at - rows[0].at)
     return Standing(
-        **{**dict(went), **_turn_now(state, turn)},
+        **{**dict(went), **_turns_now(state, turns)},
         holder=state.lanes[0].relay.holder,
         error=history.failure(rows) if state.status is Status.FAILED else None,
         best=state.plan.checkpoint.best,
@@ -468,9 +526,37 @@ def standing(state: RunState, steps: Sequence[Step], turn: TurnNow = UNKNOWN) ->
     )
 
 
-def _turn_now(state: RunState, turn: TurnNow) -> dict[str, Any]:  # Any: of each key's type
+def _turns_now(
+    state: RunState, turns: Sequence[TurnNow]
+) -> dict[str, Any]:  # Any: of each key's type
+    known = turns or [UNKNOWN] * len(state.lanes)
     return {
-        "reason": state.reason or trouble(state, turn),
-        "phase": turn.phase,
-        "still_s": round(turn.still_s, 1),
+        "reason": state.reason or troubles(state, known),
+        "phase": known[0].phase,
+        "still_s": round(known[0].still_s, 1),
+        "lanes": list(map(_lane_row, state.lanes, known)) if state.has_lanes else [],
     }
+
+
+def _lane_row(lane: LaneState, turn: TurnNow) -> LaneRow:
+    relay = lane.relay
+    is_out = relay.holder is not None
+    return LaneRow(
+        lane=relay.lane + 1,
+        status=_lane_status(lane),
+        holder=relay.holder,
+        round=relay.round + 1,
+        hop=relay.hop,
+        hops=len(relay.itinerary),
+        phase=turn.phase if is_out else "",
+        still_s=round(turn.still_s, 1) if is_out else 0.0,
+        attempts=relay.attempts,
+    )
+
+
+def _lane_status(lane: LaneState) -> Literal["out", "done", "late", "resting"]:
+    if lane.is_late:
+        return "late"
+    if lane.relay.phase is Phase.OUT:
+        return "out"
+    return "done" if lane.relay.phase is Phase.DONE else "resting"

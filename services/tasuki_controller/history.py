@@ -14,6 +14,7 @@ from tasuki.core import run as machine
 from tasuki.core.model import EVALUATION, Plan, TurnRecord, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import Evaluation, RunState
+from tasuki.core.run.machine import LATE
 from tasuki.errors import LedgerBroken, MessageError
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.wire.messages import decode
@@ -159,11 +160,23 @@ def records(steps: Iterable[Step]) -> list[TurnRecord]:
     open_round: tuple[TurnRecord, ...] = ()
     for step in steps:
         open_round = () if step.after is None else step.after.records
+        if any(isinstance(effect, machine.KeepLane) for effect in step.effects):
+            closed.extend(_of_unmerged_round(step))
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 closed.extend(effect.records)
                 open_round = ()
     return [*closed, *(record for record in open_round if record not in closed)]
+
+
+def _of_unmerged_round(step: Step) -> Iterator[TurnRecord]:
+    """What stays of a round that this step has closed without making its lanes one."""
+    if step.before is None or step.after is None:
+        return
+    void = {(skip.round, skip.lane) for skip in step.after.skipped if skip.reason == LATE}
+    for record in step.before.records:
+        if (record.id.round, record.id.lane) not in void:
+            yield record
 
 
 def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
@@ -175,6 +188,22 @@ def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
         for each in (*closed, *([] if under_way is None else [under_way])):
             found[each.asked.number] = each
     return list(found.values())
+
+
+def merges(steps: Iterable[Step]) -> list[machine.SaveCheckpoint]:
+    """The checkpoints whose weights are made of those of several lanes, in their order."""
+    effects = (effect for step in steps for effect in step.effects)
+    return [e for e in effects if isinstance(e, machine.SaveCheckpoint) and e.parts]
+
+
+def newly_skipped(
+    before: RunState | None, event: object, after: RunState
+) -> tuple[machine.Skip, ...]:
+    """The turns that were passed over by this event."""
+    if before is not None and isinstance(event, machine.WaitOver):
+        known = set(before.skipped)  # of a lane that is late, they take the place of its others
+        return tuple(skip for skip in after.skipped if skip not in known)
+    return after.skipped[len(before.skipped) if before else 0 :]
 
 
 def last_row(steps: Sequence[Step]) -> Row:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from math import inf
 
-from tasuki.core.model import EVALUATION, Lane, TurnId
+from tasuki.core.model import Lane, TurnId
 from tasuki.core.relay import EndLease, IssueTurn, LeaseExpired, StartLease, lease
 from tasuki.core.relay.lease import Due, Lease, Sending
 from tasuki.core.report import Stage
@@ -91,11 +91,10 @@ class Leases:
         self._set_timer()
         return after
 
-    def left_s(self, run: str) -> float | None:
-        """Until the first lease of those that train runs out; None if there is none now."""
-        of_run = (held for held in self._leases.values() if held.id.run == run)
-        ends = [held.ends_at for held in of_run if held.id.lane < EVALUATION]
-        return max(0.0, min(ends) - _now()) if ends else None
+    def left_s(self, run: str, lane: int = 0) -> float | None:
+        """Until the lease of this lane runs out; None if there is none now."""
+        held = self._leases.get((run, lane))
+        return None if held is None else max(0.0, held.ends_at - _now())
 
     def close(self) -> None:
         self._leases.clear()

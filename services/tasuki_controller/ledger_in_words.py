@@ -6,7 +6,7 @@ replaying the rows, as the controller itself finds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -31,6 +31,7 @@ _IN_WORDS: Mapping[type, str] = {
     machine.ResumeRequested: "an operator asked to go on",
     machine.StopRequested: "an operator asked to end it",
     machine.TimeUp: "its time is over",
+    machine.WaitOver: "the lanes that are done have waited for as long as they may",
     machine.RunRemoved: "an operator removed it with its weights",
 }
 
@@ -56,7 +57,8 @@ def _ledger_row(step: Step) -> LedgerRow:
     row, event = step.row, step.event
     # One that changed nothing says no more than what it records.
     before, after = (None, None) if row.outcome else (step.before, step.after)
-    newly = () if after is None else after.skipped[len(before.skipped) if before else 0 :]
+    newly = () if after is None else history.newly_skipped(before, event, after)
+    has_lanes = step.after is not None and step.after.has_lanes
     site = _site(event) or _holder(before, event)
     at = datetime.fromtimestamp(row.at, UTC)
     return LedgerRow(
@@ -64,9 +66,10 @@ def _ledger_row(step: Step) -> LedgerRow:
         at=at.replace(microsecond=at.microsecond // 1000 * 1000),
         event=type(event).__name__,
         turn=_turn(event, site),
-        what=_described(event, site),
+        what=_described(event, site, has_lanes=has_lanes),
         detail=event.detail if isinstance(event, machine.TurnFailed) else "",
         led_to=[] if after is None else list(_led_to(before, event, after, step.effects)),
+        issued=[] if after is None or not has_lanes else list(_issued(step.effects)),
         skipped=list(newly),
         outcome=row.outcome,
         hash=row.hash,
@@ -81,24 +84,58 @@ def _led_to(
 ) -> Iterator[str]:
     if before is not None and isinstance(event, machine.TurnFailed):
         yield from filter(None, [_given_up(before, event, after)])
-    for skip in after.skipped[len(before.skipped) if before else 0 :]:
-        yield f"{skip.site} skipped: {skip.reason}"
+    yield from _skips(history.newly_skipped(before, event, after))
     to_score = [e for e in effects if isinstance(e, machine.IssueTurn) and _evaluates(e)]
     if to_score:
         who = to_score[0].site if len(to_score) == 1 else f"{len(to_score)} sites"
         yield f"{who} asked to score {_short(to_score[0].weights.digest)}"
     for effect in effects:
-        if isinstance(effect, machine.CloseEvaluation):
-            yield _scored(effect.evaluation)
-        elif isinstance(effect, machine.NameBest):
-            yield f"round {effect.round + 1} is the best so far"
-        elif isinstance(effect, machine.IssueTurn) and not _evaluates(effect):
-            attempt = _attempts(after, effect.id)
-            yield f"issued to {effect.site}, term {effect.id.term}, attempt {attempt}"
-        elif isinstance(effect, machine.SaveCheckpoint):
-            yield f"checkpoint of round {effect.round + 1}"
+        yield from filter(None, [_done_about(effect, after)])
+    if any(isinstance(effect, machine.KeepLane) for effect in effects):
+        yield "each lane goes on from its own weights"
     if after.reason and (before is None or after.reason != before.reason):
         yield after.reason if after.status is Status.RELAYING else f"{after.status}: {after.reason}"
+
+
+def _done_about(effect: machine.Effect, after: RunState) -> str:
+    match effect:
+        case machine.CloseEvaluation(evaluation=evaluation):
+            return _scored(evaluation)
+        case machine.NameBest(round=round):
+            return f"round {round + 1} is the best so far"
+        case machine.IssueTurn(id=id, site=site) if not _evaluates(effect):
+            lane = _lane(id.lane) if after.has_lanes else ""
+            return f"{lane}issued to {site}, term {id.term}, attempt {_attempts(after, id)}"
+        case machine.MergeWeights(parts=parts):
+            return f"to be made one of {len(parts)} lanes: {_parts(parts)}"
+        case machine.SaveCheckpoint(round=round):
+            return f"checkpoint of round {round + 1}"
+    return ""
+
+
+def _skips(newly: Sequence[machine.Skip]) -> Iterator[str]:
+    """Those of lanes that are late, lane by lane; the others one by one."""
+    late: dict[int, list[str]] = {}
+    for skip in newly:
+        if skip.reason == machine.LATE:
+            late.setdefault(skip.lane, []).append(skip.site)
+    for lane, sites in late.items():
+        yield f"lane {lane + 1} is late, without it {', '.join(sites)} skipped"
+    yield from (f"{s.site} skipped: {s.reason}" for s in newly if s.reason != machine.LATE)
+
+
+def _parts(parts: Iterable[machine.Part]) -> str:
+    """Of which lanes' weights, and what each weighs."""
+    return ", ".join(
+        f"{part.lane + 1} {_short(part.weights.digest)} with {part.samples} samples"
+        for part in parts
+    )
+
+
+def _issued(effects: Iterable[machine.Effect]) -> Iterator[LedgerTurn]:
+    for effect in effects:
+        if isinstance(effect, machine.IssueTurn) and not _evaluates(effect):
+            yield _ledger_turn(effect.id, effect.site)
 
 
 def _attempts(state: RunState, id: TurnId) -> int:
@@ -162,12 +199,16 @@ def _turn(event: object, site: str | None) -> LedgerTurn | None:
     """Which turn, for machines."""
     if (id := _id(event)) is None:
         return None
+    return _ledger_turn(id, site)
+
+
+def _ledger_turn(id: TurnId, site: str | None) -> LedgerTurn:
     return LedgerTurn(lane=id.lane, term=id.term, round=id.round, hop=id.hop, site=site)
 
 
-def _described(event: object, site: str | None) -> str:
+def _described(event: object, site: str | None, *, has_lanes: bool) -> str:
     if (id := _id(event)) is not None:
-        return f"{_place(id)}: {_of_turn(event, site)}"
+        return f"{_place(id, has_lanes=has_lanes)}: {_of_turn(event, site)}"
     match event:
         case Plan(origin=None):
             return "the run as it was submitted"
@@ -179,11 +220,24 @@ def _described(event: object, site: str | None) -> str:
             return f"an operator asked for {rounds} rounds in all"
         case WeightsRef(digest=digest):
             return f"the first weights, {_short(digest)}"
-        case machine.WeightsArrived(weights=weights):
-            return f"the round's weights are here, {_short(weights.digest)}"
-        case machine.WeightsLost(weights=weights):
-            return f"weights are lost, {_short(weights.digest)}"
-    return _IN_WORDS.get(type(event), type(event).__name__).format(site=site)
+    return _of_weights(event, has_lanes=has_lanes) or _IN_WORDS.get(
+        type(event), type(event).__name__
+    ).format(site=site)
+
+
+def _of_weights(event: object, *, has_lanes: bool) -> str:
+    match event:
+        case machine.WeightsArrived(weights=weights, lane=lane):
+            where = _lane(lane) if has_lanes else ""
+            return f"{where}the round's weights are here, {_short(weights.digest)}"
+        case machine.WeightsLost(weights=weights, lane=lane):
+            where = _lane(lane) if has_lanes and lane < EVALUATION else ""
+            return f"{where}weights are lost, {_short(weights.digest)}"
+        case machine.WeightsMerged(weights=weights):
+            return f"all lanes were made one, {_short(weights.digest)}"
+        case machine.MergeFailed(cause=cause):
+            return f"the lanes cannot be made one: {cause}"
+    return ""
 
 
 def _of_turn(event: object, site: str | None) -> str:
@@ -205,12 +259,16 @@ def _of_turn(event: object, site: str | None) -> str:
     return f"not taken by {site}"
 
 
-def _place(id: TurnId) -> str:
+def _place(id: TurnId, *, has_lanes: bool) -> str:
     """Which turn, as people count."""
     if id.lane >= EVALUATION:
         return f"evaluation after round {id.round + 1}, term {id.term}"
-    lane = f"lane {id.lane + 1}, " if id.lane else ""
+    lane = _lane(id.lane) if has_lanes or id.lane else ""
     return f"{lane}round {id.round + 1}, turn {id.hop + 1}, term {id.term}"
+
+
+def _lane(number: int) -> str:
+    return f"lane {number + 1}, "
 
 
 def _short(digest: str) -> str:

@@ -81,7 +81,7 @@ class EvaluationNow(Document):
 
 
 class LaneNow(Document):
-    """One model on its way, and how far it is in the round."""
+    """One model on its way, and how far it is in the round; not what it weighs in a merge."""
 
     phase: Phase
     term: int

@@ -34,9 +34,10 @@ class HeldUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnOut:
-    """How long the turn that is out has been so, for who looks on from now on."""
+    """How long the turn of a lane that is out has been so, for who looks on from now on."""
 
     held_s: float
+    lane: int = 0
 
 
 Watcher = Callable[[Update], None]

@@ -80,7 +80,7 @@ class Operations:
                 if not update.outcome and id.lane < EVALUATION:
                     still_s = said.still_s if isinstance(said, TurnProgressed) else 0.0
                     phase = stage_said(said)
-                    self.metrics.runs.holder_heard(id.run, phase=phase, still_s=still_s)
+                    self.metrics.runs.holder_heard(id.of_lane, phase=phase, still_s=still_s)
             case MessageDiscarded(queue_kind=kind, reason=reason):
                 self.metrics.refused(kind, reason)
         self.onlookers.tell(update)
@@ -136,9 +136,9 @@ class Operations:
             )
 
     def runs(self, *, even_removed: bool = False) -> list[documents.RunRow]:
-        runs, turn = self.service.runs, self.service.turn_now
+        runs, turns = self.service.runs, self.service.turns_now
         return [
-            documents.run_row(state, turn(run))
+            documents.run_row(state, turns(run))
             for run, state in runs.items()
             if even_removed or not state.removed
         ]
@@ -157,9 +157,9 @@ class Operations:
     # A long ledger takes seconds to replay: in a thread, since turns have to go on meanwhile.
 
     async def standing(self, run: str) -> documents.Standing:
-        state, rows, turn = self.state(run), self._rows(run), self.service.turn_now(run)
+        state, rows, turns = self.state(run), self._rows(run), self.service.turns_now(run)
         return await asyncio.to_thread(
-            lambda: documents.standing(state, list(history.steps(rows)), turn)
+            lambda: documents.standing(state, list(history.steps(rows)), turns)
         )
 
     async def rows(self, run: str) -> list[documents.LedgerRow]:
@@ -168,9 +168,12 @@ class Operations:
 
     async def turns(self, run: str) -> documents.TurnTable:
         state, rows = self.state(run), self._rows(run)
-        return await asyncio.to_thread(
-            lambda: turn_table(state, history.records(history.steps(rows)))
-        )
+
+        def replayed() -> documents.TurnTable:
+            steps = list(history.steps(rows))
+            return turn_table(state, history.records(steps), history.merges(steps))
+
+        return await asyncio.to_thread(replayed)
 
     async def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         """Raises SettingsError: no site says anything by this metric."""
@@ -193,7 +196,7 @@ class Operations:
         return self._steered(run, self.service.apply(run, event))
 
     def _steered(self, run: str, outcome: str) -> documents.SteeredRun:
-        row = documents.run_row(self.state(run), self.service.turn_now(run))
+        row = documents.run_row(self.state(run), self.service.turns_now(run))
         return documents.SteeredRun(**dict(row), outcome=outcome)
 
     def extend(self, run: str, rounds: int) -> documents.SteeredRun:
@@ -287,19 +290,19 @@ class Operations:
             yield Update(run=state, what=what)
 
     def _news_of(self, state: RunState) -> Iterator[HeldUp | TurnOut | TurnProgressed]:
-        """Of the turn that is out, which is no part of the state."""
-        turn = self.service.turn_now(state.plan.run)
-        if turn.held_up:
-            yield HeldUp(reason=turn.held_up)
-        if state.lanes[0].relay.holder is not None:
-            yield TurnOut(held_s=turn.held_s)
-        if turn.phase and state.lanes[0].relay.holder is not None:
-            yield TurnProgressed(
-                id=state.lanes[0].relay.expected,
-                site=state.lanes[0].relay.holder,
-                phase=turn.phase,
-                still_s=turn.still_s,
-            )
+        """Of the turns that are out, which is no part of the state."""
+        turns = self.service.turns_now(state.plan.run)
+        if held_up := turns[0].held_up:
+            yield HeldUp(reason=held_up)
+        for lane, turn in zip(state.lanes, turns, strict=True):
+            relay = lane.relay
+            if (holder := relay.holder) is None:
+                continue
+            yield TurnOut(held_s=turn.held_s, lane=relay.lane)
+            if turn.phase:
+                yield TurnProgressed(
+                    id=relay.expected, site=holder, phase=turn.phase, still_s=turn.still_s
+                )
 
     def _sites_of(self, run_file: RunFile) -> tuple[str, ...]:
         if run_file.sites is not None:

@@ -43,7 +43,7 @@ from tasuki.errors import LedgerBroken, MessageError, RunExists, TasukiError, Un
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
 from tasuki.weights.chunks import transfer_id
-from tasuki.weights.merge import check_mergeable
+from tasuki.weights.container.merge import check_mergeable
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 from tasuki_controller import history
@@ -129,17 +129,21 @@ class ControllerService:
         """Every run, as it stands now."""
         return dict(self._runs)
 
-    def lease_left_s(self, run: str) -> float | None:
-        """Until the holder of a run has been silent for too long; None if nobody is waited for."""
-        return self._leases.left_s(run)
+    def lease_left_s(self, run: str, lane: int = 0) -> float | None:
+        """Until the holder of a lane has been silent for too long; None if nobody is waited for."""
+        return self._leases.left_s(run, lane)
 
-    def is_on_its_way(self, run: str) -> bool:
-        """Whether the turn that is out is still being sent to its site."""
-        return not self._leases.is_given_out(self._runs[run].lanes[0].relay.expected)
+    def is_on_its_way(self, run: str, lane: int = 0) -> bool:
+        """Whether the turn of this lane that is out is still being sent to its site."""
+        return not self._leases.is_given_out(self._runs[run].lanes[lane].relay.expected)
 
-    def turn_now(self, run: str) -> TurnNow:
-        """How the turn that is out goes, as far as is known."""
-        return self._turns_out.turn_now(run)
+    def turn_now(self, run: str, lane: int = 0) -> TurnNow:
+        """How the turn of this lane that is out goes, as far as is known."""
+        return self._turns_out.turn_now(run, lane)
+
+    def turns_now(self, run: str) -> list[TurnNow]:
+        """As `turn_now`, of each lane."""
+        return self._turns_out.turns_now(run)
 
     def note_held_up(self) -> None:
         """The broker began or ceased to hold everybody up: nobody must take that for silence."""

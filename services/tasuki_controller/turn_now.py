@@ -45,14 +45,24 @@ def doing(holder: str, phase: str) -> str:
     return f"{holder} {_DOES[Stage(phase)]}" if phase in _DOES else ""
 
 
-def trouble(state: RunState, turn: TurnNow) -> str:
-    """What an operator has to know of the turn before its lease is over; empty if all is well.
+def troubles(state: RunState, turns: Sequence[TurnNow]) -> str:
+    """Of the turns of all lanes, in their order; what holds all of them up is said once."""
+    found = (trouble(state, turn, lane=lane) for lane, turn in enumerate(turns))
+    return "; ".join(dict.fromkeys(filter(None, found)))
 
-    A quarter of a lease is as long as a site may take from one word to the next.
-    """
-    lease_s, holder = state.plan.failure.lease_s, state.lanes[0].relay.holder
+
+def trouble(state: RunState, turn: TurnNow, *, lane: int = 0) -> str:
+    """What an operator has to know of the turn before its lease is over; empty if all is well."""
+    holder = state.lanes[lane].relay.holder
     if turn.held_up or holder is None:
         return turn.held_up
+    said = _trouble(state, turn, holder)
+    return f"lane {lane + 1}: {said}" if said and state.has_lanes else said
+
+
+def _trouble(state: RunState, turn: TurnNow, holder: str) -> str:
+    """A quarter of a lease is as long as a site may take from one word to the next."""
+    lease_s = state.plan.failure.lease_s
     if turn.silent_s >= lease_s / 2:
         return f"{holder} was last heard of {turn.silent_s:.0f} s ago"
     does = doing(holder, turn.phase) or f"the turn of {holder}"

@@ -60,9 +60,13 @@ class TurnsOut:
         """A sign of life of a turn that is out."""
         self.leases.heard(sign.id, phase=sign.phase, still_s=sign.still_s)
 
-    def turn_now(self, run: str) -> TurnNow:
-        """How the turn that is out goes, as far as is known."""
-        held_up, id = self._c.held_up(), self._runs[run].lanes[0].relay.expected
+    def turns_now(self, run: str) -> list[TurnNow]:
+        """As `turn_now`, of each lane."""
+        return [self.turn_now(run, lane) for lane in range(len(self._runs[run].lanes))]
+
+    def turn_now(self, run: str, lane: int = 0) -> TurnNow:
+        """How the turn of this lane that is out goes, as far as is known."""
+        held_up, id = self._c.held_up(), self._runs[run].lanes[lane].relay.expected
         lease, now = self.leases.of(id), asyncio.get_running_loop().time()
         if lease is None:
             return TurnNow(held_up=held_up)

@@ -13,7 +13,7 @@ from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, sync
 from tasuki.errors import ManifestMismatch, StorageError, WeightsError
 from tasuki.weights.container import read_manifest
-from tasuki.weights.merge import Part, merge
+from tasuki.weights.container.merge import Part, merge
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
 from tasuki_controller.checkpoints import LATEST, Anchor, Checkpoints, document, first

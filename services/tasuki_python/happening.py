@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tasuki.core.model import Kind, TurnId
+from tasuki.core.model import EVALUATION, Kind, TurnId
 from tasuki.core.report import TurnProgressed
-from tasuki.core.run import RunState, TurnFailed, TurnFinished
+from tasuki.core.run import RunState, Skip, TurnFailed, TurnFinished
 from tasuki_controller.news import Update
 
 MOST_KEPT = 10_000
@@ -33,6 +33,7 @@ class Happening:
     Attributes:
         what: turn, scores (of a site that evaluated), progress, failed, skipped, printed or status.
         round, turn: of the turn that it is about, counted from 1; None: it is about none.
+        lane: the turn's, from 1, where several models circulate; 1 for all that is of none.
         values: a turn's metrics, a site's scores, or what was logged last.
         text: what was printed, why it failed or was skipped, or what the run is now.
     """
@@ -41,6 +42,7 @@ class Happening:
     site: str = ""
     round: int | None = None
     turn: int | None = None
+    lane: int = 1
     values: Mapping[str, float] = field(default_factory=dict)
     text: str = ""
 
@@ -101,16 +103,25 @@ def _told(update: Update, before: RunState | None) -> Iterator[Happening]:
         yield from _event(update.what)
     if (state := update.run) is None:
         return
-    for skip in state.skipped[len(before.skipped) if before else 0 :]:
+    for skip in _newly_skipped(state, before):
         yield Happening(
             what="skipped",
             site=skip.site,
             round=skip.round + 1,
             turn=skip.hop + 1,
+            lane=skip.lane + 1,
             text=skip.reason,
         )
     if before is None or before.status != state.status:
         yield Happening(what="status", text=f"{state.status}: {state.reason}".rstrip(": "))
+
+
+def _newly_skipped(state: RunState, before: RunState | None) -> Sequence[Skip]:
+    """Of several lanes, one that is late has them in place of others that it had before."""
+    if before is None or not state.has_lanes:
+        return state.skipped[len(before.skipped) if before else 0 :]
+    known = set(before.skipped)
+    return [skip for skip in state.skipped if skip not in known]
 
 
 def _event(what: object) -> Iterator[Happening]:
@@ -129,5 +140,11 @@ def _of_turn(
     what: str, id: TurnId, site: str, *, values: Mapping[str, float] | None = None, text: str = ""
 ) -> Happening:
     return Happening(
-        what=what, site=site, round=id.round + 1, turn=id.hop + 1, values=values or {}, text=text
+        what=what,
+        site=site,
+        round=id.round + 1,
+        turn=id.hop + 1,
+        lane=id.lane + 1 if id.lane < EVALUATION else 1,
+        values=values or {},
+        text=text,
     )

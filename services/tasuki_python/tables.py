@@ -11,7 +11,7 @@ from tasuki_controller.metric_names import metrics_of
 
 Row = dict[str, Any]  # Any: as the column has it
 
-BEFORE_METRICS = ("round", "turn", "site", "samples", "seconds")
+BEFORE_METRICS = ("round", "lane", "turn", "site", "samples", "seconds")
 AFTER_METRICS = ("unchanged", "skipped", "received", "sent")
 SCORE_COLUMNS = (
     "by",

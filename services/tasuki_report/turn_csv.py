@@ -10,6 +10,7 @@ from tasuki_report.csv_text import NO_NUMBER, csv_text, foreign
 
 HEAD = (
     "round",
+    "lane",
     "turn",
     "site",
     "samples",
@@ -43,7 +44,7 @@ def _heads(metrics: Sequence[str]) -> list[str]:
 
 def _fields(turn: TurnRow, metrics: Sequence[str]) -> list[object]:
     values = [_field(turn.metrics, metric) for metric in metrics]
-    where = (turn.round, turn.turn, turn.site)
+    where = (turn.round, turn.lane, turn.turn, turn.site)
     if turn.skipped:
         return [*where, "", "", "", foreign(turn.skipped), "", "", *values]
     unchanged = "true" if turn.unchanged else "false"

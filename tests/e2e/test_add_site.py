@@ -20,22 +20,24 @@ def two_sites(path: Path, *, order: str) -> Path:
 
 
 def test_an_added_site_takes_part_from_the_next_round_on(
-    federation: Federation, write: Write
+    federation: Federation, write: Write, tmp_path: Path
 ) -> None:
-    run = federation.begin(two_sites(write(rounds=4, pause_s=0.3), order='"fixed"'))
+    path = write(rounds=3, params='hold = { site-2 = "go" }')
+    run = federation.begin(two_sites(path, order='"fixed"'))
     federation.await_turns(run.name, 1)
     added = federation.ask("add", run.name, "site-3")
     again = federation.ask("add", run.name, "site-3")
+    (tmp_path / "go").touch()
     run.finished()
 
-    rounds: dict[int, set[str]] = {number: set() for number in range(4)}
+    rounds: dict[int, set[str]] = {number: set() for number in range(3)}
     for row in federation.ledger(run.name):
         if row["event"] == "TurnFinished":
             rounds[row["turn"]["round"]].add(row["turn"]["site"])
     joined = next(number for number, sites in rounds.items() if "site-3" in sites)
     assert added.code == 0
     assert (RunError.exit_code, True) == (again.code, "takes part already" in again.err)
-    assert joined > 0
+    assert 1 == joined
     for number, sites in rounds.items():
         assert ("site-3" in sites) == (number >= joined)
 

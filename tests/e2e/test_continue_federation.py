@@ -63,7 +63,7 @@ def test_a_run_under_way_is_extended_while_its_controller_is_killed(
 def test_a_stopped_run_is_not_extended_and_another_begins_from_its_weights(
     federation: Federation, write: Write
 ) -> None:
-    name = federation.ask("submit", write(rounds=60, pause_s=0.2)).last["run"]
+    name = federation.ask("submit", write(rounds=60, pause_s=1)).last["run"]
     federation.await_turns(name, 4)
     assert federation.ask("stop", name).code == 0
     refused = federation.ask("extend", name, "--rounds", "99")

@@ -12,7 +12,7 @@ from faults.soak import SETTINGS, Soak
 from support.cluster import Cluster
 from support.scripted import scripted
 
-KILLS = 20  # `python -m faults.soak --kills 500` is the long version
+KILLS = 12  # `python -m faults.soak --kills 500` is the long version
 
 
 @pytest.mark.timeout(1800)

@@ -137,12 +137,19 @@ def all_members(clinics: Clinics) -> dict[str, frozenset[str]]:
     return {each.queue: each.members for each in found if each.vhost == VHOST}
 
 
+def leaders(clinics: Clinics) -> set[str | None]:
+    found = replicas.replicas(clinics.cluster.living[0])
+    return {each.leader for each in found if not is_stream(each.queue)}
+
+
 def test_nodes_that_start_with_the_broker_s_files_have_a_replica_of_everything(
     clinics: Clinics, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The first node is alone for a while, and must not make all queues for itself."""
     everywhere = {node.name for node in clinics.cluster.nodes}
-    assert 3 + 3 * len(SITES) == len(all_members(clinics))
+    count = 3 + 3 * len(SITES)
+    wait_until(lambda: count == len(all_members(clinics)), what="all queues are made", within_s=60)
+    clinics.cluster.await_whole()
     assert {frozenset(everywhere)} == {*all_members(clinics).values()}
 
     assert 0 == clinics.run()
@@ -151,8 +158,7 @@ def test_nodes_that_start_with_the_broker_s_files_have_a_replica_of_everything(
     placement = clinics.placed()
     assert (3, [], []) == (placement.replicas, placement.missing, placement.commands)
     assert everywhere == {*placement.nodes}
-    found = replicas.replicas(clinics.cluster.living[0])
-    assert everywhere == {each.leader for each in found if not is_stream(each.queue)}
+    wait_until(lambda: everywhere == leaders(clinics), what="each node leads something")
 
 
 def test_commands_of_another_broker_are_refused(clinics: Clinics, tmp_path: Path) -> None:

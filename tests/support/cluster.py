@@ -22,6 +22,7 @@ from support.rabbit import HOST, BrokerDied, Rabbit, Refused, Watchdog, write_co
 from support.switchboard import Switchboard
 from support.vhosts import Vhosts
 from support.waiting import wait_until
+from tasuki_cli.provision.texts import render
 
 SIZE = 3
 TICK_S = 4
@@ -248,6 +249,7 @@ class Cluster(Vhosts):
             password=self.password(),
             settings=self._config,
             erl=_MACHINE,
+            advanced=f"[{render('advanced-nodes.config', {})}].",
             plugins=self._plugins,
             port=port,
         )

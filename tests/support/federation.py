@@ -44,7 +44,7 @@ port = {port}
 
 CONTROLLER_TOML = """
 folder = "data-controller"
-sites = ["site-1", "site-2", "site-3"]
+sites = {sites}
 [broker]
 url = "{url}"
 password_file = "controller.password"
@@ -131,13 +131,14 @@ class Waiting:
 
 @dataclass
 class Federation:
-    """Three sites and a controller in a folder that also has the run file and the trainers.
+    """Sites and a controller in a folder that also has the run file and the trainers.
 
     Attributes:
         ports: where a service finds the broker, if it is to go through a proxy.
         hosts: the same of a broker of several nodes.
         broker_settings: further lines of a service's [broker].
         trainers: further tables of a site's trainers.
+        sites: who they are.
     """
 
     folder: Path
@@ -148,14 +149,15 @@ class Federation:
     hosts: Sequence[str] = ()
     broker_settings: Mapping[str, str] = field(default_factory=dict)
     trainers: Mapping[str, str] = field(default_factory=dict)
+    sites: Sequence[str] = SITES
     processes: dict[str, Process] = field(default_factory=dict)
     _operators: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self.broker.provision(self.vhost, topology(SITES))
+        self.broker.provision(self.vhost, topology(self.sites))
         self.broker.sync()
         try:
-            for name in (CONTROLLER, *SITES):
+            for name in (CONTROLLER, *self.sites):
                 self.processes[name] = self._process(name)
                 self.processes[name].start()
             for process in self.processes.values():
@@ -299,6 +301,7 @@ class Federation:
         lines = f"hosts = {hosts}\n{self.broker_settings.get(name, '')}"
         trainers = self.trainers.get(name, "")
         settings = {"trainer": self.trainer, "trainers": trainers, "broker": lines}
+        settings["sites"] = json.dumps(list(self.sites))
         config.write_text(text.format(name=name, url=url, port=port, **settings))
         (self.folder / f"{name}.password").write_text(self.broker.password(name) + "\n")
         kind = "controller" if name == CONTROLLER else "site"

@@ -1,4 +1,4 @@
-"""A run with several lanes without Tasuki: a loop over its turns, and a merge element by element."""
+"""A run with several lanes without Tasuki: loops over its turns and over elements of weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from support.plain import digest_of, load_trainer, seed_of
+from support.plain import load_trainer, seed_of
 from support.plain_merge import plain_merge
 from tasuki.core.order import POLICIES, Situation
 
@@ -66,15 +66,15 @@ def plain_lanes(
     samples: Mapping[str, int],
     *,
     late: Callable[[int, int], bool] = lambda _round, _lane: False,
-) -> dict[int, str]:
-    """The digest after each round, from 1, that all lanes are one after.
+) -> dict[int, State]:
+    """The weights after each round, from 1, that all lanes are one after.
 
     Args:
         late: whether a lane's turns of a round are void.
     """
     walk = load_trainer("walk")
     lanes = [_Lane(walk.make()) for _ in range(planned.count)]
-    digests = {}
+    ends = {}
     for round in range(planned.rounds):
         whose = planned.lanes(round, [lane.last for lane in lanes])
         for number, (lane, sites) in enumerate(zip(lanes, whose, strict=True)):
@@ -83,8 +83,8 @@ def plain_lanes(
         if planned.is_merged(round):
             merged = _merged(lanes, equally=planned.merge == "equal")
             lanes = [_Lane(merged, lane.last) for lane in lanes]
-            digests[round + 1] = digest_of(merged)
-    return digests
+            ends[round + 1] = merged
+    return ends
 
 
 def _train(

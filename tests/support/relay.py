@@ -12,7 +12,7 @@ from support.in_process import InProcessTrainer
 from support.simulation import write_run
 from support.stuck import Stuck
 from tasuki.clock import SystemClock
-from tasuki.core.model import CONTROLLER, Plan
+from tasuki.core.model import CONTROLLER, LanesPolicy, Plan
 from tasuki.core.run import OVER, RunState
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
@@ -123,8 +123,9 @@ class Relay:
         self._close.pop(name, lambda: None)()
         self._close[name] = close
 
-    def submit(self) -> Plan:
+    def submit(self, *, lanes: LanesPolicy | None = None) -> Plan:
         plan = self.run_file.plan(self.sites)
+        plan = plan if lanes is None else replace(plan, lanes=lanes)
         # Leases of a tenth of what a run file may have: tests wait for them to run out.
         plan = replace(plan, task=replace(plan.task, beat_s=0.05))
         path = self.folder / "initial.safetensors"

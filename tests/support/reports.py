@@ -59,7 +59,7 @@ class OnRecord:
         return documents.standing(self.relay.state, self.steps)
 
     def turns(self, run: str) -> documents.TurnTable:
-        return turn_table(self.relay.state, self.records)
+        return turn_table(self.relay.state, self.records, history.merges(self.steps))
 
     def scores(self, run: str, *, metric: str | None, mode: str | None) -> documents.Scores:
         evaluations = history.evaluations(self.steps)

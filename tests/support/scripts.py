@@ -48,6 +48,7 @@ class Desk:
         round: int = 0,
         kind: Kind = Kind.TRAIN,
         params: Mapping[str, Any] | None = None,
+        merged: bool = False,
     ) -> None:
         weights = {"w": np.ones(2, np.float32)} if state is None else state
 
@@ -66,6 +67,7 @@ class Desk:
                 site="site-1",
                 seed=100 + round,
                 kind=kind,
+                merged=merged,
                 params={"lr": 0.5} if params is None else params,
                 load=load,
                 report=self.logged.append,

@@ -104,6 +104,42 @@ MUTATIONS = {
         becomes=":",
         tests="unit/core/test_evaluation.py",
     ),
+    "what a late lane was trained on counts": Mutation(
+        file="core/run/lanes.py",
+        text="relay, records = lane.relay, lane.records\n    if lane.is_late:",
+        becomes="relay, records = lane.relay, lane.relay.records\n    if False:",
+        tests="unit/core/test_lanes.py",
+    ),
+    "a lane is twice in a merge": Mutation(
+        file="core/run/lanes.py",
+        text="for lane in lanes\n        if lane.turns",
+        becomes="for lane in (*lanes, *lanes[:1])\n        if lane.turns",
+        tests="unit/core/test_lanes.py",
+    ),
+    "weights that arrived for another lane are accepted": Mutation(
+        file="core/run/machine.py",
+        text="and not lane.is_in\n        for lane in known",
+        becomes="and not lane.is_in\n        for lane in state.lanes",
+        tests="unit/core/test_lanes.py",
+    ),
+    "a merge of another round is accepted": Mutation(
+        file="core/run/machine.py",
+        text="WeightsMerged(done=done, weights=weights) if done == state.done:",
+        becomes="WeightsMerged(done=done, weights=weights):",
+        tests="unit/core/test_lanes.py",
+    ),
+    "turns of a late lane are not skipped visibly": Mutation(
+        file="core/run/machine.py",
+        text="site=site, reason=LATE, lane=number)\n            for hop",
+        becomes="site=site, reason=LATE)\n            for hop",
+        tests="unit/core/test_lanes.py",
+    ),
+    "a lane goes on though its run waits for sites": Mutation(
+        file="core/run/machine.py",
+        text="state, fences = _taken_back(state, others, is_blamed=False)",
+        becomes="fences = ()",
+        tests="unit/core/test_lanes.py",
+    ),
     "an answer may be overdue for ever": Mutation(
         file="transport/amqp/answers.py",
         text="if now - debt.since >= debt.limit_s]",

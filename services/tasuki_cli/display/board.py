@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tasuki.core.model import TurnRecord
+from tasuki.core.model import TurnId, TurnRecord
+from tasuki.core.relay import RelayState
 from tasuki.core.relay.cause import why_expired
 from tasuki.core.report import TurnProgressed, TurnRefused, TurnTaken
 from tasuki.core.run import (
+    LATE,
     OVER,
     LeaseExpired,
     RunState,
+    Skip,
     Status,
     TurnFailed,
     TurnFinished,
@@ -33,6 +36,7 @@ from tasuki_cli.display.turn_out import TurnOutNow
 from tasuki_controller.news import HeldUp, TurnOut, Update
 from tasuki_controller.turn_now import trouble
 
+MERGES = "all lanes are made one"
 UNCHANGED = "trained nothing: it handed on exactly what it received"
 MOST_METRICS = 6
 MOST_NOTICE = 160
@@ -51,11 +55,20 @@ class Line:
     shows: bool = True
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Trouble:
+    """`site`: who is in it; empty: everybody."""
+
+    site: str
+    told: str
+
+
 class Board:
     """All that is known of one run by its updates. Times are seconds of one clock, whichever.
 
     Attributes:
         state: the newest that was seen.
+        turns: the one of each lane.
         evaluation: the one under way; None between them.
         evaluated: the last one that is over, in words.
     """
@@ -65,14 +78,16 @@ class Board:
         self.scores = SeenScores()
         self.notices = Notices()
         self.pace = Pace()
-        self.turn = TurnOutNow(since=0.0)
+        self.turns = [TurnOutNow(since=0.0)]
+        self.held_up = ""
         self.evaluation: SeenEvaluation | None = None
         self.evaluated = ""
         self.last = ""  # the site that trained last
         self._before: RunState | None = None  # after the event before
         self._skips = 0
+        self._seen: set[Skip] = set()
         self._told: set[str] = set()
-        self._trouble: tuple[Key, str] | None = None  # what was told last, and is so
+        self._trouble: dict[Key, _Trouble] = {}  # what was told last, and is so
         self._lines: list[Line] = []
 
     def take(self, update: Update, *, at: float) -> list[Line]:
@@ -91,10 +106,13 @@ class Board:
 
     def now(self, at: float) -> Mapping[Key, str]:
         """The words of what lasts, as they are by now."""
-        if self.state is None or self._trouble is None:
+        if self.state is None:
             return {}
-        key, told = self._trouble
-        return {key: _cut(self._find_trouble(self.state, at=at) or told)}
+        found = self._find_trouble(self.state, at=at)
+        return {
+            key: _cut(found[key].told if key in found else each.told)
+            for key, each in self._trouble.items()
+        }
 
     # The state.
 
@@ -102,17 +120,19 @@ class Board:
         before = self.state
         if before is None:
             self._begin(state, at=at)
-        elif state.lanes[0].relay.expected.fence < before.lanes[0].relay.expected.fence:
+        elif _is_older(state, before):
             return  # an event's, which was overtaken by what is told at once
-        elif before.lanes[0].relay.expected != state.lanes[0].relay.expected:
-            self.turn.begin(at=at)
+        else:
+            for was, lane, turn in zip(before.lanes, state.lanes, self.turns, strict=True):
+                if was.relay.expected != lane.relay.expected:
+                    turn.begin(at=at)
         self.state = state
         self._note_pace(state, at=at)
         self._note_skips(state)
         self._note_standing(before, state)
 
     def _begin(self, state: RunState, *, at: float) -> None:
-        self.turn.begin(at=at)
+        self.turns = [TurnOutNow(since=at) for _ in state.lanes]
         self.scores.begin(state.plan)
         for record in state.records:
             self._note_trained(record)
@@ -124,10 +144,32 @@ class Board:
             self.pace.reached(rounds_done(state), at=at)
 
     def _note_skips(self, state: RunState) -> None:
-        for skip in state.skipped[self._skips :]:
+        new = self._new_skips(state)
+        for skip in new:
+            if skip.reason == LATE:
+                self.notices.mark(skip.site, LATE)
+                continue
             self._say(skip.site, f"skipped in round {skip.round + 1}: {skip.reason}")
             self._keep(skip.site, f"skipped: {skip.reason}", short="skipped", round=skip.round)
         self._skips = max(self._skips, len(state.skipped))
+        late = [skip for skip in new if skip.reason == LATE]
+        for number, lane in dict.fromkeys((skip.round, skip.lane) for skip in late):
+            self._note_late(state, [s for s in late if (s.round, s.lane) == (number, lane)])
+
+    def _new_skips(self, state: RunState) -> Sequence[Skip]:
+        """Of several lanes, one may begin its round anew while another goes on without turns."""
+        if not state.has_lanes:
+            return state.skipped[self._skips :]
+        new = [skip for skip in state.skipped if skip not in self._seen]
+        self._seen.update(new)
+        return new
+
+    def _note_late(self, state: RunState, skips: Sequence[Skip]) -> None:
+        """A lane, in one line, however many turns it has."""
+        said = f"lane {skips[0].lane + 1} is late: the round goes on without it"
+        sites = ", ".join(skip.site for skip in skips)
+        self._say(state.plan.run, f"{said}, and without the turns of {sites}")
+        self._keep("", said, key=("late", said), round=skips[0].round)
 
     def _note_standing(self, before: RunState | None, state: RunState) -> None:
         run = state.plan.run
@@ -140,6 +182,8 @@ class Board:
         elif before is not None and before.reason and not state.reason:
             self._end_lasting(before)
             self._say(run, "goes on")
+        if state.status is Status.MERGING and (before is None or before.status != state.status):
+            self._say(run, f"{MERGES} after round {state.done}")
 
     def _end_lasting(self, before: RunState | None) -> None:
         if before is not None and before.reason:
@@ -150,15 +194,16 @@ class Board:
     def _note(self, what: object, *, at: float) -> None:
         match what:
             case HeldUp(reason=reason):
-                self.turn.held_up = reason
-            case TurnOut(held_s=held_s):
-                self.turn.since = at - held_s
-            case TurnProgressed(id=id) if not is_of_evaluation(id):
-                self.turn.hear(what, at=at)
+                self.held_up = reason
+            case TurnOut(held_s=held_s, lane=lane) if lane < len(self.turns):
+                self.turns[lane].since = at - held_s
+            case TurnProgressed(id=id) if not is_of_evaluation(id) and id.lane < len(self.turns):
+                self.turns[id.lane].hear(what, at=at)
             case TurnFinished(record=record) if is_score(record):
                 self._note_score(what)
             case TurnFinished(record=record):
-                self.turn.values = {}
+                for turn in self.turns[record.id.lane : record.id.lane + 1]:
+                    turn.values = {}
                 self._say_turn(record)
                 self._note_trained(record)
             case TurnFailed(id=id) | LeaseExpired(id=id) if is_of_evaluation(id):
@@ -178,10 +223,13 @@ class Board:
 
     def _note_failed(self, failed: TurnFailed) -> None:
         self._say_failure(failed)
-        if self._before is not None and (
-            said := why_not_again(self._before.lanes[0].relay, failed)
-        ):
+        relay = self._relay_before(failed.id)
+        if relay is not None and (said := why_not_again(relay, failed)):
             self._say(failed.site, said)  # and it is skipped, or the run ends: that is shown
+
+    def _relay_before(self, id: TurnId) -> RelayState | None:
+        """Of the lane of a turn, before what happened to it."""
+        return None if self._before is None else self._before.relay_of(id.lane)
 
     def _say_failure(self, failed: TurnFailed) -> None:
         is_new = failed.detail not in self._told
@@ -194,24 +242,18 @@ class Board:
         self._keep(failed.site, said, short="failed", round=failed.id.round)
 
     def _note_expired(self, expired: LeaseExpired) -> None:
-        before, state = self._before, self.state
-        if (
-            before is None
-            or before.lanes[0].relay.holder is None
-            or (state is not None and state.reason)
-        ):
+        relay, state = self._relay_before(expired.id), self.state
+        if relay is None or relay.holder is None or (state is not None and state.reason):
             return  # whom it was about is not known, or the run's reason says the same
         said = why_expired(
             expired.phase,
-            holder=before.lanes[0].relay.holder,
-            successor=before.lanes[0].relay.successor,
-            lease_s=before.plan.failure.lease_s,
+            holder=relay.holder,
+            successor=relay.successor,
+            lease_s=relay.failure.lease_s,
         )
-        self._say(before.plan.run, said)
+        self._say(relay.run, said)
         key = ("expired", said)
-        self._keep(
-            before.lanes[0].relay.holder, said, key=key, short="silent", round=expired.id.round
-        )
+        self._keep(relay.holder, said, key=key, short="silent", round=expired.id.round)
 
     # Evaluations.
 
@@ -258,31 +300,37 @@ class Board:
         """Told once when it begins and once when it ends; how long it lasts is shown."""
         state = self.state
         if state is None or state.status in OVER:
-            self._end_trouble()
+            self._end_trouble({})
             return
-        found = self._find_trouble(state, at=at)
-        held_up = self.turn.held_up
-        key = ("trouble", held_up or state.lanes[0].relay.holder or "")
-        if found and (self._trouble is None or self._trouble[0] != key):
-            self._end_trouble()
-            self._say(state.plan.run, found)
-            site = "" if held_up else state.lanes[0].relay.holder or ""
-            self._keep(site, found, key=key, short="silent", round=state.round, lasts=True)
-        elif not found and self._trouble is not None:
-            self._end_trouble()
-            if not state.reason:
-                self._say(state.plan.run, "goes on")
-        self._trouble = (key, found) if found else None
+        found, had = self._find_trouble(state, at=at), bool(self._trouble)
+        new = [key for key in found if key not in self._trouble]
+        self._end_trouble(found)
+        for key in new:
+            site, told = found[key].site, found[key].told
+            self._say(state.plan.run, told)
+            self._keep(site, told, key=key, short="silent", round=state.round, lasts=True)
+        if had and not found and not state.reason:
+            self._say(state.plan.run, "goes on")
+        self._trouble = found
 
-    def _end_trouble(self) -> None:
-        if self._trouble is not None:
-            key, told = self._trouble
-            self.notices.end(key, said=_cut(told))
-            self._trouble = None
+    def _end_trouble(self, found: Mapping[Key, _Trouble]) -> None:
+        """All but what is found still."""
+        for key, each in self._trouble.items():
+            if key not in found:
+                self.notices.end(key, said=_cut(each.told))
+        self._trouble = {key: each for key, each in self._trouble.items() if key in found}
 
-    def _find_trouble(self, state: RunState, *, at: float) -> str:
+    def _find_trouble(self, state: RunState, *, at: float) -> dict[Key, _Trouble]:
         """What the state itself does not tell: that comes first."""
-        return self.turn.held_up if state.reason else trouble(state, self.turn.now(at))
+        if self.held_up:
+            return {("trouble", self.held_up): _Trouble(site="", told=self.held_up)}
+        found: dict[Key, _Trouble] = {}
+        for lane, turn in zip(state.lanes, self.turns, strict=True):
+            holder, number = lane.relay.holder or "", lane.relay.lane
+            told = "" if state.reason else trouble(state, turn.now(at), lane=number)
+            if told:
+                found["trouble", holder, str(number)] = _Trouble(site=holder, told=told)
+        return found
 
     # What is said of it.
 
@@ -312,7 +360,9 @@ class Board:
         metrics = sorted(record.metrics.items())[:MOST_METRICS]
         shown = ", ".join(f"{one_line(name)} {value:.4g}" for name, value in metrics)
         more = ", ..." if len(record.metrics) > MOST_METRICS else ""
-        said = f"round {record.id.round + 1}{of} done in {record.seconds:.1f} s"
+        has_lanes = self.state is not None and self.state.has_lanes
+        lane = f"lane {record.id.lane + 1}, " if has_lanes else ""
+        said = f"{lane}round {record.id.round + 1}{of} done in {record.seconds:.1f} s"
         self._say(record.site, f"{said}: {shown}{more}" if shown else said)
 
 
@@ -320,11 +370,15 @@ def rounds_done(state: RunState) -> float:
     """How many, with the part of the round under way."""
     if state.status is Status.FINISHED and state.round + 1 >= state.plan.task.rounds:
         return float(state.plan.task.rounds)
-    return state.round + (
-        state.lanes[0].relay.hop / len(state.lanes[0].relay.itinerary)
-        if state.lanes[0].relay.itinerary
-        else 0.0
-    )
+    planned = sum(len(lane.itinerary) for lane in state.lanes)
+    over = sum(len(lane.itinerary) if lane.is_late else lane.relay.hop for lane in state.lanes)
+    return state.round + (over / planned if planned else 0.0)
+
+
+def _is_older(state: RunState, than: RunState) -> bool:
+    """By the turns that its lanes are at."""
+    pairs = zip(state.lanes, than.lanes, strict=True)
+    return any(now.relay.expected.fence < then.relay.expected.fence for now, then in pairs)
 
 
 def _stands(state: RunState) -> Key:

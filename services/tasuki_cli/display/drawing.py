@@ -11,7 +11,8 @@ from rich.text import Text
 from tasuki.observe.printable import one_line
 from tasuki_cli.columns import number
 from tasuki_cli.display.seen_scores import Trend
-from tasuki_cli.display.view import MOST_VALUES, SiteRow, View
+from tasuki_cli.display.turn_out import Progress
+from tasuki_cli.display.view import MOST_VALUES, LaneLine, SiteRow, View
 
 ROUNDS_BAR, TURN_BAR = 40, 20
 """Columns of a bar."""
@@ -29,8 +30,9 @@ def _parts(view: View) -> Iterator[RenderableType]:
     share = min(1.0, view.done / max(view.rounds, 1))
     yield _line(*_bar(share, ROUNDS_BAR), f" {share:.0%}", f"  {view.left}" if view.left else "")
     yield _table(view)
+    yield from (_lane(lane) for lane in view.lanes)
     if view.doing:
-        yield _turn(view)
+        yield _turn(view.doing, view.progress)
     yield from (Text(said) for said in (view.scoring, view.evaluated, view.by_round) if said)
     yield from (Text(f"! {notice}", style=WORSE) for notice in view.notices)
     if view.unseen:
@@ -48,12 +50,24 @@ def _bar(share: float, width: int) -> tuple[tuple[str, str], tuple[str, str]]:
     return ("━" * done, "magenta"), ("─" * (width - done), "dim")
 
 
-def _turn(view: View) -> Text:
-    now = view.progress
+def _lane(lane: LaneLine) -> Text:
+    if lane.is_late:
+        return _line(f"{lane.name}  {lane.place}  ", (lane.doing, WORSE))
+    return _line(f"{lane.name}  {lane.place}  ", *_at(lane.doing, lane.progress))
+
+
+def _turn(doing: str, now: Progress) -> Text:
+    return _line(*_at(doing, now))
+
+
+def _at(doing: str, now: Progress) -> Iterator[str | tuple[str, str]]:
+    """What a turn is at, and how far it is."""
     values = [f"{one_line(name)} {value:.4g}" for name, value in sorted(now.values.items())]
     said = "  ".join([*filter(None, [now.told]), *values[:MOST_VALUES]])
-    bar = () if now.share is None else ("  ", *_bar(now.share, TURN_BAR))
-    return _line(view.doing, *bar, (f"  {said}", "green"))
+    yield doing
+    if now.share is not None:
+        yield from ("  ", *_bar(now.share, TURN_BAR))
+    yield (f"  {said}", "green")
 
 
 def _table(view: View) -> Table:

@@ -84,11 +84,11 @@ class RunDisplay:
     def render(self) -> RenderableType:
         """What is shown now."""
         notices = MOST_NOTICES if self._console.height >= TALL else FEW_NOTICES
-        room = self._console.height - AROUND - notices
-        sites = max(LEAST_SITES, min(MOST_SITES, room))
         with self._lock:
-            if self._board.state is None:
+            if (state := self._board.state) is None:
                 return Text("starting ...", style="dim")
+            room = self._console.height - AROUND - notices - len(state.lanes) + 1
+            sites = max(LEAST_SITES, min(MOST_SITES, room))
             at = time.monotonic()
             view = view_of(self._board, at=at, most_sites=sites, most_notices=notices)
         return draw(view)

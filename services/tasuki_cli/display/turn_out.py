@@ -47,7 +47,6 @@ class TurnOutNow:
     """Of one turn after the other; `since`: when it went out, by the clock of all times here."""
 
     since: float
-    held_up: str = ""
     values: Mapping[str, float] = field(default_factory=dict)
     _beat: tuple[TurnProgressed, float] | None = None  # the newest, and when it came
 
@@ -60,7 +59,7 @@ class TurnOutNow:
     def now(self, at: float) -> TurnNow:
         held_s = at - self.since
         if self._beat is None:
-            return TurnNow(held_s=held_s, held_up=self.held_up)
+            return TurnNow(held_s=held_s)
         beat, came = self._beat
         silent_s = at - came
         return TurnNow(
@@ -68,5 +67,4 @@ class TurnOutNow:
             still_s=beat.still_s + silent_s,
             silent_s=silent_s,
             held_s=held_s,
-            held_up=self.held_up,
         )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from tasuki.core.run import OVER, RunState, Status
+from tasuki.core.relay import Phase
+from tasuki.core.run import OVER, LaneState, RunState, Status
 from tasuki.core.scores import MIN
 from tasuki.observe.printable import one_line, shortened
-from tasuki_cli.display.board import Board, rounds_done
+from tasuki_cli.display.board import MERGES, Board, rounds_done
 from tasuki_cli.display.evaluation import named
 from tasuki_cli.display.seen_scores import Judged, Trend
 from tasuki_cli.display.turn_out import Progress, progress
@@ -26,6 +28,9 @@ MOST_VALUES = 5
 MOST_SITE = 20
 MOST_METRIC = 10
 """Characters of names, where all columns have to fit."""
+
+NOTHING = Progress(share=None, told="", values={})
+"""No turn of which anything is known."""
 
 HOLDS, DONE, PASSED, WAITS, ABSENT = "●", "✓", "✗", "○", " "
 
@@ -45,6 +50,17 @@ class SiteRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LaneLine:
+    """One lane: how far it is in the round, what its turn is at. `is_late`: not waited for."""
+
+    name: str
+    place: str
+    doing: str
+    progress: Progress
+    is_late: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class View:
     """Words and numbers; those of sites are spelled out, and none is markup.
 
@@ -53,7 +69,8 @@ class View:
         left: how much time, in words; empty: not known, or none.
         more: sites that have no row.
         scoring: what the evaluation under way is at.
-        doing: what the turn that is out is at.
+        lanes: each of the models on their way; none if there is one.
+        doing: what the turn that is out is at, or the run, if it has lanes.
         by_round: what rounds came to, the best marked.
     """
 
@@ -69,6 +86,7 @@ class View:
     rows: Sequence[SiteRow]
     more: int
     scoring: str
+    lanes: Sequence[LaneLine]
     doing: str
     progress: Progress
     by_round: str
@@ -85,7 +103,7 @@ def view_of(board: Board, *, at: float, most_sites: int, most_notices: int = MOS
     kept = board.notices.newest(most_notices, now=board.now(at))
     sites = _sites_shown(board, state, most_sites)
     is_over = state.status in OVER
-    now = Progress(share=None, told="", values={}) if is_over else progress(board.turn.values)
+    now = NOTHING if is_over or state.has_lanes else progress(board.turns[0].values)
     return View(
         run=state.plan.run,
         status=state.status,
@@ -99,7 +117,8 @@ def view_of(board: Board, *, at: float, most_sites: int, most_notices: int = MOS
         rows=_rows(board, state, sites),
         more=len(_in_order(state)) - len(sites),
         scoring=_scoring(board),
-        doing=_doing(board, state, at=at),
+        lanes=_lanes(board, state, at=at),
+        doing=_doing_of_all(state) if state.has_lanes else _doing(board, state, 0, at=at),
         progress=now,
         by_round=_by_round(board, state),
         evaluated=board.evaluated,
@@ -130,11 +149,43 @@ def _scoring(board: Board) -> str:
     return f"all sites score {one_line(named(under_way.now.asked))}: {scored} of {asked} have"
 
 
-def _doing(board: Board, state: RunState, *, at: float) -> str:
-    if state.lanes[0].relay.holder is None:
+def _doing(board: Board, state: RunState, lane: int, *, at: float) -> str:
+    if (name := state.lanes[lane].relay.holder) is None:
         return ""
-    holder = shortened(state.lanes[0].relay.holder, MOST_SITE)
-    return doing(holder, board.turn.now(at).phase) or f"{holder} has the turn"
+    holder = shortened(name, MOST_SITE)
+    return doing(holder, board.turns[lane].now(at).phase) or f"{holder} has the turn"
+
+
+def _doing_of_all(state: RunState) -> str:
+    return MERGES if state.status is Status.MERGING else ""
+
+
+def _lanes(board: Board, state: RunState, *, at: float) -> list[LaneLine]:
+    """Of several; of a run that is over there is nothing to say lane by lane."""
+    if not state.has_lanes or state.status in OVER:
+        return []
+    return [_lane(board, state, lane, at=at) for lane in state.lanes]
+
+
+def _lane(board: Board, state: RunState, lane: LaneState, *, at: float) -> LaneLine:
+    relay = lane.relay
+    is_out = relay.holder is not None
+    return LaneLine(
+        name=f"lane {relay.lane + 1}",
+        place=f"{min(relay.hop + is_out, len(relay.itinerary))}/{len(relay.itinerary)}",
+        doing=_doing(board, state, relay.lane, at=at) if is_out else _rests(lane),
+        progress=progress(board.turns[relay.lane].values) if is_out else NOTHING,
+        is_late=lane.is_late,
+    )
+
+
+def _rests(lane: LaneState) -> str:
+    """Why no turn of it is out."""
+    if lane.is_late:
+        return "late: the round goes on without it"
+    if not lane.itinerary:
+        return "no turn in this round"
+    return "done" if lane.relay.phase is Phase.DONE else "rests"
 
 
 def _by_round(board: Board, state: RunState) -> str:
@@ -155,11 +206,12 @@ def _by_round(board: Board, state: RunState) -> str:
 
 def _in_order(state: RunState) -> list[str]:
     """As they have their turns; those that have none now come last."""
-    return list(dict.fromkeys((*state.lanes[0].relay.itinerary, *state.plan.sites)))
+    planned = chain.from_iterable(lane.itinerary for lane in state.lanes)
+    return list(dict.fromkeys((*planned, *state.plan.sites)))
 
 
 def _sites_shown(board: Board, state: RunState, most: int) -> list[str]:
-    """All, or those that matter most: the holder, news, the worst, who comes next."""
+    """All, or those that matter most: who holds, news, the worst, who comes next."""
     sites = _in_order(state)
     if len(sites) <= most:
         return sites
@@ -167,10 +219,10 @@ def _sites_shown(board: Board, state: RunState, most: int) -> list[str]:
     news = [site for site in reversed(board.notices.by_site) if site in known]
     judged = {site: board.scores.badness(site) for site in sites if board.scores.of(site)}
     worst = sorted(judged, key=lambda site: -judged[site])
-    behind = state.lanes[0].relay.itinerary[state.lanes[0].relay.hop :]
+    behind = chain.from_iterable(lane.itinerary[lane.relay.hop :] for lane in state.lanes)
     wanted = dict.fromkeys(
         [
-            *filter(None, (state.lanes[0].relay.holder, board.last)),
+            *filter(None, (*state.holders, board.last)),
             *news[:MOST_NEWS],
             *worst[:MOST_WORST],
             *behind,
@@ -199,12 +251,15 @@ def _marks(board: Board, state: RunState) -> dict[str, str]:
         marks = dict.fromkeys(under_way.now.sites, WAITS)
         marks |= dict.fromkeys((each.site for each in under_way.now.left_out), PASSED)
         return marks | dict.fromkeys(under_way.scores, DONE)
-    marks = {
-        site: DONE if hop < state.lanes[0].relay.hop else WAITS
-        for hop, site in enumerate(state.lanes[0].relay.itinerary)
-    }
+    turns = [
+        (site, hop < lane.relay.hop)
+        for lane in state.lanes
+        if not lane.is_late
+        for hop, site in enumerate(lane.itinerary)
+    ]
     skipped = [skip.site for skip in state.skipped if skip.round == state.round]
+    marks = {site: DONE if is_over else WAITS for site, is_over in turns}
     marks |= dict.fromkeys(skipped, PASSED)
-    if state.lanes[0].relay.holder is not None:
-        marks[state.lanes[0].relay.holder] = HOLDS
-    return marks
+    if state.has_lanes:  # whoever is done in one lane, or passed over, may have a turn in another
+        marks |= dict.fromkeys((site for site, is_over in turns if not is_over), WAITS)
+    return marks | dict.fromkeys(state.holders, HOLDS)

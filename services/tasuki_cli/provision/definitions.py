@@ -66,12 +66,21 @@ def write_definitions(
         _DEFINITIONS: json.dumps(made, indent=2) + "\n",
         _CONFIGURATION: _configuration(federation),
     }
-    if federation.has_own_authority:
-        contents[_ADVANCED] = render("advanced.config", {})
+    if terms := _advanced(federation):
+        contents[_ADVANCED] = f"%% Made by `tasuki provision` again each time.\n[{terms}].\n"
     changed = [
         name for name, content in contents.items() if files.put(out / name, content, mode=PUBLIC)
     ]
     return made, changed
+
+
+def _advanced(federation: FederationFile) -> str:
+    """What rabbitmq.conf cannot say, in Erlang; empty if there is nothing."""
+    wanted = {
+        "advanced-nodes.config": bool(nodes.node_names(federation.broker)),
+        "advanced-mutual.config": federation.has_own_authority,
+    }
+    return ",\n".join(render(name, {}).strip() for name, is_so in wanted.items() if is_so)
 
 
 MOST_CONNECTIONS = 64

@@ -8,7 +8,7 @@ from datetime import datetime
 from tasuki_controller.documents import Scores
 from tasuki_report.csv_text import NO_NUMBER, csv_text, foreign
 from tasuki_report.material import Material
-from tasuki_report.numbers.lineage import lineage_of
+from tasuki_report.numbers.lineage import Lineage, lineage_of
 from tasuki_report.numbers.matrix import Matrix, matrices_of
 from tasuki_report.numbers.timeline import Timeline, timeline_of
 from tasuki_report.turn_csv import csv_of
@@ -18,7 +18,7 @@ _OF_EVALUATIONS = (
     *("mean", "worst", "worst_site", "spread", "scored", "left_out"),
 )
 _OF_SPELLS = (
-    *("site", "round", "turn", "term", "how"),
+    *("site", "round", "lane", "turn", "term", "how"),
     *("since", "began", "until", "waited_s", "held_s"),
 )
 Rows = Iterator[tuple[object, ...]]
@@ -26,7 +26,7 @@ Rows = Iterator[tuple[object, ...]]
 
 def tables_of(material: Material) -> Mapping[str, str]:
     """Each file's text by its name. A file without rows has its head."""
-    scores, timeline = material.scores, timeline_of(material)
+    scores, timeline, lineage = material.scores, timeline_of(material), lineage_of(material)
     matrices = matrices_of(material.turns, scores)
     return {
         "turns.csv": csv_of(material.turns),
@@ -48,8 +48,14 @@ def tables_of(material: Material) -> Mapping[str, str]:
         "timeline.csv": csv_text(_OF_SPELLS, _spells(timeline)),
         "happened.csv": csv_text(("row", "at", "what", "led_to", "detail"), _happened(timeline)),
         "lineage.csv": csv_text(
-            ("round", "turn", "site", "received", "sent"),
-            ((t.round, t.turn, t.site, t.received, t.sent) for t in lineage_of(material).turns),
+            ("round", "lane", "turn", "site", "received", "sent"),
+            (
+                (turn.round, turn.lane, turn.turn, turn.site, turn.received, turn.sent)
+                for turn in lineage.turns
+            ),
+        ),
+        "merges.csv": csv_text(
+            ("round", "digest", "lane", "lane_digest", "samples"), _merges(lineage)
         ),
     }
 
@@ -95,7 +101,7 @@ def _matrix(matrix: Matrix) -> Rows:
 def _spells(timeline: Timeline) -> Rows:
     for each in timeline.spells:
         yield (
-            *(each.site, each.round, each.turn, each.term, each.how.value),
+            *(each.site, each.round, each.lane, each.turn, each.term, each.how.value),
             *map(_time, (each.since, each.began, each.until)),
             *(round(each.waited_s, 3), round(each.held_s, 3)),
         )
@@ -105,6 +111,13 @@ def _happened(timeline: Timeline) -> Rows:
     for row in timeline.happened:
         led_to = foreign("; ".join(row.led_to))
         yield row.seq, _time(row.at), foreign(row.what), led_to, foreign(row.detail)
+
+
+def _merges(lineage: Lineage) -> Rows:
+    """Those on the way to the weights of the lineage."""
+    for merge in lineage.merges:
+        for each in merge.lanes:
+            yield merge.round, merge.digest, each.lane, each.digest, each.samples
 
 
 def _time(at: datetime | None) -> str | None:

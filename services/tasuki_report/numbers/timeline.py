@@ -6,10 +6,11 @@ looks as if it had happened when it came back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from heapq import merge
 
 from tasuki.core.model import EVALUATION
 from tasuki.core.run import OVER
@@ -37,8 +38,14 @@ _ENDS: Mapping[str, How] = {
 _HANDS_ON = frozenset({"RunSubmitted", "WeightsArrived", "ResumeRequested", "RoundsAdded"})
 """Whoever is next has the weights from then on, or they are on their way there."""
 
+Place = tuple[int, int, int]
+"""A turn by round, lane and turn, each from 1."""
+
 _ORDINARY = frozenset(
-    {"Plan", "WeightsRef", "RunSubmitted", "TurnFinished", "WeightsArrived", "SiteHeard"}
+    {
+        *("Plan", "WeightsRef", "RunSubmitted", "TurnFinished", "WeightsArrived", "WeightsMerged"),
+        "SiteHeard",
+    }
 )
 
 
@@ -54,6 +61,7 @@ class Spell:
 
     site: str
     round: int
+    lane: int
     turn: int
     term: int
     how: How
@@ -79,6 +87,7 @@ class Skipped:
     at: datetime
     site: str
     round: int
+    lane: int
     turn: int
     reason: str
 
@@ -113,6 +122,12 @@ class Timeline:
         return sorted(spells | skipped, key=by_number)
 
     @property
+    def has_lanes(self) -> bool:
+        """Whether several models were on their way."""
+        both: list[Spell | Skipped] = [*self.spells, *self.skipped]
+        return any(each.lane > 1 for each in both)
+
+    @property
     def seconds(self) -> Mapping[str, float]:
         """What the time went into, by how spells ended; `waited`: before trainings."""
         found = {"waited": sum(spell.waited_s for spell in self.spells)}
@@ -132,6 +147,7 @@ def timeline_of(material: Material) -> Timeline:
                 at=row.at,
                 site=skip.site,
                 round=skip.round + 1,
+                lane=skip.lane + 1,
                 turn=skip.hop + 1,
                 reason=skip.reason,
             )
@@ -158,14 +174,31 @@ def _ended(material: Material) -> datetime | None:
 
 
 def _spells(rows: Sequence[LedgerRow], turns: Sequence[TurnRow]) -> Iterator[Spell]:
-    seconds = {(t.round, t.turn): t.seconds for t in turns if not t.skipped}
+    """Each lane's in the order of its rows, whatever their clock says."""
+    lanes = sorted({row.turn.lane for row in rows if row.turn and not _is_evaluation(row)})
+    seconds = {(t.round, t.lane, t.turn): t.seconds for t in turns if not t.skipped}
     standing = set(_newest_ends(rows).values())
+    has_lanes = any(row.issued for row in rows)
+    found = [_of_lane(rows, lane, seconds, standing, has_lanes=has_lanes) for lane in lanes]
+    yield from merge(*found, key=lambda spell: spell.until)
+
+
+def _of_lane(
+    rows: Sequence[LedgerRow],
+    lane: int,
+    seconds: Mapping[Place, float | None],
+    standing: Set[int],
+    *,
+    has_lanes: bool,
+) -> Iterator[Spell]:
     # `idle`: since when nothing else has kept the weights either, an evaluation for one.
     handed = idle = rows[0].at if rows else None
     for row in rows:
         how = _ENDS.get(row.event)
         if _is_evaluation(row):
             idle = row.at
+        elif how is not None and row.turn and row.turn.lane != lane:
+            pass
         elif how is not None and row.turn and row.turn.site and handed and idle:
             place = _place(row.turn)
             counts = row.seq in standing and place in seconds
@@ -175,17 +208,25 @@ def _spells(rows: Sequence[LedgerRow], turns: Sequence[TurnRow]) -> Iterator[Spe
             since = handed if began is None else min(idle, began)
             yield _spell(row, row.turn, how, since=since, began=began)
             handed = idle = row.at
-        elif row.event in _HANDS_ON:
+        elif _hands_on(row, lane, has_lanes=has_lanes):
             handed = idle = row.at
+
+
+def _hands_on(row: LedgerRow, lane: int, *, has_lanes: bool) -> bool:
+    """Of several lanes, those whose turn is given out with it."""
+    if has_lanes:
+        return any(turn.lane == lane for turn in row.issued)
+    return row.event in _HANDS_ON
 
 
 def _spell(
     row: LedgerRow, turn: LedgerTurn, how: How, *, since: datetime, began: datetime | None
 ) -> Spell:
-    number, place = _place(turn)
+    number, lane, place = _place(turn)
     return Spell(
         site=turn.site or "",
         round=number,
+        lane=lane,
         turn=place,
         term=turn.term,
         how=how,
@@ -200,7 +241,7 @@ def _is_evaluation(row: LedgerRow) -> bool:
     return row.turn is not None and row.turn.lane >= EVALUATION
 
 
-def _newest_ends(rows: Sequence[LedgerRow]) -> Mapping[tuple[int, int], int]:
+def _newest_ends(rows: Sequence[LedgerRow]) -> Mapping[Place, int]:
     """By turn, the row that says that it was trained; the ones before were undone."""
     return {
         _place(row.turn): row.seq
@@ -209,5 +250,5 @@ def _newest_ends(rows: Sequence[LedgerRow]) -> Mapping[tuple[int, int], int]:
     }
 
 
-def _place(turn: LedgerTurn) -> tuple[int, int]:
-    return turn.round + 1, turn.hop + 1
+def _place(turn: LedgerTurn) -> Place:
+    return turn.round + 1, turn.lane + 1, turn.hop + 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 import tasuki
-from tasuki.core.model import EvaluatePolicy, Plan, StopPolicy, is_by_lane
+from tasuki.core.model import Cover, EvaluatePolicy, Merge, Plan, StopPolicy, is_by_lane
 from tasuki_controller.documents import BestRound
 from tasuki_report.material import Material
 
@@ -25,6 +25,7 @@ def _facts(material: Material) -> Iterator[Fact]:
     yield "trainer", plan.task.trainer
     yield "sites", f"{len(plan.sites)}: {', '.join(plan.sites)}"
     yield "order", _order(plan)
+    yield "lanes", _lanes(plan)
     yield "rounds", f"{standing.rounds} with turns, of {plan.task.rounds}"
     yield "turns", _turns(material)
     yield "left out", ", ".join(standing.left_out)
@@ -118,6 +119,20 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _lanes(plan: Plan) -> str:
+    """How many models, who visits whom, when they become one and what each weighs then."""
+    lanes = plan.lanes
+    if lanes.count == 1:
+        return ""
+    every = lanes.every_n_rounds
+    visits = "every site in each" if lanes.cover is Cover.ALL else "each site in one"
+    when = "after each round" if every == 1 else f"after every {every} rounds and the last"
+    by = "equally" if lanes.merge is Merge.EQUAL else "by samples"
+    waits = "" if lanes.wait_s is None else f"; late after {lanes.wait_s:g} s"
+    who = "" if is_by_lane(plan.order) else f", {visits}"
+    return f"{lanes.count}{who}; merged {when}, {by}{waits}"
 
 
 def _order(plan: Plan) -> str:

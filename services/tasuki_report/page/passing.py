@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from tasuki_report.numbers.timeline import How, Spell, Timeline
+from tasuki_report.numbers.timeline import How, Skipped, Spell, Timeline
 from tasuki_report.page.chart import JSON, ROW, Chart, said
 from tasuki_report.page.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 
@@ -45,8 +45,8 @@ def timeline(of: Timeline) -> Chart | None:
         "a turn can be seen.",
         traces=[
             *map(_key, _there(of)),
-            _about(of.spells, places),
-            *_ends(of.spells, places),
+            _about(of.spells, places, lanes=of.has_lanes),
+            *_ends(of.spells, places, lanes=of.has_lanes),
             *_skips(of, places),
         ],
         layout={
@@ -102,7 +102,7 @@ def _key(how: str) -> JSON:
     }
 
 
-def _about(spells: Sequence[Spell], places: Mapping[str, int]) -> JSON:
+def _about(spells: Sequence[Spell], places: Mapping[str, int], *, lanes: bool) -> JSON:
     """What is said of a bar: of where it ends, which is not drawn."""
     return {
         "type": "scatter",
@@ -111,7 +111,10 @@ def _about(spells: Sequence[Spell], places: Mapping[str, int]) -> JSON:
         "x": [_ms(spell.until) for spell in spells],
         "y": [places[spell.site] for spell in spells],
         "customdata": [
-            [spell.round, spell.turn, spell.how, round(spell.waited_s, 3), round(spell.held_s, 3)]
+            [
+                *(spell.round, _turn(spell, lanes=lanes), spell.how),
+                *(round(spell.waited_s, 3), round(spell.held_s, 3)),
+            ]
             for spell in spells
         ],
         "hovertemplate": "round %{customdata[0]}, turn %{customdata[1]}: %{customdata[2]} after "
@@ -119,13 +122,13 @@ def _about(spells: Sequence[Spell], places: Mapping[str, int]) -> JSON:
     }
 
 
-def _ends(spells: Sequence[Spell], places: Mapping[str, int]) -> Iterator[JSON]:
+def _ends(spells: Sequence[Spell], places: Mapping[str, int], *, lanes: bool) -> Iterator[JSON]:
     """A mark where a spell ended badly: colours are not all."""
     for how, mark in _MARKS.items():
         ended = [spell for spell in spells if spell.how == how]
         if ended:
             looks = {"symbol": mark, "size": 9, "color": _LOOKS[how][0]}
-            words = [f"round {s.round}, turn {s.turn}" for s in ended]
+            words = [f"round {s.round}, turn {_turn(s, lanes=lanes)}" for s in ended]
             where = [(_ms(s.until), places[s.site]) for s in ended]
             yield _marks(str(how), where, words, {**looks, "line": {"width": 1}}, is_known=False)
 
@@ -133,9 +136,17 @@ def _ends(spells: Sequence[Spell], places: Mapping[str, int]) -> Iterator[JSON]:
 def _skips(of: Timeline, places: Mapping[str, int]) -> Iterator[JSON]:
     if of.skipped:
         looks = {"symbol": "x-thin", "size": 9, "color": VERMILLION, "line": {"width": 2}}
-        words = [said(f"round {s.round}, turn {s.turn}: {s.reason}") for s in of.skipped]
+        words = [
+            said(f"round {s.round}, turn {_turn(s, lanes=of.has_lanes)}: {s.reason}")
+            for s in of.skipped
+        ]
         where = [(_ms(s.at), places[s.site]) for s in of.skipped]
         yield _marks("skipped", where, words, looks, is_known=True)
+
+
+def _turn(of: Spell | Skipped, *, lanes: bool) -> int | str:
+    """Which of its round, with its lane if there are several."""
+    return f"{of.turn} of lane {of.lane}" if lanes else of.turn
 
 
 def _marks(

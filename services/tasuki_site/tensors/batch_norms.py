@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tasuki.errors import TrainerError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
     from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -20,13 +21,12 @@ def recalibrate(net: nn.Module, batches: Iterable[Any]) -> None:  # Any: as in `
     norms = _norms(net)
     if not norms:
         return
-    device = next(net.parameters()).device
     count = 0
     with torch.no_grad(), ExitStack() as stack:
         for batch in batches:
             if not count:  # not before: without a batch, what there is stays
                 stack.enter_context(_estimating(net, norms))
-            net(_input_of(batch).to(device))
+            net(_input_of(batch).to(_device(norms[0])))
             count += 1
     if not count:
         raise TrainerError("recalibrate got no batch: give it some of the site's own data")
@@ -38,6 +38,11 @@ def _norms(net: nn.Module) -> list[_BatchNorm]:
 
     norms = (module for module in net.modules() if isinstance(module, _BatchNorm))
     return [norm for norm in norms if norm.running_mean is not None]
+
+
+def _device(norm: _BatchNorm) -> torch.device:
+    assert norm.running_mean is not None  # noqa: S101 - else it is none of them
+    return norm.running_mean.device
 
 
 @contextmanager

@@ -74,6 +74,7 @@ def config(turn: Turn) -> dict[str, Any]:  # Any: the run's params are
         "budget": {"epochs": budget.epochs, "steps": budget.steps, "seconds": budget.seconds},
         "data": turn.data,
         "split": turn.split,
+        "merged": turn.merged,
         "device": turn.device,
         "seed": turn.seed,
     }

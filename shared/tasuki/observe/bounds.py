@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Iterator
 
 from tasuki import errors
-from tasuki.core.run import RunState
+from tasuki.core.run import LATE, RunState
 from tasuki.core.run.evaluation import CALLED_OFF, SILENT, WEIGHTS_LOST
 from tasuki.observe.catalogue import OTHER
 
@@ -14,7 +14,7 @@ MOST_NAMES = 32
 """Metrics of one run that are shown, of its turns and of its evaluations each."""
 
 _NAME_LENGTH = 64
-_REASONS = {SILENT, "stood_still", "given_back", WEIGHTS_LOST, CALLED_OFF} | {
+_REASONS = {LATE, SILENT, "stood_still", "given_back", WEIGHTS_LOST, CALLED_OFF} | {
     name for name, _ in inspect.getmembers(errors, inspect.isclass)
 }
 

@@ -142,6 +142,9 @@ _SITES = (
     _site("tasuki_gpu_memory_total_bytes", "Of each NVIDIA GPU.", more="gpu"),
     _site("tasuki_gpu_utilisation_ratio", "How busy each NVIDIA GPU is, from 0 to 1.", more="gpu"),
 )
+_LANE = "run lane"
+"""The lane is counted from 0, as in a turn's identity; 0 where one model circulates."""
+
 _RUNS = (
     _run(
         "tasuki_runs",
@@ -151,24 +154,39 @@ _RUNS = (
     ),
     _run("tasuki_run_round", "The round under way, from 1."),
     _run("tasuki_run_rounds", "Rounds that the run has.", of="rounds"),
-    _run("tasuki_run_hop", "Turns of this round that are over.", of="turns"),
-    _run("tasuki_run_hops", "Turns planned in this round.", of="turns"),
+    _run("tasuki_run_hop", "Turns of a lane's round that are over.", of="turns", labels=_LANE),
+    _run("tasuki_run_hops", "Turns planned for a lane's round.", of="turns", labels=_LANE),
     _run("tasuki_run_status", "1 for the run's status.", labels="run status"),
     _run("tasuki_run_paused", "1 while the run is paused."),
-    _run("tasuki_holder", "1 for the site that has the weights.", labels="run site"),
-    _run("tasuki_holder_since_timestamp_seconds", "Since when the holder has had this turn."),
+    _run("tasuki_holder", "1 for the site that has a lane's weights.", labels="run lane site"),
+    _run(
+        "tasuki_holder_since_timestamp_seconds",
+        "Since when the holder has had this turn.",
+        labels=_LANE,
+    ),
     _run(
         "tasuki_holder_heard_timestamp_seconds",
         "When the holder was last heard of, or when its turn was last on its way to it.",
+        labels=_LANE,
     ),
     _run(
         "tasuki_holder_moved_timestamp_seconds",
         "When the holder's turn last came on, and what it is at: `given_out`, `waiting`, `taken`, "
         "`training`, `trained`, `other`, or `unknown`.",
-        labels="run phase",
+        labels="run lane phase",
     ),
-    _run("tasuki_lease_seconds", "How long a holder may be silent, or its turn stand still."),
-    _run("tasuki_lease_left_seconds", "Until the holder's lease runs out; 0 once it has."),
+    _run(
+        "tasuki_lease_seconds",
+        "How long a holder may be silent, or its turn stand still.",
+        labels=_LANE,
+    ),
+    _run(
+        "tasuki_lease_left_seconds",
+        "Until the holder's lease runs out; 0 once it has.",
+        labels=_LANE,
+    ),
+    _run("tasuki_merges_total", "How often all lanes were made one.", of="merges"),
+    _run("tasuki_merge_seconds", "How long the newest merge took. Absent until there was one."),
     _run(
         "tasuki_turns_total",
         "Turns by how they ended: `accepted`, `skipped`, `failed`, `returned`, `expired`, "
@@ -184,8 +202,8 @@ _RUNS = (
     ),
     _run(
         "tasuki_turns_skipped_total",
-        "Turns that the run's policy passed over: `silent`, `stood_still`, `given_back`, "
-        "or an error's class.",
+        "Turns that the run's policy passed over: `silent`, `stood_still`, `given_back`, `late` "
+        "with their lane, or an error's class.",
         of="turns",
         labels="run site reason",
     ),

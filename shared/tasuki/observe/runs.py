@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from tasuki import errors
 from tasuki.core import run as machine
-from tasuki.core.model import EVALUATION, TurnRecord
+from tasuki.core.model import EVALUATION, Lane, TurnRecord
 from tasuki.core.report import Stage
 from tasuki.core.run import OVER, RunState, Status
 from tasuki.core.scores import RECEIVED
@@ -50,8 +50,9 @@ class Runs:
         self._ended: dict[str, float] = {}
         self._names = MetricNames()
         self._evaluations = Evaluations(board)
-        self.lease_left: Callable[[str], float | None] = lambda _: None
-        self.is_on_its_way: Callable[[str], bool] = lambda _: False
+        self._merging: dict[str, float] = {}  # since when
+        self.lease_left: Callable[[str, int], float | None] = lambda *_: None
+        self.is_on_its_way: Callable[[str, int], bool] = lambda *_: False
         for status in OVER:
             board.add("tasuki_runs_ended_total", 0, status=status.value)
         board.before_reading(self._refresh)
@@ -94,15 +95,15 @@ class Runs:
             self._board.add("tasuki_runs_ended_total", status=state.status.value)
             self._ended[run] = self._now()
 
-    def holder_heard(self, run: str, *, phase: str, still_s: float) -> None:
-        """A sign of life of the turn that is out, which has not come on for so long."""
+    def holder_heard(self, lane: Lane, *, phase: str, still_s: float) -> None:
+        """A sign of life of the turn of a lane that is out, which has not come on for so long."""
         now = self._now()
-        self._board.set(_HEARD, now, run=run)
-        self._moved(run, phase=phase, at=now - max(0.0, min(still_s, now)))
+        self._board.set(_HEARD, now, **_labels(lane))
+        self._moved(lane, phase=phase, at=now - max(0.0, min(still_s, now)))
 
-    def _moved(self, run: str, *, phase: str, at: float) -> None:
-        self._board.forget(_MOVED, run=run)
-        self._board.set(_MOVED, at, run=run, phase=phase)
+    def _moved(self, lane: Lane, *, phase: str, at: float) -> None:
+        self._board.forget(_MOVED, **_labels(lane))
+        self._board.set(_MOVED, at, **_labels(lane), phase=phase)
 
     def _await_sites(self, state: RunState) -> None:
         """A site that was never heard of is missing too, be it since the controller's restart."""
@@ -114,8 +115,7 @@ class Runs:
     def _count(self, state: RunState, before: RunState | None, event: object, outcome: str) -> None:
         if not _is_of_evaluation(event):
             self._count_event(state, event, outcome)
-        grown = 0 if before is None else max(0, state.turns - before.turns)
-        for record in state.records[len(state.records) - grown :]:
+        for record in _newly_accepted(before, state):
             self._turn(state, record.site, "accepted")
             self._show_metrics(state, record)
             if record.is_unchanged:
@@ -133,10 +133,8 @@ class Runs:
                 site=skip.site,
                 reason=known_reason(skip.reason),
             )
-        if _is_retried(before, state) and state.lanes[0].relay.holder is not None:
-            self._board.add(
-                "tasuki_turns_retried_total", run=state.plan.run, site=state.lanes[0].relay.holder
-            )
+        for site in _given_out_again(before, state):
+            self._board.add("tasuki_turns_retried_total", run=state.plan.run, site=site)
 
     def _count_event(self, state: RunState, event: object, outcome: str) -> None:
         match event:
@@ -152,8 +150,12 @@ class Runs:
                     )
             case machine.TurnReturned(site=site) if not outcome:
                 self._turn(state, site, "returned")
-            case machine.LeaseExpired(id=id) if id.hop < len(state.lanes[0].relay.itinerary):
-                self._turn(state, state.lanes[0].relay.itinerary[id.hop], "expired")
+            case machine.LeaseExpired(id=id):
+                relay = state.relay_of(id.lane)
+                if relay is not None and id.hop < len(relay.itinerary):
+                    self._turn(state, relay.itinerary[id.hop], "expired")
+            case machine.WeightsMerged() if not outcome:
+                self._board.add("tasuki_merges_total", run=state.plan.run)
 
     def _turn(self, state: RunState, site: str, outcome: str) -> None:
         self._board.add(
@@ -176,34 +178,41 @@ class Runs:
         shown_round = min(state.round + 1, state.plan.task.rounds)
         board.set("tasuki_run_round", shown_round, run=run)
         board.set("tasuki_run_rounds", state.plan.task.rounds, run=run)
-        board.set("tasuki_run_hop", state.lanes[0].relay.hop, run=run)
-        board.set("tasuki_run_hops", len(state.lanes[0].relay.itinerary), run=run)
+        for lane in _lanes(state):
+            relay = state.lanes[lane[1]].relay
+            board.set("tasuki_run_hop", relay.hop, **_labels(lane))
+            board.set("tasuki_run_hops", len(relay.itinerary), **_labels(lane))
         board.forget("tasuki_run_status", run=run)
         board.set("tasuki_run_status", 1, run=run, status=state.status.value)
         board.set("tasuki_run_paused", float(state.status is Status.PAUSED), run=run)
         if state.best is not None:
             board.set("tasuki_best_round", state.best.after, run=run)
             board.set("tasuki_best_value", state.best.value, run=run)
-        self._show_holder(state, before=before)
+        self._show_merge(state)
+        for lane in _lanes(state):
+            self._show_holder(lane, state, before=before)
 
-    def _show_holder(self, state: RunState, *, before: RunState | None) -> None:
-        run, board = state.plan.run, self._board
-        if before is not None and (
-            before.lanes[0].relay.holder,
-            before.lanes[0].relay.expected,
-        ) == (
-            state.lanes[0].relay.holder,
-            state.lanes[0].relay.expected,
-        ):
+    def _show_merge(self, state: RunState) -> None:
+        """How long one takes, once it is over."""
+        run, now = state.plan.run, self._now()
+        if state.status is Status.MERGING:
+            self._merging.setdefault(run, now)
+        elif (since := self._merging.pop(run, None)) is not None:
+            self._board.set("tasuki_merge_seconds", now - since, run=run)
+
+    def _show_holder(self, lane: Lane, state: RunState, *, before: RunState | None) -> None:
+        relay, board, labels = state.lanes[lane[1]].relay, self._board, _labels(lane)
+        was = None if before is None else before.lanes[lane[1]].relay
+        if was is not None and (was.holder, was.expected) == (relay.holder, relay.expected):
             return
-        board.forget(*_HOLDER, run=run)
-        if state.lanes[0].relay.holder is None:
+        board.forget(*_HOLDER, **labels)
+        if relay.holder is None:
             return
-        board.set("tasuki_holder", 1, run=run, site=state.lanes[0].relay.holder)
-        board.set("tasuki_holder_since_timestamp_seconds", self._now(), run=run)
-        board.set(_HEARD, self._now(), run=run)
-        self._moved(run, phase=_UNKNOWN, at=self._now())
-        board.set("tasuki_lease_seconds", state.plan.failure.lease_s, run=run)
+        board.set("tasuki_holder", 1, **labels, site=relay.holder)
+        board.set("tasuki_holder_since_timestamp_seconds", self._now(), **labels)
+        board.set(_HEARD, self._now(), **labels)
+        self._moved(lane, phase=_UNKNOWN, at=self._now())
+        board.set("tasuki_lease_seconds", relay.failure.lease_s, **labels)
 
     def _refresh(self) -> None:
         """What changes by itself: leases run down, and what is over is forgotten."""
@@ -214,13 +223,14 @@ class Runs:
         before, self._sent_before = self._sent_before, self._sent()
         board.forget("tasuki_lease_left_seconds")
         statuses = dict.fromkeys(Status, 0)
-        for run, state in self._states.items():
+        for state in self._states.values():
             statuses[state.status] += 1
-            if state.lanes[0].relay.holder is not None:
-                left = self.lease_left(run) or 0.0
-                board.set("tasuki_lease_left_seconds", left, run=run)
-                if self.is_on_its_way(run):
-                    self._show_on_its_way(run, comes_on=self._sent_before > before)
+            for lane in _lanes(state):
+                if state.lanes[lane[1]].relay.holder is not None:
+                    left = self.lease_left(*lane) or 0.0
+                    board.set("tasuki_lease_left_seconds", left, **_labels(lane))
+                    if self.is_on_its_way(*lane):
+                        self._show_on_its_way(lane, comes_on=self._sent_before > before)
         for status, count in statuses.items():
             board.set("tasuki_runs", count, status=status.value)
 
@@ -231,15 +241,25 @@ class Runs:
 
     def _forget_series(self, run: str) -> None:
         self._ended.pop(run, None)
+        self._merging.pop(run, None)
         self._names.forget(run)
         self._evaluations.forget(run)
         self._board.forget(run=run)
 
-    def _show_on_its_way(self, run: str, *, comes_on: bool) -> None:
+    def _show_on_its_way(self, lane: Lane, *, comes_on: bool) -> None:
         """A site cannot say anything of a turn before it has it: it is the controller's to tell."""
-        self._board.set(_HEARD, self._now(), run=run)
+        self._board.set(_HEARD, self._now(), **_labels(lane))
         if comes_on:
-            self._moved(run, phase=Stage.GIVEN_OUT, at=self._now())
+            self._moved(lane, phase=Stage.GIVEN_OUT, at=self._now())
+
+
+def _lanes(state: RunState) -> list[Lane]:
+    return [(state.plan.run, lane.relay.lane) for lane in state.lanes]
+
+
+def _labels(lane: Lane) -> Mapping[str, str]:
+    run, number = lane
+    return {"run": run, "lane": str(number)}
 
 
 def _is_of_evaluation(event: object) -> bool:
@@ -252,10 +272,20 @@ def _is_of_evaluation(event: object) -> bool:
     return False
 
 
-def _is_retried(before: RunState, after: RunState) -> bool:
-    """Whether a turn was taken back and given out again, be it to begin a round anew."""
-    is_out = before.status is Status.RELAYING is after.status
-    is_same_round = (
-        before.round == after.round and after.lanes[0].relay.hop <= before.lanes[0].relay.hop
-    )
-    return is_out and is_same_round and after.lanes[0].relay.term > before.lanes[0].relay.term
+def _newly_accepted(before: RunState | None, after: RunState) -> Iterator[TurnRecord]:
+    """Of each lane, which keeps the records of its round in their order."""
+    if before is None:
+        return
+    for was, now in zip(before.lanes, after.lanes, strict=True):
+        yield from now.records[len(was.relay.records) :]
+
+
+def _given_out_again(before: RunState, after: RunState) -> Iterator[str]:
+    """Who has a turn that was taken back and given out again, be it to begin a round anew."""
+    if before.status is not after.status or after.status is not Status.RELAYING:
+        return
+    for was, now in zip(before.lanes, after.lanes, strict=True):
+        old, new = was.relay, now.relay
+        is_again = old.round == new.round and new.hop <= old.hop and new.term > old.term
+        if is_again and new.holder is not None:
+            yield new.holder

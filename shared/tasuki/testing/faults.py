@@ -6,9 +6,10 @@ A script is a file with one rule a line, `ACTOR MOMENT FAULT [KEY=VALUE ...]`:
     controller  ledger.appended   stop   run=walk round=1 hop=0
     *           *                 trace
 
-ACTOR is a site's name, `controller`, `trainer` (a trainer's process) or `*`; MOMENT one of
-`tasuki.moments.Moment` or `*`; the keys are those of the turn's identity. `kill` is SIGKILL and
-`stop` SIGSTOP, each to the process itself and once for each rule, however often it starts again.
+ACTOR is a site's name, `controller` (in a simulation all of it but its trainers), `trainer` (a
+trainer's process) or `*`; MOMENT one of `tasuki.moments.Moment` or `*`; the keys are those of the
+turn's identity. `kill` is SIGKILL and `stop` SIGSTOP, each to the process itself and once for each
+rule, however often it starts again.
 
 What was done is appended to the script's log, a line of JSON each, before it is done: what, who,
 which turn, and when by the machine's monotonic clock. A script may grow while services run.

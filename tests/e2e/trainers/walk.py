@@ -38,7 +38,14 @@ def stamp(turn: Turn, what: str) -> None:
     if not turn.params.get("stamps"):
         return
     named = {"run": turn.run, "site": turn.site, "round": turn.round, "hop": turn.hop}
-    line = {"what": what, **named, "lane": turn.lane, "term": turn.term, "at": time.monotonic(), "pid": os.getpid()}
+    line = {
+        "what": what,
+        **named,
+        "lane": turn.lane,
+        "term": turn.term,
+        "at": time.monotonic(),
+        "pid": os.getpid(),
+    }
     with (Path(str(turn.params["flag"])) / "stamps").open("a") as stamps:
         stamps.write(json.dumps(line) + "\n")
 
@@ -46,6 +53,8 @@ def stamp(turn: Turn, what: str) -> None:
 def hold(turn: Turn) -> None:
     """Goes on when the test says so: once there is the file that is named for this site."""
     name = turn.params.get("hold", {}).get(turn.site)
+    if turn.round not in turn.params.get("hold_in", [turn.round]):
+        return
     while name and not (Path(str(turn.params["flag"])) / name).exists():
         threading.Event().wait(0.02)
 

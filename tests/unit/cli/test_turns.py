@@ -46,10 +46,10 @@ def test_the_csv_has_every_metric_of_every_turn() -> None:
     )
     first, skipped, last = as_csv(archive)
     assert [*HEAD, "received_accuracy", "accuracy", "loss"] == list(first)
-    assert ("1", "1", "a", "10", "1.5", "false") == tuple(first.values())[:6]
+    assert ("1", "1", "1", "a", "10", "1.5", "false") == tuple(first.values())[:7]
     assert ("0.25", "0.5", "") == tuple(first.values())[FIXED:]
     assert ("", "", str(1 / 3)) == tuple(last.values())[FIXED:]
-    assert ("1", "2", "b", "", "", "", "silent", "", "") == tuple(skipped.values())[:FIXED]
+    assert ("1", "1", "2", "b", "", "", "", "silent", "", "") == tuple(skipped.values())[:FIXED]
     assert archive.records[0].sent.digest == first["sent"]
 
 

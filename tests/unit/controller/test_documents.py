@@ -9,24 +9,32 @@ from dataclasses import replace
 
 from support.reports import STEP_S, OnRecord
 from support.runs import Relay, plan
+from support.several import finish_lane, finish_round, finish_turn, record_of, several
 from tasuki.core.model import CheckpointPolicy, TurnRecord
-from tasuki.core.report import TurnProgressed, TurnTaken
+from tasuki.core.report import Stage, TurnProgressed, TurnTaken
 from tasuki.core.run import (
     EvaluationRequested,
+    Event,
     LeaseExpired,
+    PauseRequested,
+    ResumeRequested,
     RoundsAdded,
+    RunState,
     Skip,
+    Status,
     StopRequested,
     TurnFailed,
     TurnFinished,
+    WaitOver,
     WeightsArrived,
 )
 from tasuki.observe.board import Board
 from tasuki.observe.catalogue import CATALOGUE
 from tasuki.observe.runs import Runs
-from tasuki_controller.documents import AcceptedTurn, BestRound, Standing, summary
+from tasuki_controller.documents import AcceptedTurn, BestRound, Standing, run_row, summary
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.news import HeldUp, TurnOut, Update
+from tasuki_controller.turn_now import TurnNow
 
 
 def told(line: str) -> Update:
@@ -171,3 +179,80 @@ def test_no_round_is_the_best_where_none_is_asked_for_or_none_has_a_number() -> 
         relay = Relay(replace(CHOOSING, checkpoint=policy))
         records = judged(relay, value, value, value)
         assert summary(relay.state, records, wall_s=1.0).best_round is None
+
+
+# Runs with several lanes.
+
+
+def as_onlookers_know_it(state: RunState) -> RunState:
+    """Without what only the controller goes by: what a lane weighs, and what it falls back to."""
+    lanes = (
+        replace(lane, before=None, turns=0, samples=0, relay=replace(lane.relay, is_merged=False))
+        for lane in state.lanes
+    )
+    return replace(state, lanes=tuple(lanes))
+
+
+def test_a_state_with_several_lanes_arrives_as_it_was() -> None:
+    """Whatever its lanes are at: out, done, late, in a pause, merging, under way again."""
+    relay = Relay(several(3, sites=(*"abcdef",), rounds=3, every_n_rounds=2, wait_s=5.0))
+    seen = [relay.state]
+
+    def takes(event: Event) -> None:
+        relay(event)
+        seen.append(relay.state)
+
+    early = record_of(relay, 1)
+    takes(TurnFailed(id=early.id, site=early.site, error="TrainerRaised", detail="boom"))
+    takes(TurnFinished(record=record_of(relay, 0)))
+    finish_lane(relay, 0)
+    seen.append(relay.state)
+    finish_lane(relay, 1)
+    takes(WaitOver(round=0))
+    takes(PauseRequested())
+    finish_round(relay)
+    seen.append(relay.state)
+    takes(ResumeRequested())
+    finish_round(relay)
+    seen.append(relay.state)
+    assert {Status.RELAYING, Status.PAUSED, Status.FINISHED} <= {state.status for state in seen}
+    for state in seen:
+        update = Update(run=state, what=TurnOut(held_s=1.5, lane=1))
+        heard = told(LiveUpdate.of(update).line())
+        assert heard == replace(update, run=as_onlookers_know_it(state))
+
+
+def test_the_lanes_of_a_run_have_a_row_each() -> None:
+    relay = Relay(several(3, sites=(*"abcdef",), wait_s=5.0))
+    finish_turn(relay, 1)
+    finish_lane(relay, 0)
+    turns = [TurnNow(), TurnNow(phase=Stage.TRAINING, still_s=2.04), TurnNow()]
+    row = run_row(relay.state, turns)
+    assert [
+        ("done", None, 2, "", 0.0),
+        ("out", "e", 1, "training", 2.0),
+        ("out", "c", 0, "", 0.0),
+    ] == [(each.status, each.holder, each.hop, each.phase, each.still_s) for each in row.lanes]
+    assert [1, 2, 3] == [each.lane for each in row.lanes]
+    assert {(1, 2)} == {(each.round, each.hops) for each in row.lanes}
+    finish_turn(relay, 1)
+    relay(WaitOver(round=0))
+    assert ["done", "done", "late"] == [each.status for each in run_row(relay.state).lanes]
+    standing = OnRecord(relay=relay).standing("r")
+    assert ["done", "done", "late"] == [each.status for each in standing.lanes]
+
+
+def test_a_run_of_one_model_has_no_rows_of_lanes() -> None:
+    relay = Relay()
+    assert [] == run_row(relay.state).lanes == OnRecord(relay=relay).standing("r").lanes
+
+
+def test_trouble_in_a_lane_is_the_reason_of_its_run() -> None:
+    silent = TurnNow(phase=Stage.TRAINING, silent_s=31, still_s=31)
+    state = Relay(several()).state
+    row = run_row(state, [TurnNow(), silent])
+    assert "lane 2: b was last heard of 31 s ago" == row.reason
+    said = "lane 1: a was last heard of 31 s ago; lane 2: b was last heard of 31 s ago"
+    assert said == run_row(state, [silent, silent]).reason
+    full = TurnNow(held_up="the broker is full")
+    assert "the broker is full" == run_row(state, [full, full]).reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,20 @@ def test_a_lease_runs_down_until_it_ends() -> None:
         assert 59 < bell.left() <= 60
         bell.leases.apply("r", EndLease())
         assert bell.leases.left_s("r") is None
+
+    told(scenario)
+
+
+def test_each_lane_has_what_is_left_of_its_own_lease() -> None:
+    async def scenario(bell: Bell) -> None:
+        second = StartLease(id=replace(ID, lane=1), lease_s=600)
+        bell.leases.apply("r", LEASE)
+        bell.leases.apply("r", second)
+        assert bell.left() <= 60 < 599 < (bell.leases.left_s("r", 1) or 0) <= 600
+        bell.leases.apply("r", EndLease())
+        assert bell.leases.left_s("r") is None
+        assert bell.leases.left_s("r", 1) is not None
+        assert bell.leases.left_s("r", 2) is None
 
     told(scenario)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from support.runs import FIRST, Relay, plan
+from support.several import finish_lane, finish_round, finish_turn, merge, several
 from tasuki.core import run
 from tasuki.core.model import OnSilent, Origin, Plan
 from tasuki.core.report import TurnRefused
@@ -170,3 +171,57 @@ def test_the_first_row_names_the_run_that_this_one_began_from() -> None:
     first, *_ = in_words(Relay(replace(plan(), origin=origin)))
     short = FIRST.digest.partition(":")[2][:8]
     assert first["what"] == f"the run as it was submitted, from round 7 of other, {short}"
+
+
+def test_several_lanes_are_told_by_their_numbers_until_they_are_one() -> None:
+    relay = Relay(several(rounds=1))
+    finish_lane(relay, 0)
+    finish_turn(relay, 1)
+    finish_turn(relay, 1)
+    arrived = relay.state.lanes[1].relay.weights
+    relay(run.WeightsArrived(weights=arrived, lane=1))
+    merge(relay)
+    began, first, *_, here, merged = in_words(relay)[2:]
+    assert [
+        "lane 1, issued to a, term 1, attempt 1",
+        "lane 2, issued to b, term 1, attempt 1",
+    ] == began["led_to"]
+    assert [(0, "a"), (1, "b")] == [(turn["lane"], turn["site"]) for turn in began["issued"]]
+    assert first["what"].startswith("lane 1, round 1, turn 1, term 1: a trained ")
+    digests = [relay.state.lanes[0].relay.weights, arrived]
+    assert here["what"].startswith("lane 2, the round's weights are here, ")
+    (led_to,) = here["led_to"]
+    assert led_to.startswith("to be made one of 2 lanes: 1 ")
+    assert f"2 {digests[1].digest[7:15]} with 20 samples" in led_to
+    assert f"all lanes were made one, {relay.state.weights.digest[7:15]}" == merged["what"]
+    assert ["checkpoint of round 1", "finished: every round is done"] == merged["led_to"]
+
+
+def test_between_merges_each_lane_is_said_to_go_on_from_its_own_weights() -> None:
+    relay = Relay(several(every_n_rounds=2))
+    finish_round(relay)
+    *_, closed = in_words(relay)
+    assert "each lane goes on from its own weights" in closed["led_to"]
+
+
+def test_a_late_lane_is_one_clause_with_all_its_turns_even_those_passed_over_before() -> None:
+    """Its skips take the place of those that it had: counting them from the end missed some."""
+    relay = Relay(several(wait_s=5.0))
+    relay(run.LeaseExpired(id=relay.state.lanes[1].relay.expected))
+    finish_lane(relay, 0)
+    relay(run.WaitOver(round=0))
+    *_, over = in_words(relay)
+    assert "the lanes that are done have waited for as long as they may" == over["what"]
+    assert "lane 2 is late, without it b, d skipped" == over["led_to"][0]
+    late = [skip["site"] for skip in over["skipped"] if skip["reason"] == "late"]
+    assert ["b", "d"] == late
+
+
+def test_weights_that_cannot_be_made_one_end_the_run_in_words() -> None:
+    relay = Relay(several(rounds=1))
+    finish_lane(relay, 0)
+    finish_lane(relay, 1)
+    relay(run.MergeFailed(done=1, cause="lane 2 has other tensors"))
+    *_, failed = in_words(relay)
+    assert "the lanes cannot be made one: lane 2 has other tensors" == failed["what"]
+    assert ["failed: lane 2 has other tensors"] == failed["led_to"]

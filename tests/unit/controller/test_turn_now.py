@@ -90,7 +90,7 @@ def test_a_turn_that_takes_far_longer_than_the_last_ones_is_told_with_both(
 
 
 def test_a_run_is_listed_with_its_turn_that_takes_too_long() -> None:
-    row = run_row(after_a_round(9.0).state, TurnNow(phase=Stage.TRAINING, held_s=700))
+    row = run_row(after_a_round(9.0).state, [TurnNow(phase=Stage.TRAINING, held_s=700)])
     assert "a trains: it has had the turn for 12 min, where its last took 9 s" == row.reason
 
 
@@ -104,7 +104,7 @@ def test_of_what_nobody_said_nothing_is_told() -> None:
 
 
 def test_a_run_is_listed_with_what_is_wrong_with_its_turn() -> None:
-    row = run_row(Relay().state, STANDS)
+    row = run_row(Relay().state, [STANDS])
     assert ("a hands over: it has stood still for 23 s", "trained", 23) == (
         row.reason,
         row.phase,
@@ -116,4 +116,4 @@ def test_what_the_run_itself_says_comes_first() -> None:
     relay = Relay()
     relay(run.PauseRequested())
     relay.finish_round()
-    assert "paused by an operator" == run_row(relay.state, STANDS).reason
+    assert "paused by an operator" == run_row(relay.state, [STANDS]).reason

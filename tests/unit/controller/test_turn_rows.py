@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from support.runs import FIRST, Relay, plan
+from support.several import finish_lane, finish_round, finish_turn, several
 from tasuki.core.model import OnSilent
-from tasuki.core.run import RunSubmitted, WeightsLost
+from tasuki.core.run import RunSubmitted, WaitOver, WeightsLost
 from tasuki.errors import LedgerBroken, UnknownRun
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.wire.messages import encode
@@ -87,3 +89,34 @@ def test_what_cannot_be_replayed_is_shown_as_far_as_it_can_be(tmp_path: Path) ->
     assert [*whole, archive.rows("r")[-1]] == archive.rows("r")
     with pytest.raises(LedgerBroken, match="cannot be replayed"):
         archive.turns("r")
+
+
+def test_turns_of_several_lanes_are_there_lane_by_lane_with_their_merges(tmp_path: Path) -> None:
+    relay = Relay(several(rounds=2))
+    finish_round(relay)
+    first = relay.state.weights
+    finish_round(relay)
+    table = archive_of(tmp_path, relay).turns("r")
+    assert [(1, 1, 1, "a"), (1, 1, 2, "c"), (1, 2, 1, "b"), (1, 2, 2, "d")] == [
+        (turn.round, turn.lane, turn.turn, turn.site) for turn in table.turns
+    ][:4]
+    assert [1, 2] == [merged.round for merged in table.merges]
+    assert first.digest == table.merges[0].digest == table.turns[4].received
+    assert [(1, table.turns[1].sent, 20), (2, table.turns[3].sent, 20)] == [
+        (lane.lane, lane.digest, lane.samples) for lane in table.merges[0].lanes
+    ]
+
+
+def test_turns_of_rounds_without_a_merge_are_on_record(tmp_path: Path) -> None:
+    """Bug: only a round's checkpoint closed it, so that those before were forgotten."""
+    relay = Relay(several(rounds=3, every_n_rounds=2, wait_s=5.0))
+    finish_turn(relay, 1)
+    finish_lane(relay, 0)
+    relay(WaitOver(round=0))
+    finish_round(relay)
+    finish_round(relay)
+    archive = archive_of(tmp_path, relay)
+    accepted = [turn for turn in archive.turns("r").turns if not turn.skipped]
+    assert {1: 2, 2: 4, 3: 4} == Counter(turn.round for turn in accepted)
+    assert 10 == archive.standing("r").turns == len(archive.standing("r").history)
+    assert [2, 3] == [merged.round for merged in archive.turns("r").merges]

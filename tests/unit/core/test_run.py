@@ -12,7 +12,7 @@ import pytest
 from support.runs import FIRST, SITES, Relay, drops, moved, plan, sent, weights
 from tasuki import errors
 from tasuki.core import run
-from tasuki.core.model import CONTROLLER, OnSilent, TurnRecord
+from tasuki.core.model import CONTROLLER, OnSilent, StopPolicy, TurnRecord
 from tasuki.core.report import LASTING, OWN
 from tasuki.core.run import Status
 
@@ -1091,6 +1091,15 @@ def test_a_site_that_was_silent_at_the_end_is_asked_again() -> None:
     relay.finish_round()
     relay(run.RoundsAdded(rounds=2))
     assert (SITES, frozenset()) == (relay.state.lanes[0].relay.itinerary, relay.state.silent)
+
+
+def test_a_run_that_had_enough_in_its_last_round_gets_none_beyond_it() -> None:
+    """Bug: whoever asked for as many rounds as it had, got one more."""
+    relay = Relay(replace(plan(rounds=1), stop=StopPolicy(hours=1.0)))
+    relay(run.TimeUp())
+    relay.finish_round()
+    assert Status.FINISHED is relay.state.status
+    drops(relay, run.RoundsAdded(rounds=1), "has_as_many")
 
 
 @pytest.mark.parametrize(("rounds", "reason"), [(1, "has_more"), (2, "has_as_many")])

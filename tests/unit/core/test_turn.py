@@ -12,6 +12,7 @@ from support.sites import Site, evaluation, result, turn
 from tasuki.core import turn as machine
 from tasuki.core.model import CONTROLLER
 from tasuki.core.turn import Phase, Progress
+from tasuki.core.turn.handing_on import onward
 
 # A turn without trouble.
 
@@ -51,6 +52,11 @@ def test_a_hand_over_is_journaled_before_it_is_reported() -> None:
 
 
 # A turn that evaluates.
+
+
+def test_only_the_first_turn_after_a_merge_has_weights_that_nobody_has_trained_since() -> None:
+    merged = replace(turn(hop=0), merged=True)
+    assert not onward(merged, result(merged), written=b"").merged
 
 
 def test_scores_are_journaled_and_reported_and_nothing_is_handed_over() -> None:

@@ -306,6 +306,14 @@ def test_the_runs_params_are_in_the_meta_and_do_not_hide_what_is_there(desk: Des
     assert meta[FLMetaKey.SITE_NAME] == "site-1"
 
 
+@pytest.mark.parametrize("merged", [True, False])
+def test_a_script_is_told_of_weights_that_were_just_merged(desk: Desk, merged: bool) -> None:
+    desk.add(merged=merged)
+    meta = received().meta
+    assert meta is not None
+    assert (merged, merged) == (meta["merged"], flare.get_config()["merged"])
+
+
 def test_without_any_turn_there_is_nothing_to_say(desk: Desk) -> None:
     with pytest.raises(TrainerError, match="no turn"):
         flare.get_site_name()

@@ -64,7 +64,10 @@ def test_every_run_is_whole_and_stands_where_it_stood(ledger: SqliteLedger) -> N
             "turns": state.turns,
             "skipped": [asdict(skip) for skip in state.skipped],
         }
-    assert STATES["runs"] == found
+    of_one_lane = json.loads(json.dumps(STATES["runs"]))  # which did not say so
+    for run in of_one_lane.values():
+        run["skipped"] = [skip | {"lane": 0} for skip in run["skipped"]]
+    assert of_one_lane == found
 
 
 def test_nobody_changes_a_ledger_that_an_older_controller_works_on(data: DataFolder) -> None:

@@ -10,7 +10,8 @@ import pytest
 from prometheus_client.core import Metric
 
 from support.evaluations import relay_of, score
-from support.runs import Relay, plan
+from support.runs import Relay, plan, weights
+from support.several import record_of, several
 from tasuki.core import run as machine
 from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent
 from tasuki.observe.catalogue import BOTH, CATALOGUE, CONTROLLER, REASONS_OF, SITE, Series
@@ -71,7 +72,20 @@ def controller(folder: Path) -> ControllerMetrics:
     )
     feed(metrics, run, machine.LeaseExpired(id=run.state.lanes[0].relay.expected))
     evaluate(metrics)
+    make_one(metrics)
     return metrics
+
+
+def make_one(metrics: ControllerMetrics) -> None:
+    """A run whose lanes are merged."""
+    run = Relay(replace(several(), run="lanes"))
+    metrics.runs.found(run.state)
+    for lane in (0, 1):
+        while run.state.lanes[lane].relay.holder is not None:
+            feed(metrics, run, machine.TurnFinished(record=record_of(run, lane)))
+        arrived = run.state.lanes[lane].relay.weights
+        feed(metrics, run, machine.WeightsArrived(weights=arrived, lane=lane))
+    feed(metrics, run, machine.WeightsMerged(done=1, weights=weights("merged")))
 
 
 def evaluate(metrics: ControllerMetrics) -> None:

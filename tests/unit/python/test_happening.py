@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from support.runs import Relay
+from support.several import finish_lane, finish_turn, several
 from tasuki.core.model import Kind
 from tasuki.core.report import TurnProgressed
-from tasuki.core.run import TurnFailed, TurnFinished
+from tasuki.core.run import TurnFailed, TurnFinished, WaitOver
 from tasuki_controller.news import Update
 from tasuki_python import happening
 from tasuki_python.happening import Feed, Happening, Printed, happenings
@@ -67,3 +68,23 @@ def test_events_are_told_with_rounds_and_turns_from_1() -> None:
         Happening(what="turn", site="a", round=1, turn=1, values={"accuracy": 0.5}),
         Happening(what="scores", site="a", values={"dice": 0.25}),
     ] == list(happenings(items))
+
+
+def test_what_happens_in_one_of_several_lanes_is_told_with_it() -> None:
+    relay = Relay(several(wait_s=5.0))
+    began = Update(run=relay.state, what=None)
+    record = finish_turn(relay, 1)
+    done = Update(run=relay.state, what=TurnFinished(record=record))
+    finish_lane(relay, 0)
+    closed = Update(run=relay.state, what=None)
+    relay(WaitOver(round=0))
+    over = Update(run=relay.state, what=None)
+    told = list(happenings(iter([began, done, closed, over])))
+    assert [("turn", "b", 1, 1, 2)] == [
+        (each.what, each.site, each.round, each.turn, each.lane)
+        for each in told
+        if each.what == "turn"
+    ]
+    assert [("b", 1, 2, "late"), ("d", 2, 2, "late")] == [
+        (each.site, each.turn, each.lane, each.text) for each in told if each.what == "skipped"
+    ]

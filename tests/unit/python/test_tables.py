@@ -71,7 +71,7 @@ def _no_window() -> Iterator[None]:
 
 def test_turns_have_a_column_for_each_metric_and_none_of_another_name() -> None:
     table: Any = as_table(*turn_rows(TURNS))  # Any: pandas
-    first = ["round", "turn", "site", "samples", "seconds"]
+    first = ["round", "lane", "turn", "site", "samples", "seconds"]
     last = ["unchanged", "skipped", "received", "sent"]
     assert [*first, "received_accuracy", "accuracy", "site_", *last] == list(table.columns)
     assert ["a", "b", "a"] == table["site"].tolist()

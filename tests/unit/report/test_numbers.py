@@ -11,6 +11,7 @@ import pytest
 
 from support.reports import STEP_S, OnRecord, closes, scores, trains
 from support.runs import FIRST, Relay, plan
+from support.several import finish_lane, finish_round, finish_turn, several
 from tasuki.core import run
 from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent
 from tasuki.core.run import Status
@@ -352,3 +353,86 @@ def test_no_table_holds_a_formula() -> None:
 def test_a_run_that_has_done_nothing_yet_has_tables_with_heads(name: str) -> None:
     text = tables_of(OnRecord(relay=Relay()).material)[name]
     assert 1 == len(text.splitlines())
+
+
+# Runs with several lanes.
+
+
+def lanes(*, rounds: int = 2, every_n_rounds: int = 1) -> OnRecord:
+    relay = Relay(several(rounds=rounds, every_n_rounds=every_n_rounds))
+    while not relay.state.is_over:
+        finish_round(relay)
+    return OnRecord(relay=relay)
+
+
+def test_the_lineage_of_merged_weights_has_the_turns_of_all_lanes_that_went_in() -> None:
+    of = lanes()
+    lineage = lineage_of(of.material)
+    assert (of.relay.state.weights.digest, FIRST.digest) == (lineage.of, lineage.began)
+    assert lineage.is_whole
+    assert [1, 2] == [merge.round for merge in lineage.merges]
+    assert [(1, 1, 2), (1, 2, 2), (2, 1, 2), (2, 2, 2)] == [
+        (round, lane, len(turns)) for round, lane, turns in lineage.lanes
+    ]
+
+
+def test_between_merges_the_lineage_follows_each_lane_through_its_rounds() -> None:
+    lineage = lineage_of(lanes(rounds=3, every_n_rounds=2).material)
+    assert lineage.is_whole
+    assert ([2, 3], 12) == ([merge.round for merge in lineage.merges], len(lineage.turns))
+
+
+def test_a_late_lane_is_no_part_of_the_lineage_and_its_turns_are_undone() -> None:
+    relay = Relay(several(rounds=1, wait_s=5.0))
+    finish_turn(relay, 1)
+    finish_lane(relay, 0)
+    relay(run.WaitOver(round=0))
+    material = OnRecord(relay=relay).material
+    lineage, timeline = lineage_of(material), timeline_of(material)
+    assert (True, {1}) == (lineage.is_whole, {turn.lane for turn in lineage.turns})
+    assert ("b", 2, How.UNDONE) == (
+        timeline.spells[0].site,
+        timeline.spells[0].lane,
+        timeline.spells[0].how,
+    )
+    assert [("b", 2, "late"), ("d", 2, "late")] == [
+        (each.site, each.lane, each.reason) for each in timeline.skipped
+    ]
+    assert ["WaitOver"] == [row.event for row in timeline.happened]
+
+
+def test_a_lane_that_is_missing_a_turn_breaks_the_lineage() -> None:
+    material = lanes().material
+    rest = [
+        turn for turn in material.turns.turns if (turn.round, turn.lane, turn.turn) != (1, 2, 2)
+    ]
+    turns = material.turns.model_copy(update={"turns": rest})
+    assert not lineage_of(replace(material, turns=turns)).is_whole
+
+
+def test_a_spell_begins_when_its_own_lane_was_handed_on() -> None:
+    """The other lanes' rows are none of its business."""
+    of = lanes()
+    timeline = timeline_of(of.material)
+    assert timeline.has_lanes
+    rows = {row.event: row.at for row in of.rows("r")[:3]}
+    began = rows["RunSubmitted"]
+    first = {spell.lane: spell for spell in timeline.spells if (spell.round, spell.turn) == (1, 1)}
+    assert {1: began, 2: began} == {lane: spell.since for lane, spell in first.items()}
+    merged = [row.at for row in of.rows("r") if row.event == "WeightsMerged"]
+    second = [spell.since for spell in timeline.spells if (spell.round, spell.turn) == (2, 1)]
+    assert [merged[0]] * 2 == second
+    assert [] == list(timeline.happened)
+
+
+def test_the_files_name_the_lane_of_each_turn_and_what_was_made_one() -> None:
+    tables = tables_of(lanes().material)
+
+    def rows(name: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(tables[name])))
+
+    for name in ("turns.csv", "timeline.csv", "lineage.csv"):
+        assert {"1", "2"} == {row["lane"] for row in rows(name)}, name
+    assert [("1", "1", "20"), ("1", "2", "20"), ("2", "1", "20"), ("2", "2", "20")] == [
+        (row["round"], row["lane"], row["samples"]) for row in rows("merges.csv")
+    ]

@@ -12,11 +12,13 @@ import pytest
 
 from support.reports import OnRecord, closes, scores, trains
 from support.runs import Relay, plan
+from support.several import finish_round, several
 from tasuki.core import run
 from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent, Plan
 from tasuki.errors import SettingsError
 from tasuki_report.page.chart import JSON, of_which, said
 from tasuki_report.page.learning import MOST_LINES
+from tasuki_report.page.render import rendered
 from tasuki_report.page.view import View, view_of
 
 PAIR = plan(sites=("a", "b"), on_silent=OnSilent.SKIP, min_sites=1)
@@ -125,3 +127,27 @@ def test_without_the_library_it_is_said_how_to_have_it(
     with pytest.raises(SettingsError, match=r"needs plotly and jinja2.*\[report\]"):
         OnRecord(relay=Relay()).page(tmp_path / "r.html")
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_page_of_several_lanes_says_how_they_are_dealt_and_whose_each_turn_is() -> None:
+    relay = Relay(several(wait_s=5.0))
+    while not relay.state.is_over:
+        finish_round(relay)
+    seen = view_of(OnRecord(relay=relay).material)
+    dealt = "2, each site in one; merged after each round, by samples; late after 5 s"
+    assert dealt == dict(seen.facts)["lanes"]
+    page = rendered(seen)
+    assert "On the way all lanes were made one 2 times" in page
+    assert '<th class="number">lane</th>' in page
+    assert seen.passing is not None
+    about = next(trace for trace in seen.passing.traces if "customdata" in trace)
+    assert "1 of lane 2" in {row[1] for row in about["customdata"]}
+
+
+def test_a_page_of_one_model_says_nothing_of_lanes() -> None:
+    relay = Relay()
+    relay.finish_round()
+    seen = view_of(OnRecord(relay=relay).material)
+    assert "lanes" not in dict(seen.facts)
+    lineage = rendered(seen).partition('<section id="lineage">')[2]
+    assert "lane" not in lineage.partition("</section>")[0]

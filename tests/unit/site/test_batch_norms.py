@@ -71,6 +71,13 @@ def test_no_batch_is_told_and_changes_nothing() -> None:
     assert torch.equal(torch.full((5,), 7.0), norm_of(model).running_mean)  # type: ignore[arg-type]
 
 
+def test_a_network_without_parameters_is_estimated_too() -> None:
+    norm = nn.BatchNorm1d(4, affine=False)
+    (seen,) = batches(16)
+    recalibrate(norm, [seen])
+    torch.testing.assert_close(norm.running_mean, seen.mean(0))
+
+
 def test_a_network_without_batch_norms_takes_no_batch() -> None:
     taken = iter(batches(2))
     for model in (nn.Linear(4, 2), nn.BatchNorm1d(4, track_running_stats=False)):

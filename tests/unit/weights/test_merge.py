@@ -35,8 +35,8 @@ from tasuki.weights.container import (
     widened,
     write_weights,
 )
+from tasuki.weights.container.merge import STEP, Part, check_mergeable, merge
 from tasuki.weights.digest import verify_digest
-from tasuki.weights.merge import STEP, Part, check_mergeable, merge
 
 UNMERGEABLE = [code for code, each in DTYPES.items() if each.is_floating and code not in MERGEABLE]
 EXACT = [code for code in DTYPES if code not in UNMERGEABLE and code not in MERGEABLE]
@@ -402,7 +402,7 @@ LIMITED = """
 import json, resource, signal, sys
 from pathlib import Path
 from tasuki.errors import DiskFull
-from tasuki.weights.merge import Part, merge
+from tasuki.weights.container.merge import Part, merge
 
 folder, limit, is_killed = json.loads(sys.argv[1])
 if is_killed:
@@ -460,7 +460,7 @@ MEASURED = """
 import sys
 from pathlib import Path
 from support.memory_probe import forget_peak, peak_kb
-from tasuki.weights.merge import Part, merge
+from tasuki.weights.container.merge import Part, merge
 
 small, *large = map(Path, sys.argv[1:])
 merge([Part(path=small, samples=1)] * 2, small.with_suffix(".made"))  # what a first use costs

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.runs import plan, weights
@@ -44,6 +44,7 @@ def raw(**fields: object) -> bytes:
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))
+@settings(max_examples=100)  # of each of so many kinds
 @given(data=st.data())
 def test_every_kind_of_message_comes_back_as_it_was_sent(name: str, data: st.DataObject) -> None:
     kind = MESSAGES[name]

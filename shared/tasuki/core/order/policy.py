@@ -28,7 +28,7 @@ class Situation:
         """Where one model circulates: the site that trained last."""
         return self.lasts[0]
 
-    def last_before(self, place: int) -> str | None:
-        """The site that trained last in the lane that begins at this place, if one does."""
-        by_start = dict(zip(self.starts, self.lasts, strict=True))
-        return by_start.get(place)
+    def lasts_at(self, place: int) -> frozenset[str | None]:
+        """The sites that trained last in lanes that begin at this place: several, if many do."""
+        begin = zip(self.starts, self.lasts, strict=True)
+        return frozenset(last for start, last in begin if start == place)

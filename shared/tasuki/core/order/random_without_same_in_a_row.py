@@ -1,7 +1,8 @@
-"""A permutation in which no lane begins at the site that trained it last, each as likely.
+"""A permutation in which no lane begins at the site that trained it last, unless it has to.
 
-Swapping an unlucky first site with a uniformly drawn other one keeps the draw uniform; moving it
-to the end, as others do, would make it last too often.
+Where one model circulates, each such permutation is as likely. Swapping an unlucky first site with
+a uniformly drawn other one keeps the draw uniform; moving it to the end, as others do, would make
+it last too often.
 """
 
 from __future__ import annotations
@@ -13,10 +14,15 @@ from tasuki.core.order.policy import Situation
 def order(situation: Situation) -> tuple[str, ...]:
     draws = Draws(situation)
     drawn = draws.permutation(situation.sites)
-    for start, last in zip(situation.starts, situation.lasts, strict=True):
-        if drawn[start : start + 1] != [last]:
+    for start in dict.fromkeys(situation.starts):
+        unlucky = situation.lasts_at(start)
+        if not unlucky.intersection(drawn[start : start + 1]):
             continue
-        others = [i for i in range(len(drawn)) if i != start and situation.last_before(i) != last]
+        others = [
+            i
+            for i in range(len(drawn))
+            if i != start and drawn[i] not in unlucky and drawn[start] not in situation.lasts_at(i)
+        ]
         if others:
             other = others[draws.below(len(others))]
             drawn[start], drawn[other] = drawn[other], drawn[start]

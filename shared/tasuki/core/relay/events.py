@@ -90,7 +90,9 @@ class PassedOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenBack:
-    """No turn is out from now on."""
+    """No turn is out from now on. `is_blamed`: what was out has cost an attempt."""
+
+    is_blamed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

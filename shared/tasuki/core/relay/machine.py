@@ -65,9 +65,10 @@ def step(state: RelayState, event: Event) -> Step:  # noqa: C901 - one table of 
         case Phase.OUT, PassedOver(absent=absent):
             state, fence = _voided(state)
             return _after(fence, _issue(_without_absent(_passed_over(state), absent)))
-        case _, TakenBack():
+        case _, TakenBack(is_blamed=is_blamed):
+            attempts = state.attempts - (state.phase is Phase.OUT and not is_blamed)
             state, fence = _voided(state)
-            return replace(state, phase=Phase.RESTING), (fence,)
+            return replace(state, phase=Phase.RESTING, attempts=attempts), (fence,)
         case _, TurnFinished(record=record):
             return _consider(state, record)
         case _, TurnFailed():

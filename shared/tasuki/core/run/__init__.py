@@ -47,11 +47,19 @@ from tasuki.core.run.events import (
     WeightsMerged,
 )
 from tasuki.core.run.lanes import LaneState, Part
-from tasuki.core.run.machine import Step, step, waited_for, why_no_rounds, why_not_removed
+from tasuki.core.run.machine import (
+    LATE,
+    Step,
+    step,
+    waited_for,
+    why_no_rounds,
+    why_not_removed,
+)
 from tasuki.core.run.pace import is_overdue
 from tasuki.core.run.state import OVER, Best, RunState, Skip, Status, submitted
 
 __all__ = [
+    "LATE",
     "OVER",
     "Asked",
     "AwaitLanes",

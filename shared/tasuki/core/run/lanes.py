@@ -16,6 +16,7 @@ class LaneState:
     Attributes:
         relay: its way through the round under way; at rest before the first, and in a pause.
         last: the site that trained it last.
+        before: the one that had done so when its round began.
         turns, samples: what it was trained by since all lanes were one, in rounds that are over.
         is_here: its weights of the round's end are with the controller.
         is_late: the round goes on without it.
@@ -23,6 +24,7 @@ class LaneState:
 
     relay: RelayState
     last: str | None = None
+    before: str | None = None
     turns: int = 0
     samples: int = 0
     is_here: bool = False
@@ -61,7 +63,7 @@ def closed(lane: LaneState) -> LaneState:
     """After its round: with what that trained it on; one that was late has what it began with."""
     relay, records = lane.relay, lane.records
     if lane.is_late:
-        return replace(lane, relay=replace(relay, weights=relay.base))
+        return replace(lane, relay=replace(relay, weights=relay.base), last=lane.before)
     return replace(
         lane,
         relay=replace(relay, is_merged=relay.is_merged and not records),
@@ -79,8 +81,9 @@ def parts(lanes: Sequence[LaneState]) -> tuple[Part, ...]:
     )
 
 
-def one_again(lane: LaneState, weights: WeightsRef, *, is_merged: bool) -> LaneState:
-    """As all lanes are, with these weights."""
+def one_again(lane: LaneState, weights: WeightsRef, *, made_of: Sequence[Part]) -> LaneState:
+    """As all lanes are, with these weights; made of nothing, they are what they were."""
+    is_merged = len(made_of) > 1 if made_of else lane.relay.is_merged
     relay = replace(lane.relay, weights=weights, base=weights, is_merged=is_merged)
     return replace(lane, relay=relay, turns=0, samples=0)
 
@@ -93,4 +96,5 @@ def replaced(lanes: tuple[LaneState, ...], lane: LaneState) -> tuple[LaneState, 
 
 def rested(lane: LaneState, *, round: int) -> LaneState:
     """Before a round of which nothing is decided yet."""
-    return replace(lane, relay=at_rest(lane.relay, round=round), is_here=False, is_late=False)
+    relay = at_rest(lane.relay, round=round)
+    return replace(lane, relay=relay, before=lane.last, is_here=False, is_late=False)

@@ -133,7 +133,7 @@ def _decided(state: RunState, event: Event) -> Step:  # noqa: C901 - one table o
             return _plan_round(state)
         case Status.EVALUATING, WeightsLost():
             return _drop(state, "not_awaited")
-        case Status.MERGING, WeightsLost(lane=lane) if not state.lanes[lane].itinerary:
+        case Status.MERGING, WeightsLost(lane=lane) if _is_for_good(state.lanes[lane], event):
             cause = f"the weights of lane {lane + 1} cannot be read any more"
             return _break_off(state, Status.FAILED, cause)
         case _, (TurnFinished() | TurnFailed() | TurnReturned() | LeaseExpired() | WeightsLost()):
@@ -202,6 +202,11 @@ def _scored(scored: Step) -> Step:
     return state, effects
 
 
+def _is_for_good(lane: LaneState, lost: WeightsLost) -> bool:
+    """Whether a lane has nothing to fall back to: no turn of this round is in its weights."""
+    return lane.relay.phase is Phase.RESTING and closed(lane).relay.weights == lost.weights
+
+
 # The relays of the round under way.
 
 
@@ -222,7 +227,7 @@ def _relay(state: RunState, event: one_lane.Event, lane: LaneState) -> Step:
     after = replace(after, status=state.status, reason=state.reason)
     if relay.phase is not Phase.OUT:
         return after, _to_do(effects)
-    relay, fence = _steer(relay, TakenBack())
+    relay, fence = _steer(relay, TakenBack(is_blamed=False))
     return replace(after, lanes=replaced(after.lanes, _with(after, relay))), fence
 
 
@@ -266,9 +271,10 @@ def _moved(state: RunState, lane: LaneState, relay: RelayState) -> RunState:
 
 def _standing(state: RunState) -> RunState:
     """Where it stands, by its relays: a turn is out, or all that is left is the controller's."""
-    waits = [lane.relay.waits for lane in state.lanes if lane.relay.waits]
+    out = [lane.relay for lane in state.lanes if lane.relay.phase is Phase.OUT]
+    waits = [relay.waits for relay in out if relay.waits]
     reason = f"waiting: {'; '.join(waits)}" if waits else ""
-    if any(lane.relay.phase is Phase.OUT for lane in state.lanes):
+    if out:
         return replace(state, status=Status.RELAYING, reason=reason)
     status = Status.MERGING if state.status is Status.MERGING else Status.CLOSING
     return replace(state, status=status, reason=reason)
@@ -290,18 +296,19 @@ def _go_without(state: RunState, lane: LaneState, reason: str, cause: str) -> St
     if state.plan.failure.on_silent is not OnSilent.SKIP:
         return _break_off(state, Status.FAILED, cause)
     if len(state.eligible) < state.plan.failure.min_sites:
-        out = [each for each in state.lanes if each.relay.phase is Phase.OUT]
-        state, fences = _taken_back(state, out)
+        others = [each for each in state.lanes if each.relay.phase is Phase.OUT and each != lane]
+        state, fence = _taken_back(state, [lane])
+        state, fences = _taken_back(state, others, is_blamed=False)
         state, effects = _wait_for_sites(state)
-        return state, (*fences, *effects)
+        return state, (*fence, *fences, *effects)
     return _pass_over(state, lane, PassedOver(absent=_absent(state, lane)), reason)
 
 
-def _taken_back(state: RunState, lanes: Iterable[LaneState]) -> Step:
+def _taken_back(state: RunState, lanes: Iterable[LaneState], *, is_blamed: bool = True) -> Step:
     """Nothing of these lanes is out any more."""
     effects: list[Effect] = []
     for lane in lanes:
-        relay, fence = _steer(lane.relay, TakenBack())
+        relay, fence = _steer(lane.relay, TakenBack(is_blamed=is_blamed))
         state = replace(state, lanes=replaced(state.lanes, _with(state, relay)))
         effects += fence
     return state, tuple(effects)
@@ -422,14 +429,15 @@ def _merge(state: RunState) -> Step:
         return _close_merged(state, found[0].weights if found else state.merged)
     equally = state.plan.lanes.merge is Merge.EQUAL
     merging = MergeWeights(done=state.done, parts=found, equally=equally)
-    return replace(state, status=Status.MERGING), (merging,)
+    # A pause between rounds ends by it, if it was one.
+    return replace(state, status=Status.MERGING, reason="", unattended=False), (merging,)
 
 
 def _close_merged(state: RunState, weights: WeightsRef) -> Step:
     """All lanes are one."""
     lanes = tuple(map(closed, state.lanes))
     found = parts(lanes)
-    lanes = tuple(one_again(lane, weights, is_merged=len(found) > 1) for lane in lanes)
+    lanes = tuple(one_again(lane, weights, made_of=found) for lane in lanes)
     return _close_round(replace(state, merged=weights, lanes=lanes), found)
 
 
@@ -570,7 +578,7 @@ def why_no_rounds(state: RunState, rounds: int) -> str:
     if state.status in OVER - {Status.FINISHED}:
         return NOT_FINISHED
     has = state.plan.task.rounds
-    if rounds == has and state.status is Status.FINISHED and state.enough:
+    if rounds == has and state.status is Status.FINISHED and state.done < has:
         return ""  # it had enough before its last round
     if rounds == has:
         return HAS_AS_MANY

@@ -183,7 +183,10 @@ def is_heard(state: RunState, report: Report) -> bool:
     if isinstance(report, SiteStarted | SiteBeat):
         return True
     waits = state.plan.failure.on_silent is OnSilent.WAIT and report.site in state.holders
-    comes_on = any(lane.relay.expected == turn_of(report) for lane in state.lanes)
+    held = [lane.relay for lane in state.lanes if lane.relay.holder == report.site]
+    # Of a site's turns in several lanes, one that stands still is not moved by another.
+    stuck = [relay for relay in held if relay.waits]
+    comes_on = any(relay.expected == turn_of(report) for relay in stuck or held)
     if isinstance(report, TurnProgressed):
         comes_on = comes_on and renews(report.still_s, state.plan.failure.lease_s)
     return comes_on or not waits

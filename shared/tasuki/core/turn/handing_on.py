@@ -18,7 +18,8 @@ def onward(turn: Turn, record: TurnRecord, *, written: bytes) -> Turn:
     if turn.successor == CONTROLLER:
         itinerary = (*itinerary, CONTROLLER)
     history = (*turn.history, written)
-    return replace(turn, id=following, itinerary=itinerary, weights=record.sent, history=history)
+    after = replace(turn, id=following, itinerary=itinerary, weights=record.sent)
+    return replace(after, history=history, merged=False)  # they were trained since
 
 
 def needs_proof(turn: Turn, *, site: str, sender: str) -> bool:

@@ -23,20 +23,12 @@ from tasuki.core.model import WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import copy_whole, sync
 from tasuki.errors import BadWeights, ManifestMismatch, WeightsError
-from tasuki.weights.container import (
-    BLOCK_BYTES,
-    DTYPES,
-    MERGEABLE,
-    Contents,
-    Manifest,
-    TensorSpec,
-    read_manifest,
-    rounded,
-    widened,
-    write_weights,
-)
+from tasuki.weights.container.dtypes import DTYPES
+from tasuki.weights.container.floats import MERGEABLE, rounded, widened
+from tasuki.weights.container.manifest import Manifest, TensorSpec
 from tasuki.weights.container.names import quoted
-from tasuki.weights.container.reader import read_header
+from tasuki.weights.container.reader import read_header, read_manifest
+from tasuki.weights.container.writer import BLOCK_BYTES, Contents, write_weights
 from tasuki.weights.digest import opened, verify_digest
 
 # Measured: fewer cost more in calls, and what is computed from more stays in no core's cache.
