@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import get_args
 
@@ -24,9 +24,6 @@ from tasuki_controller.controller import Controller
 from tasuki_controller.weight_store import WeightStore
 
 log = structlog.get_logger()
-
-SENT_AT_ONCE = 2
-"""So many lanes' weights of a run leave at a time, each in the memory that a turn takes."""
 
 ToBeDone = (
     machine.IssueTurn
@@ -77,7 +74,6 @@ class Outbox:
         self._over: dict[str, asyncio.Event] = {}
         # What sites are to score goes to one after the other: that takes the memory of a turn.
         self._scored = asyncio.Lock()
-        self._of_lanes = asyncio.Semaphore(SENT_AT_ONCE)
 
     def put(self, pending: Pending) -> None:
         """To be done after what this run has here already."""
@@ -150,7 +146,7 @@ class Outbox:
     async def _do(self, pending: Pending, effect: ToBeDone) -> None:
         match effect:
             case machine.IssueTurn():
-                async with self._turn_to_send(effect):
+                async with self._scored if effect.kind is Kind.EVALUATE else nullcontext():
                     await self._issue_while_awaited(effect)
                 self._given_out(effect.id)
             case machine.Fence(run=run, lane=lane, term=term):
@@ -159,8 +155,8 @@ class Outbox:
                 await self._collect(pending.run, effect)
             case machine.SaveCheckpoint():
                 await self._save(pending, effect)
-            case machine.KeepLane(weights=weights):
-                await self._weights.keep_lane(pending.run, weights, runs=self._runs)
+            case machine.KeepLane():
+                await self._keep_lane(pending.run, effect)
             case machine.MergeWeights():
                 await self._merge(pending.run, effect)
             case machine.NameBest(round=round):
@@ -255,22 +251,27 @@ class Outbox:
         if not self._is_wanted(run, effect):
             return
         self._reach(Moment.MERGE_BEGUN, run)
-        merged = await self._weights.merge(run, effect)
+        try:
+            merged = await self._weights.merge(run, effect)
+        except StorageError:
+            if self._is_wanted(run, effect):
+                raise
+            return  # its weights went while they were merged
         self._reach(Moment.MERGE_WRITTEN, run)
         if self._is_wanted(run, effect):
             self._apply(run, merged)
+
+    async def _keep_lane(self, run: str, effect: machine.KeepLane) -> None:
+        if not await self._weights.keep_lane(run, effect.weights, runs=self._runs):
+            self._apply(run, machine.WeightsLost(weights=effect.weights, lane=effect.lane))
 
     def _is_wanted(self, run: str, effect: machine.MergeWeights) -> bool:
         """Whether the run still waits for it: it may have been stopped, or have lost some of it."""
         state = self._runs[run]
         return state.status is machine.Status.MERGING and state.done == effect.done
 
-    def _turn_to_send(self, effect: machine.IssueTurn) -> AbstractAsyncContextManager[object]:
-        if effect.kind is Kind.EVALUATE:
-            return self._scored
-        return self._of_lanes if self._runs[effect.id.run].has_lanes else nullcontext()
-
     def _conclude(self, run: str) -> None:
+        self._weights.keep_held(run, self._runs[run])
         if all(state.is_done for state in self._runs.values()):
             self._c.spool.clear()
         if self._runs[run].is_done:  # else it has more to do already

@@ -113,6 +113,7 @@ async def _run(
         watcher=operations.watch,
         on_step=following.take,
     )
+    service.sweep()
     operations.serve(service)
     connection.on_held_up = service.note_held_up
     door = Door(
@@ -143,10 +144,8 @@ async def _run(
 
 
 def _spool(folder: Path, settings: ControllerSettings, metrics: ControllerMetrics) -> Spool:
-    spool = Spool(
+    return Spool(
         folder,
         limits=Limits(size=settings.stream_bytes),
         refused=lambda reason, count: metrics.refused("weights", reason, count=count),
     )
-    spool.sweep()
-    return spool

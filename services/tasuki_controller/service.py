@@ -62,7 +62,7 @@ from tasuki_controller.outbox import TO_BE_DONE, Outbox
 from tasuki_controller.time_limits import TimeLimits
 from tasuki_controller.turn_now import TurnNow
 from tasuki_controller.turns_out import TurnsOut
-from tasuki_controller.weight_store import WeightStore
+from tasuki_controller.weight_store import WeightStore, is_needed
 
 log = structlog.get_logger()
 
@@ -150,6 +150,14 @@ class ControllerService:
         for state in self._runs.values():
             if state.status not in machine.OVER:
                 self._watch(Update(run=state, what=HeldUp(reason=self._c.held_up())))
+
+    def sweep(self) -> None:
+        """Let go of what an earlier process had in the spool, but for what has arrived for a run.
+
+        Raises:
+            StorageError: the spool cannot be read or written.
+        """
+        self._c.spool.sweep(partial(is_needed, runs=self._runs, folder=self._c.runs))
 
     async def run(self, *, started: asyncio.Event) -> None:
         """Serve until `stop`. Sets `started` once runs can be submitted.

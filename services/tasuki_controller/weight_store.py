@@ -38,7 +38,8 @@ class WeightStore:
 
     def is_here(self, run: str, weights: WeightsRef) -> bool:
         """Whether these weights are on this disk."""
-        return (self._of(run).find(weights) or self._c.spool.find(weights)) is not None
+        kept = self._of(run).find(weights) or self._c.spool.find(weights)
+        return kept is not None or self._held(run, weights).exists()
 
     async def obtain(self, run: str, weights: WeightsRef, at: str) -> Path | None:
         """These weights as a file: kept here, arriving here, or stuck in a site's stream."""
@@ -98,7 +99,7 @@ class WeightStore:
         of_lanes = (weights for weights in _of_lanes(state) if of.find(weights) is None)
         to_score = (asked.weights for asked in (*evaluation, *state.asked))
         wanted = {self._held(run, weights) for weights in (*to_score, *of_lanes)}
-        for path in (self._c.runs / run / HELD).glob("*"):
+        for path in (self._c.runs / run / HELD).glob("*.safetensors"):
             if path not in wanted:
                 path.unlink(missing_ok=True)
 
@@ -138,8 +139,8 @@ class WeightStore:
 
     async def keep_lane(
         self, run: str, weights: WeightsRef, *, runs: Mapping[str, RunState]
-    ) -> None:
-        """Keep what a lane goes on from, as long as it is not on from there.
+    ) -> bool:
+        """Keep what a lane goes on from, until it goes on from others; False if it is gone.
 
         Raises:
             StorageError, DiskFull: it is not kept.
@@ -147,10 +148,11 @@ class WeightStore:
         if self._of(run).find(weights) is None and weights in _of_lanes(runs[run]):
             source = await self.obtain(run, weights, CONTROLLER)
             if source is None:
-                raise StorageError(f"weights of a lane of {run} are gone from spool and stream")
+                return False
             await asyncio.to_thread(self.hold, run, source, weights)
         free(self._c.spool, weights, run=run, runs=runs, folder=self._c.runs)
         self.keep_held(run, runs[run])
+        return True
 
     async def merge(
         self, run: str, effect: machine.MergeWeights
@@ -217,13 +219,22 @@ def free(
     Args:
         folder: where the runs' checkpoints are.
     """
-    for other, state in runs.items():
-        if other == run or state.removed or weights not in weights_of(state):
-            continue
-        # Also one that is over may still have to save what it ended with.
-        if Checkpoints(folder / other).find(weights) is None:
-            return
-    spool.drop(weights)
+    others = {other: state for other, state in runs.items() if other != run}
+    if not is_needed(weights, runs=others, folder=folder):
+        spool.drop(weights)
+
+
+def is_needed(weights: WeightsRef, *, runs: Mapping[str, RunState], folder: Path) -> bool:
+    """Whether one of these runs has weights in the spool alone.
+
+    Also one that is over may still have to save what it ended with.
+    """
+    return any(
+        not state.removed
+        and weights in weights_of(state)
+        and Checkpoints(folder / run).find(weights) is None
+        for run, state in runs.items()
+    )
 
 
 def weights_of(state: RunState) -> set[WeightsRef]:

@@ -20,6 +20,7 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
 from tasuki.weights.spool import Spool
+from tasuki.weights.unclaimed import Limits
 from tasuki_controller.controller import Controller
 from tasuki_controller.followers import Follower
 from tasuki_controller.followers.following import Following
@@ -51,6 +52,7 @@ class Relay:
     held_up: str = ""
     stuck: Stuck = field(default_factory=lambda: Stuck(set()))
     followers: Sequence[Follower] = ()
+    limits: Limits | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _close: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -70,7 +72,7 @@ class Relay:
             transport=self.stuck.through(self.queues.connect(CONTROLLER)),
             ledger=self.ledger,
             runs=self.folder / "runs",
-            spool=Spool(self.folder / "spool" / CONTROLLER),
+            spool=Spool(self.folder / "spool" / CONTROLLER, limits=self.limits),
             clock=SystemClock(),
             patience_s=0.5,
             hears_since=lambda: self.hears_since,
@@ -78,6 +80,7 @@ class Relay:
         )
         following = Following(self.ledger, [Watch(self._watch), *self.followers])
         self.controller = ControllerService(parts, watcher=self._watch, on_step=following.take)
+        self.controller.sweep()
         started = asyncio.Event()
         task = asyncio.create_task(self._run_controller(following, started))
         self._running[CONTROLLER] = task

@@ -161,22 +161,29 @@ class Spool:
                 if path.suffix in {SUFFIX, ".part"}:
                     path.unlink(missing_ok=True)
 
-    def sweep(self) -> None:
+    def sweep(self, is_needed: Callable[[WeightsRef], bool] = lambda _: False) -> None:
         """Remove what an earlier process had not finished: all of that is sent or made again.
 
         What it had finished counts as unclaimed, all of one sender, until a turn claims it.
+
+        Args:
+            is_needed: whether weights stay that nobody may claim again, since they have arrived.
         """
         for path in self.folder.glob("*.part"):
             path.unlink(missing_ok=True)
         complete = [(path, path.stat()) for path in self.folder.glob(f"*{SUFFIX}")]
         for path, found in sorted(complete, key=lambda each: each[1].st_mtime):
             with suppress(ValueError):  # a file that is none of ours
-                self._find_unclaimed(path, found.st_size)
+                self._find_unclaimed(path, found.st_size, is_needed)
 
-    def _find_unclaimed(self, path: Path, size: int) -> None:
+    def _find_unclaimed(
+        self, path: Path, size: int, is_needed: Callable[[WeightsRef], bool]
+    ) -> None:
         digest, _, transfer = path.stem.rpartition("-")
         weights = WeightsRef(digest=f"{ALGORITHM}:{digest}", size=size)
         name = ("", bytes.fromhex(transfer))
+        if is_needed(weights):
+            return
         self._complete_unclaimed[name[1]] = (weights, 0)
         for gone in self._unclaimed.add(name, size):
             self._drop_unclaimed(gone)
