@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from support.federation import Federation
@@ -38,6 +39,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _place(item: pytest.Item) -> tuple[bool, int]:
     suite = item.path.relative_to(TESTS).parts[0]
     return not item.path.name.startswith(CLUSTER), LONG_FIRST.index(suite)
+
+
+def pytest_runtest_teardown() -> None:
+    """A command that ran in this process has set up logging for itself, not for what comes next."""
+    structlog.reset_defaults()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -59,8 +59,8 @@ def simulate(
         train: takes a turn and returns `turn.result(...)`; or the path of a run file.
         initial: makes the first weights (a class or a function without arguments), or is a state
             dict, a .safetensors or .pt file, or another run's, as "run:OTHER/best".
-        evaluate: takes a turn and returns `turn.scores(...)`; after each round, unless the table
-            `evaluation` says otherwise.
+        evaluate: takes a turn and returns `turn.scores(...)`; after each round, or each merge of
+            `lanes`, unless the table `evaluation` says otherwise.
         sites: how many, or their names.
         order: fixed, random, random_without_same_in_a_row, a list of sites, or one for each lane.
         params: what a trainer finds as `turn.params`.
@@ -196,7 +196,9 @@ def _run_file(given: Mapping[str, Any]) -> RunFile:  # Any: as above
         )
     if given["evaluate"] is not None:
         simulated["evaluate"] = f"{cell.MODULE}:evaluate"
-        evaluation = {"every_n_rounds": 1} if evaluation is None else evaluation
+        lanes = content.get("lanes") or {}
+        each = {"every_n_rounds": lanes.get("every_n_rounds", 1)}  # once all lanes are one
+        evaluation = each if evaluation is None else evaluation
     elif evaluation is not None:
         raise SettingsError("evaluation says when to evaluate: give evaluate=, a function, too")
     if evaluation is not None:

@@ -76,7 +76,8 @@ def test_skip_goes_on_with_the_next_site_and_everybody_is_told(
     killed_at = time.time()
     last = waiting.finished(code=SitesLeftOut.exit_code)
 
-    skips = [{"round": round, "hop": 1, "site": "site-1", "reason": "silent"} for round in range(2)]
+    skip = {"hop": 1, "site": "site-1", "reason": "silent", "lane": 0}
+    skips = [{"round": round, **skip} for round in range(2)]
     assert (last["turns"], last["skipped"], last["skips"]) == (4, 2, skips)
     assert last["digest"] == plain_loop([["site-2", None, "site-3"], ["site-2", "site-3"]])
 

@@ -162,7 +162,10 @@ class Cluster(Vhosts):
         """
         asked = self.living[0]
         wait_until(
-            lambda: not {node.name, None} & {each.leader for each in replicas.replicas(asked)},
+            lambda: all(
+                each.leader not in {node.name, None} and each.recorded != node.name
+                for each in replicas.replicas(asked)
+            ),
             what="others lead",
             within_s=_FORM_S,
         )

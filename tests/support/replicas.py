@@ -17,17 +17,17 @@ _WHERE = """
 base64:encode_to_string(rabbit_json:encode([begin
   {resource, V, _, N} = amqqueue:get_name(Q),
   S = amqqueue:get_type_state(Q),
-  {Leader, Online} = case amqqueue:get_type(Q) of
+  {Leader, Recorded, Online} = case amqqueue:get_type(Q) of
     rabbit_quorum_queue ->
-      {Ra, _} = amqqueue:get_pid(Q),
-      {case ra_leaderboard:lookup_leader(Ra) of {_, L} -> L; _ -> null end,
+      {Ra, Known} = amqqueue:get_pid(Q),
+      {case ra_leaderboard:lookup_leader(Ra) of {_, L} -> L; _ -> null end, Known,
        [M || M <- maps:get(nodes, S), is_pid(rpc:call(M, erlang, whereis, [Ra], 3000))]};
     rabbit_stream_queue ->
       {ok, Ms} = rabbit_stream_coordinator:members(maps:get(name, S)),
-      {lists:last([null | [M || {M, {P, writer}} <- maps:to_list(Ms), is_pid(P)]]),
+      {lists:last([null | [M || {M, {P, writer}} <- maps:to_list(Ms), is_pid(P)]]), null,
        [M || {M, {P, _}} <- maps:to_list(Ms), is_pid(P)]}
   end,
-  [V, N, amqqueue:get_type(Q) =:= rabbit_stream_queue, Leader, maps:get(nodes, S), Online]
+  [V, N, amqqueue:get_type(Q) =:= rabbit_stream_queue, Leader, Recorded, maps:get(nodes, S), Online]
 end || Q <- rabbit_amqqueue:list(), amqqueue:get_type(Q) =/= rabbit_classic_queue]))
 """
 _LOOKED_UP = '{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"%s">>, queue, <<"%s">>))'
@@ -43,6 +43,8 @@ class Replicas:
 
     Attributes:
         leader: None while there is none.
+        recorded: of a queue, who led it when that was last written down: a node that is forgotten
+            takes what it leads by that with it.
         online: whose replica runs.
     """
 
@@ -50,6 +52,7 @@ class Replicas:
     queue: str
     is_stream: bool
     leader: str | None
+    recorded: str | None
     members: frozenset[str]
     online: frozenset[str]
 
@@ -63,10 +66,11 @@ def replicas(node: Rabbit) -> list[Replicas]:
             queue=queue,
             is_stream=is_stream,
             leader=leader,
+            recorded=recorded,
             members=frozenset(members),
             online=frozenset(online),
         )
-        for vhost, queue, is_stream, leader, members, online in told
+        for vhost, queue, is_stream, leader, recorded, members, online in told
     ]
 
 

@@ -95,6 +95,15 @@ def check_evaluated(table: LanesTable, order: Order, every_n_rounds: int | None)
         )
 
 
+def check_stop(table: LanesTable, order: Order, metric: str | None, *, evaluates: bool) -> None:
+    """Raises ValueError: a run is to end by what turns say of models that none is shipped of."""
+    if metric is not None and count_of(table, order) > 1 and not evaluates:
+        raise ValueError(
+            f"[stop] metric = {metric!r} without [evaluate]: with several lanes a turn speaks for "
+            "its lane's model, not for what they are made one of; add [evaluate]"
+        )
+
+
 def check_sites(table: LanesTable, order: Order, sites: Sequence[str]) -> None:
     """Raises TooFewSites: some lane would have none."""
     count, there = count_of(table, order), len(sites)

@@ -30,6 +30,7 @@ from tasuki.settings.lanes import (
     check_lanes,
     check_order,
     check_sites,
+    check_stop,
     listed,
     order_of,
     policy_of,
@@ -193,6 +194,8 @@ class RunFile(Settings):
         check_lanes(self.lanes, self.order)
         every_n_rounds = self.evaluate.every_n_rounds if self.evaluate else None
         check_evaluated(self.lanes, self.order, every_n_rounds)
+        metric = self.stop.metric if self.stop else None
+        check_stop(self.lanes, self.order, metric, evaluates=self.evaluate is not None)
         return self
 
     @model_validator(mode="after")

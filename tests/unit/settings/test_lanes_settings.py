@@ -109,6 +109,15 @@ def test_rounds_are_evaluated_only_where_all_lanes_are_one() -> None:
     assert planned(alone, "[evaluate]\nevery_n_rounds = 3").evaluate
 
 
+def test_turns_of_lanes_do_not_say_that_a_run_has_enough() -> None:
+    lanes, stop = "[lanes]\ncount = 2", '[stop]\nmetric = "accuracy"\ntarget = 0.9'
+    with pytest.raises(SettingsError, match=r"its lane's model.*add \[evaluate\]"):
+        planned(lanes, stop)
+    assert planned(lanes, stop, "[evaluate]\nevery_n_rounds = 1").stop
+    assert planned(lanes, "[stop]\nhours = 1").stop
+    assert planned(stop).stop
+
+
 def test_a_site_joins_a_run_with_lanes_unless_each_has_a_list() -> None:
     dealt = submitted(planned("[lanes]\ncount = 2"), weights("first"))
     joined, _ = step(dealt, SiteAdded(site="e"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -32,3 +33,8 @@ class Situation:
         """The sites that trained last in lanes that begin at this place: several, if many do."""
         begin = zip(self.starts, self.lasts, strict=True)
         return frozenset(last for start, last in begin if start == place)
+
+    def meets_last(self, order: Sequence[str]) -> bool:
+        """Whether a lane would begin at the site that trained it last."""
+        begin = zip(self.starts, self.lasts, strict=True)
+        return any(order[start : start + 1] == [last] for start, last in begin)
