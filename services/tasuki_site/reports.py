@@ -118,8 +118,10 @@ class Reports:
         error, detail = error[:MOST_ERROR], shortened(detail)
         self._say(TurnAbandoned(id=id, site=self._name, error=error, detail=detail))
 
-    def returned(self, id: TurnId) -> None:
-        self._say(TurnAbandoned(id=id, site=self._name, error="GivenBack", returned=True))
+    def returned(self, id: TurnId, history: tuple[bytes, ...]) -> None:
+        self._say(
+            TurnAbandoned(id=id, site=self._name, error="GivenBack", returned=True, history=history)
+        )
 
     def dropped(self, id: TurnId, *, reason: str) -> None:
         self._log.info("dropped", **named(id), reason=reason)

@@ -206,9 +206,9 @@ class SiteService:
             case machine.ReportFailed(id=id, error=error, detail=detail):
                 self._held.abort(id)
                 self._reports.failed(id, error=error, detail=detail)
-            case machine.GiveBack(id=id):
+            case machine.GiveBack(id=id, history=history):
                 self._held.abort(id)
-                self._reports.returned(id)
+                self._reports.returned(id, history)
             case machine.Drop(id=id, reason=reason):
                 self._reports.dropped(id, reason=reason)
             case machine.Idle():

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from signal import SIGKILL
+from signal import SIGKILL, SIGTERM
 
 import pytest
 
@@ -146,6 +146,29 @@ def test_a_round_goes_on_without_a_lane_that_is_late(
     assert [("site-3", "late", 2)] == [
         (skip["site"], skip["reason"], skip["lane"]) for skip in over["skipped"]
     ]
+
+
+def test_a_pause_and_services_that_are_told_to_end_change_no_bit(
+    kept: Scripted, write: Write
+) -> None:
+    """In the middle of a round: sites give their turns back, the controller comes back to lanes."""
+    kept.follow()
+    planned = replace(ALL, rounds=3)
+    run = kept.submit(written(write, planned, pause_s=0.3))
+    kept.federation.await_turns(run, 2)
+    kept.federation["site-2"].signal(SIGTERM)
+    with kept.client() as client:
+        client.steer(run, "pause")
+    controller = kept.federation[CONTROLLER]
+    before = controller.pid
+    controller.signal(SIGTERM)
+    wait_until(lambda: controller.is_up() and controller.pid != before, what="it is back")
+    controller.await_ready()
+    kept.federation.await_status(run, "paused")
+    kept.federation["site-1"].signal(SIGTERM)
+    with kept.client() as client:
+        client.steer(run, "resume")
+    check(kept, run, planned)
 
 
 def test_twenty_kills_of_anybody_change_no_bit(kept: Scripted, write: Write) -> None:

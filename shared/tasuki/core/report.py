@@ -122,13 +122,17 @@ class RoundDone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnAbandoned:
-    """A site has no result for this turn. `returned`: it gave the turn back untrained."""
+    """A site has no result for this turn. `returned`: it gave the turn back untrained.
+
+    `history`: the round's records that a turn came with that was given back, encoded.
+    """
 
     id: TurnId
     site: str
     error: str
     detail: str = ""
     returned: bool = False
+    history: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from support.runs import Relay, moved, plan, weights
 from tasuki.core import run
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import OnSilent
+from tasuki.core.relay import TurnFinished, TurnReturned
 from tasuki.core.report import (
     MOST_DETAIL,
     MOST_ERROR,
@@ -248,3 +249,15 @@ def test_what_a_site_says_of_a_failure_is_kept_short() -> None:
     (failed,) = judged(relay, said).events
     assert isinstance(failed, run.TurnFailed)
     assert (MOST_ERROR, MOST_DETAIL) == (len(failed.error), len(failed.detail))
+
+
+def test_a_turn_given_back_may_be_told_of_before_the_turn_that_it_came_from() -> None:
+    """Bug: it was dropped then, and its run waited for a whole lease."""
+    relay = Relay()
+    id = replace(relay.state.lanes[0].relay.expected, hop=1)
+    said = TurnAbandoned(id=id, site="b", error="GivenBack", returned=True, history=(b"0",))
+    events = judged(relay, said).events
+    assert (TurnFinished(record=relay.record()), TurnReturned(id=id, site="b")) == events
+    relay.finish_turn()
+    assert (TurnReturned(id=id, site="b"),) == judged(relay, said).events
+    assert "wrong_site" == getattr(judged(relay, replace(said, site="c")).refused, "reason", "")

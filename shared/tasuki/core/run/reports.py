@@ -220,7 +220,11 @@ def _judge_turn(state: RunState | None, report: TurnReport, read: Read) -> Verdi
         case RoundDone():
             return _caught_up(state, report, read)
         case TurnAbandoned(id=id, site=site, returned=True):
-            return _happened(state, TurnReturned(id=id, site=site))
+            # It may be here before the report of the turn that it came from.
+            returned = TurnReturned(id=id, site=site)
+            if id.lane >= EVALUATION:
+                return _happened(state, returned)
+            return _caught_up(state, report, read, then=lambda now: _happened(now, returned))
         case TurnAbandoned(id=id, site=site, error=error, detail=detail):
             error, detail = error[:MOST_ERROR], shortened(detail)
             failed = TurnFailed(id=id, site=site, error=error, detail=detail)
@@ -241,7 +245,7 @@ def _happened(state: RunState | None, *events: Event) -> Verdict:
 
 def _caught_up(
     state: RunState | None,
-    report: TurnTaken | RoundDone,
+    report: TurnTaken | RoundDone | TurnAbandoned,
     read: Read,
     *,
     then: Callable[[RunState | None], Verdict] | None = None,
@@ -272,10 +276,11 @@ def _caught_up(
     after = state
     for event in events:
         after, _ = step(after, event)
-    return replace(then(after), events=events)
+    verdict = then(after)
+    return replace(verdict, events=(*events, *verdict.events))
 
 
-def _not_its_turn(now: RelayState, report: TurnTaken | RoundDone) -> Refused | None:
+def _not_its_turn(now: RelayState, report: TurnTaken | RoundDone | TurnAbandoned) -> Refused | None:
     id = report.id
     is_now = (id.term, id.round) == (now.term, now.round)
     if is_now and now.itinerary[id.hop : id.hop + 1] != (report.site,):
@@ -285,7 +290,7 @@ def _not_its_turn(now: RelayState, report: TurnTaken | RoundDone) -> Refused | N
 
 
 def _not_before(
-    now: RelayState, report: TurnTaken | RoundDone, records: Sequence[TurnRecord]
+    now: RelayState, report: TurnTaken | RoundDone | TurnAbandoned, records: Sequence[TurnRecord]
 ) -> Refused | None:
     """A site passes on what came before its turn; what is awaited now, from no other turn."""
     fence = (now.term, now.round)

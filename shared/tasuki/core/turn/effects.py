@@ -92,9 +92,13 @@ class ReportFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GiveBack:
-    """Tell the controller that this turn was not trained and will not be."""
+    """Tell the controller that this turn was not trained and will not be.
+
+    `history`: the round's records that it came with.
+    """
 
     id: TurnId
+    history: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

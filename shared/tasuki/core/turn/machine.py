@@ -98,7 +98,7 @@ def _take(state: SiteState, turn: Turn, sender: str) -> Step:
     state, aborted = _forget(replace(state, seen=seen), lane)
     if state.draining:
         state, effects = _next(state)
-        return state, (*aborted, _closed(progress), Settle(), GiveBack(id=turn.id), *effects)
+        return state, (*aborted, _closed(progress), Settle(), _given_back(turn), *effects)
     taken = (Journal(progress=progress), Settle())
     state, effects = _next(replace(state, waiting=(*state.waiting, progress)))
     return state, (*aborted, *taken, *effects)
@@ -236,9 +236,13 @@ def _drain(state: SiteState) -> Step:
         state = _without(state, held)
     effects: list[Effect] = []
     for progress in returned:
-        effects += [_closed(progress), GiveBack(id=progress.turn.id)]
+        effects += [_closed(progress), _given_back(progress.turn)]
     state = replace(state, draining=True, waiting=())
     return state, (*effects, *(() if state.active else (Idle(),)))
+
+
+def _given_back(turn: Turn) -> GiveBack:
+    return GiveBack(id=turn.id, history=turn.history)
 
 
 def _closed(progress: Progress) -> Journal:
