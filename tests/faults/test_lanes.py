@@ -130,7 +130,7 @@ def test_lanes_that_go_on_apart_for_a_round_survive_the_controller(
 def test_a_round_goes_on_without_a_lane_that_is_late(
     kept: Scripted, write: Write, tmp_path: Path, is_killed: bool
 ) -> None:
-    late = written(write, SHARED, "wait_s = 1", params='hold = { site-3 = "go" }', flag=tmp_path)
+    late = written(write, SHARED, "wait_s = 5", params='hold = { site-3 = "go" }', flag=tmp_path)
     run = kept.submit(late)
     with kept.client() as client:
         wait_until(
