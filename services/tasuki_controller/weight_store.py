@@ -24,7 +24,6 @@ from tasuki_controller.intake import Intake
 HELD = "held"
 """The folder of weights of no checkpoint: to be scored, or what a lane goes on from."""
 
-
 MERGED = "merged.safetensors"
 """Where weights are while they are merged."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from support.operated import operations_of
 from support.relay import Relay, relay
 from support.waiting import until
 from tasuki.core.model import CONTROLLER, Origin
@@ -33,15 +34,10 @@ from tasuki.errors import (
     WeightsRemoved,
 )
 from tasuki.ledger.sqlite import SqliteLedger
-from tasuki.observe.controller import ControllerMetrics
-from tasuki.observe.metrics import Subject
 from tasuki.settings.initial import RunWeights
-from tasuki.transport.amqp import Counters
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_controller.data_folder import DataFolder
-from tasuki_controller.operations import Operations
-from tasuki_controller.uploads import Uploads
 
 ORDER = '["site-2", "site-1", "site-3"]'
 Doing = Callable[[Relay], Awaitable[None]]
@@ -66,20 +62,6 @@ def digest_of(folder: Path, *, rounds: int) -> str:
 
     with_relay(folder, doing, rounds=rounds)
     return found[0]
-
-
-def operations_of(it: Relay, *, stream_bytes: int = 2**40) -> Operations:
-    """What operators ask of that controller."""
-    subject = Subject(service=CONTROLLER, counters=Counters(), is_up=lambda: True, folder=it.folder)
-    operations = Operations(
-        ledger=it.ledger,
-        uploads=Uploads(it.folder / "uploads"),
-        metrics=ControllerMetrics(subject),
-        stream_bytes=stream_bytes,
-        sites=it.sites,
-    )
-    operations.serve(it.controller)
-    return operations
 
 
 async def concluded(it: Relay) -> None:

@@ -12,28 +12,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from support.relay import Relay, relay
-from tasuki.core.model import CONTROLLER, WeightsRef
+from support.operated import operations_of
+from support.relay import relay
+from tasuki.core.model import WeightsRef
 from tasuki.errors import DiskFull, SettingsError, WeightsError
-from tasuki.observe.controller import ControllerMetrics
-from tasuki.observe.metrics import Subject
 from tasuki.settings.lanes import LanesTable
-from tasuki.transport.amqp import Counters
 from tasuki_controller.operations import Operations
-from tasuki_controller.uploads import Uploads
-
-
-def operations_of(it: Relay, *, stream_bytes: int) -> Operations:
-    subject = Subject(service=CONTROLLER, counters=Counters(), is_up=lambda: True, folder=it.folder)
-    operations = Operations(
-        ledger=it.ledger,
-        uploads=Uploads(it.folder / "uploads"),
-        metrics=ControllerMetrics(subject),
-        stream_bytes=stream_bytes,
-        sites=it.sites,
-    )
-    operations.serve(it.controller)
-    return operations
 
 
 async def uploaded(operations: Operations, dtype: str) -> WeightsRef:
