@@ -9,6 +9,7 @@ from pathlib import Path
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Transport
+from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.spool import Spool
 
 
@@ -17,6 +18,7 @@ class Controller:
     """What a controller is made of.
 
     Attributes:
+        member: signs and seals what the controller sends, and checks what it gets.
         runs: the folder of all runs' checkpoints.
         patience_s: how long weights that should be coming may stand still.
         alone_s: how long another controller may take to go when this one starts.
@@ -31,6 +33,7 @@ class Controller:
     runs: Path
     spool: Spool
     clock: Clock
+    member: Member = NOBODY
     patience_s: float = 10.0
     alone_s: float = 0.0
     hears_since: Callable[[], float | None] = lambda: 0.0

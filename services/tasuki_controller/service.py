@@ -22,6 +22,7 @@ from tasuki.core.report import (
     MOST_ERROR,
     REPORTS,
     Report,
+    RosterWanted,
     SiteBeat,
     SiteMeasured,
     SiteStarted,
@@ -381,7 +382,7 @@ class ControllerService:
         self._watch(Update(run=None, what=refused))
 
     def _carry_out(self, report: Report, verdict: Verdict) -> None:
-        if isinstance(report, SiteStarted | SiteBeat | SiteMeasured):
+        if isinstance(report, SiteStarted | SiteBeat | SiteMeasured | RosterWanted):
             self._watch(Update(run=None, what=report))
             return
         run = turn_of(report).run

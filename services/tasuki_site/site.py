@@ -11,6 +11,7 @@ import structlog
 from tasuki.errors import MessageError, TasukiError
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Delivery, Settlement, Transport
+from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.spool import Spool
 from tasuki_site.facts import DeadLettered, Watcher
 from tasuki_site.journal import Journal
@@ -24,6 +25,7 @@ class Site:
     """What a site is made of.
 
     Attributes:
+        member: signs and seals what the site sends, and checks what it gets.
         capacity: turns that may be under way at a time.
         data: the site's `[data] path`, handed to its trainers.
         watcher: told what happens, for metrics.
@@ -43,6 +45,7 @@ class Site:
     spool: Spool
     trainers: TrainerPool
     clock: Clock
+    member: Member = NOBODY
     capacity: int = 1
     data: str | None = None
     device: str | None = None

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from support.runs import weights
 from tasuki.core.model import MOST, Failure, OnSilent, Plan, Task, Turn, TurnId, WeightsRef
+from tasuki.core.trust import AUTHORITY, Card, Roster
 from tasuki.wire.messages import MESSAGES
 
 Strategy = st.SearchStrategy[Any]  # Any: of whatever the annotation says
@@ -42,6 +43,28 @@ PLAIN: dict[object, Strategy] = {
 }
 
 
+_TIMES = st.tuples(INTEGERS, INTEGERS).map(sorted)
+_CARDS: Strategy = st.builds(
+    lambda name, signs, unseals, times, revoked: Card(
+        name=name, signs=signs, unseals=unseals, begins=times[0], ends=times[1], revoked=revoked
+    ),
+    NAMES.filter(lambda name: name != AUTHORITY),
+    st.binary(min_size=65, max_size=65),
+    st.binary(min_size=32, max_size=32),
+    _TIMES,
+    st.none() | INTEGERS,
+)
+_ROSTERS: Strategy = st.builds(
+    lambda name, number, times, cards: Roster(
+        federation=name, number=number, issued=times[0], ends=times[1], cards=tuple(cards)
+    ),
+    NAMES,
+    st.integers(1, MOST),
+    _TIMES,
+    st.lists(_CARDS, max_size=3),
+)
+
+
 def instances(kind: type) -> Strategy:
     """Well-formed values of one of the core's dataclasses."""
     if kind is Turn:
@@ -50,6 +73,8 @@ def instances(kind: type) -> Strategy:
         return _plans()
     if kind is WeightsRef:
         return REFS
+    if kind in {Card, Roster}:
+        return _CARDS if kind is Card else _ROSTERS
     return st.builds(kind, **_fields(kind))
 
 
@@ -60,8 +85,9 @@ def messages() -> Strategy:
 
 def _fields(kind: type) -> dict[str, Strategy]:
     hints = get_type_hints(kind)
-    # What a record was written as is not for a test to make up.
-    names = [field.name for field in dataclasses.fields(kind) if field.name != "written"]
+    # What a record was written as, and what a controller signed, is not for a test to make up.
+    made = {"written", "warrant"}
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in made]
     return {name: NAMES if name == "run" else _of(hints[name]) for name in names}
 
 
@@ -71,6 +97,8 @@ def _of(hint: Any) -> Strategy:  # Any: an annotation may be anything
     origin, inner = get_origin(hint), get_args(hint)
     if origin in {Union, UnionType}:
         return st.one_of(*(_of(each) for each in inner))
+    if origin is tuple and inner[-1] is not Ellipsis:
+        return st.tuples(*map(_of, inner))
     if origin is tuple:
         return st.lists(_of(inner[0]), max_size=3).map(tuple)
     if origin is Mapping:

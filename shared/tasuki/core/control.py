@@ -27,4 +27,11 @@ class RunEnded:
     term: int = MOST
 
 
-Control = FenceRaised | RunEnded
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterIssued:
+    """Who is a member from now on. `roster`: as the authority signed it, of itself the proof."""
+
+    roster: bytes
+
+
+Control = FenceRaised | RunEnded | RosterIssued

@@ -330,7 +330,8 @@ class Turn:
     One that evaluates goes to one site and ends there. `split`: the data that it is to score on.
     `merged`: the weights were just made of several lanes', and trained by nobody since.
     `history` holds the round's records so far, encoded and opaque here, so that a hop costs no
-    more the longer the round gets.
+    more the longer the round gets. `warrant`: what the controller signed when it gave the turn out,
+    as it travels; it has the itinerary and the task. Empty where nobody signs.
     """
 
     id: TurnId
@@ -341,6 +342,7 @@ class Turn:
     split: str = ""
     merged: bool = False
     history: tuple[bytes, ...] = ()
+    warrant: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         for site in self.itinerary:

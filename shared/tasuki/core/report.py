@@ -54,12 +54,16 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteStarted:
-    """A site service came up. `fresh`: it has no journal and knows of no turn."""
+    """A site service came up. `fresh`: it has no journal and knows of no turn.
+
+    `roster`: the number of the one that it goes by; 0: none.
+    """
 
     site: str
     fresh: bool
     version: str
     trainers: tuple[str, ...] = ()
+    roster: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +79,14 @@ class SiteMeasured:
 
     site: str
     series: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RosterWanted:
+    """A site heard of a newer roster than the one that it has, which is `roster`."""
+
+    site: str
+    roster: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +160,7 @@ Report = (
     SiteStarted
     | SiteBeat
     | SiteMeasured
+    | RosterWanted
     | TurnTaken
     | TurnProgressed
     | TurnDone

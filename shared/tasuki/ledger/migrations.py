@@ -32,6 +32,10 @@ LEDGER = (
     ALTER TABLE outbox ADD COLUMN seq INTEGER;
     CREATE TABLE followers (name TEXT PRIMARY KEY, position INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    # The controller's signature over a row's hash; no hash covers it. None of rows from before.
+    """
+    ALTER TABLE rows ADD COLUMN signature BLOB;
+    """,
 )
 
 JOURNAL = (

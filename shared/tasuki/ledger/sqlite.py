@@ -7,7 +7,7 @@ forgotten (the outbox); each is struck out once it is done. Doing one twice must
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from tasuki.errors import DiskFull, LedgerBroken, StorageError
 from tasuki.ledger import migrations
 
 GENESIS = "blake3:" + "0" * 64
-_ROWS = "SELECT run, seq, at, event, outcome, hash, position FROM rows"
+_ROWS = "SELECT run, seq, at, event, outcome, hash, signature, position FROM rows"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,7 @@ class Row:
         event: encoded, see `wire.messages`.
         outcome: why the event changed nothing, or "".
         hash: of this row's content and of the hash before it.
+        signature: the controller's, over the hash; empty where nobody signs.
         position: its place among the rows of all runs, from 1; 0 if it is in no ledger.
     """
 
@@ -40,6 +41,7 @@ class Row:
     event: bytes
     outcome: str
     hash: str
+    signature: bytes = b""
     position: int = 0
 
 
@@ -64,11 +66,16 @@ def row_hash(previous: str, run: str, seq: int, at: float, event: bytes, outcome
 
 
 class SqliteLedger:
-    """A ledger in one SQLite file; `:memory:` for its twin in memory."""
+    """A ledger in one SQLite file; `:memory:` for its twin in memory.
 
-    def __init__(self, path: Path | str) -> None:
+    Args:
+        sign: signs the hash of each row; None: nobody does.
+    """
+
+    def __init__(self, path: Path | str, *, sign: Callable[[str], bytes] | None = None) -> None:
         self._db = migrations.connect(path, migrations.LEDGER)
         self._path = path
+        self._sign = sign
 
     def close(self) -> None:
         self._db.close()
@@ -84,7 +91,15 @@ class SqliteLedger:
         at = float(at)  # as SQLite gives it back, or the hash would not verify
         seq, previous = self.head(run)
         hash = row_hash(previous, run, seq + 1, at, event, outcome)
-        row = Row(run=run, seq=seq + 1, at=at, event=event, outcome=outcome, hash=hash)
+        row = Row(
+            run=run,
+            seq=seq + 1,
+            at=at,
+            event=event,
+            outcome=outcome,
+            hash=hash,
+            signature=b"" if self._sign is None else self._sign(hash),
+        )
         with self._disk_errors():
             return self._write(row, list(effects))
 
@@ -197,8 +212,8 @@ class SqliteLedger:
 
     def _write(self, row: Row, effects: list[bytes]) -> tuple[Row, list[Pending]]:
         self._db.execute("BEGIN IMMEDIATE")
-        values = (row.run, row.seq, row.at, row.event, row.outcome, row.hash)
-        insert = "INSERT INTO rows VALUES (NULL, ?, ?, ?, ?, ?, ?) RETURNING position"
+        values = (row.run, row.seq, row.at, row.event, row.outcome, row.hash, row.signature or None)
+        insert = "INSERT INTO rows VALUES (NULL, ?, ?, ?, ?, ?, ?, ?) RETURNING position"
         (position,) = self._db.execute(insert, values).fetchone()
         pending = []
         for effect in effects:
@@ -217,9 +232,18 @@ class SqliteLedger:
             raise LedgerBroken(f"{self._path} is damaged: {found}")
 
 
-def _row(values: tuple[str, int, float, bytes, str, str, int]) -> Row:
-    run, seq, at, event, outcome, hash, position = values
-    return Row(run=run, seq=seq, at=at, event=event, outcome=outcome, hash=hash, position=position)
+def _row(values: tuple[str, int, float, bytes, str, str, bytes | None, int]) -> Row:
+    run, seq, at, event, outcome, hash, signature, position = values
+    return Row(
+        run=run,
+        seq=seq,
+        at=at,
+        event=event,
+        outcome=outcome,
+        hash=hash,
+        signature=signature or b"",
+        position=position,
+    )
 
 
 def _hash_of(row: Row, previous: str) -> str:

@@ -12,6 +12,7 @@ from tasuki.broker.topology import Sizes
 from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings import broker
 from tasuki.settings.broker import BrokerTable, HttpTable, of_all
+from tasuki.settings.security import SecurityTable
 from tasuki.settings.toml import Keys, Settings, SettingsPath, from_environment, read
 
 PORT = 8470
@@ -56,6 +57,7 @@ class ControllerSettings(Settings):
     """
 
     broker: BrokerTable
+    security: SecurityTable = SecurityTable()
     folder: SettingsPath = Field(default=Path(".tasuki"), validate_default=True)
     sites: list[str] | None = None
     patience_s: float = Field(default=10.0, gt=0)

@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from tasuki.core.model import CONTROLLER, check_name
 from tasuki.settings import broker
 from tasuki.settings.broker import BrokerTable, HttpTable
+from tasuki.settings.security import SecurityTable
 from tasuki.settings.toml import Keys, Settings, SettingsPath, from_environment, read
 
 ENVIRONMENT: dict[str, Keys] = {
@@ -54,6 +55,7 @@ class SiteSettings(Settings):
     broker: BrokerTable
     trainers: dict[str, TrainerTable] = Field(default_factory=dict)
     data: DataTable = DataTable()
+    security: SecurityTable = SecurityTable()
     folder: SettingsPath = Field(default=Path(".tasuki-site"), validate_default=True)
     device: str | None = None
     concurrency: int = Field(default=1, ge=1)

@@ -5,6 +5,9 @@ raises `MessageError` whatever went wrong, so that a caller can settle the deliv
 
 A turn record is written once, by its site. Inside another message it is those bytes, and so it is
 when it is encoded again: never a decoded record put together anew.
+
+Of a signed message, what is inside is decoded here, and nothing is proved by that: `tasuki.trust`
+checks signatures.
 """
 
 from __future__ import annotations
@@ -16,8 +19,9 @@ from typing import Any, TypeVar, cast, get_args
 import msgpack
 from pydantic import TypeAdapter, ValidationError
 
-from tasuki.core import control, model, report, run
-from tasuki.core.model import TurnRecord
+from tasuki.core import control, model, report, run, trust
+from tasuki.core.model import Turn, TurnRecord
+from tasuki.core.trust import Signed, Warrant
 from tasuki.errors import MessageError
 from tasuki.ports import Buffer
 
@@ -30,6 +34,9 @@ MESSAGES: dict[str, type] = {
     "turn_record": model.TurnRecord,
     "plan": model.Plan,
     "weights_ref": model.WeightsRef,
+    "warrant": trust.Warrant,
+    "seal": trust.Seal,
+    "roster": trust.Roster,
     **{kind.__name__: kind for kind in get_args(report.Report)},
     **{kind.__name__: kind for kind in get_args(control.Control)},
     **{f"run.{kind.__name__}": kind for kind in get_args(run.Event)},
@@ -43,6 +50,14 @@ _INSIDE = {
     for kind in MESSAGES.values()
 }
 """Which fields of which messages hold a turn record, or several."""
+
+_IF_ANY = ("warrant", "said")
+"""Fields that a message without signatures does not have, as in the time before there were any."""
+
+_WARRANTED = ("itinerary", "task", "kind", "split")
+"""What a turn's warrant says does not travel twice."""
+
+_SIGNED = "signed"
 
 
 def written(record: TurnRecord) -> TurnRecord:
@@ -66,6 +81,41 @@ def encode(message: object) -> bytes:
     return body
 
 
+def enclose(signed: Signed) -> bytes:
+    """A signed message as bytes, in the one form that it has."""
+    content = {
+        "v": VERSION,
+        "type": _SIGNED,
+        "kind": signed.kind,
+        "by": signed.by,
+        "about": signed.about,
+        "at": float(signed.at),
+        "body": bytes(signed.body),
+        "signature": bytes(signed.signature),
+    }
+    return bytes(msgpack.packb(content))
+
+
+def signed_in(body: Buffer) -> Signed | None:
+    """The envelope of a signed message; None: these bytes are something else.
+
+    Raises:
+        MessageError: an envelope that is not in the form in which its sender wrote it.
+    """
+    content = _unpack(body)
+    if content.get("type") != _SIGNED:
+        return None
+    signed = _signed(content)
+    if enclose(signed) != bytes(body):
+        raise MessageError("a signed message in another form than the one that was signed")
+    return signed
+
+
+def kind_of(message: object) -> str:
+    """What a message of its type is called where it travels."""
+    return _TYPE_OF[type(message)]
+
+
 def size_of(message: object) -> int:
     """How many bytes it would have, however many.
 
@@ -84,6 +134,10 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
     Raises:
         MessageError: whatever is wrong with it, in words.
     """
+    return _decode(body, expected, written=bytes(body))
+
+
+def _decode(body: Buffer, expected: type[T] | tuple[type[T], ...], *, written: bytes) -> T:
     content = _unpack(body)
     if content.get("v") != VERSION:
         raise MessageError(
@@ -91,6 +145,8 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
             reason="unknown_version",
         )
     name = content.get("type")
+    if name == _SIGNED and len(written) == len(body):  # one is not inside another
+        return _inside(_signed(content), expected, written=written)
     kind = MESSAGES.get(name) if isinstance(name, str) else None
     kinds = expected if isinstance(expected, tuple) else (expected,)
     if kind is None or kind not in kinds:
@@ -99,13 +155,39 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
         )
     content.pop("written", None)  # that is for us to say
     if kind is TurnRecord:
-        content["written"] = bytes(body)
+        content["written"] = written
     try:
         for key in _INSIDE[kind]:
             content[key] = _read(content.get(key))
+        if kind is Turn and content.get("warrant"):
+            content |= _warranted(content["warrant"])
         return cast("T", _adapters()[kind].validate_python(content))
     except (ValidationError, RecursionError) as exc:
         raise MessageError(f"a malformed {name}: {_first_error(exc)}") from exc
+
+
+def _signed(content: dict[object, object]) -> Signed:
+    names = ("kind", "by", "about", "at", "body", "signature")
+    try:
+        return cast("Signed", _adapters()[Signed].validate_python({n: content[n] for n in names}))
+    except (ValidationError, KeyError) as exc:
+        raise MessageError(f"a malformed signed message: {_first_error(exc)}") from exc
+
+
+def _inside(signed: Signed, expected: type[T] | tuple[type[T], ...], *, written: bytes) -> T:
+    """What is inside, if it is what the envelope says."""
+    message = _decode(signed.body, expected, written=written)
+    if kind_of(message) != signed.kind:
+        raise MessageError(f"a {kind_of(message)} that was signed as a {signed.kind[:60]!r}")
+    return message
+
+
+def _warranted(warrant: object) -> dict[object, object]:
+    """What holds for a turn by its warrant, whatever else may stand beside it."""
+    if not isinstance(warrant, bytes):
+        raise MessageError("a malformed turn: its warrant is no message")
+    found = decode(warrant, Warrant)
+    return {name: getattr(found, name) for name in _WARRANTED}
 
 
 def _read(inside: object) -> object:
@@ -125,6 +207,12 @@ def _packed(message: object) -> bytes:
     kind = type(message)
     content = _adapters()[kind].dump_python(message)
     content.pop("written", None)
+    for key in _IF_ANY:
+        if not content.get(key):
+            content.pop(key, None)
+    if content.get("warrant"):
+        for key in _WARRANTED:
+            del content[key]
     for key in _INSIDE[kind]:
         inside = getattr(message, key)
         content[key] = list(map(_packed, inside)) if isinstance(inside, tuple) else _packed(inside)
@@ -151,7 +239,7 @@ def _unpack(body: Buffer) -> dict[object, object]:
 
 @cache
 def _adapters() -> dict[type, TypeAdapter[Any]]:  # Any: one adapter for each kind
-    return {kind: TypeAdapter(kind) for kind in MESSAGES.values()}
+    return {kind: TypeAdapter(kind) for kind in (*MESSAGES.values(), Signed)}
 
 
 def _brief(value: object) -> str:
@@ -160,6 +248,8 @@ def _brief(value: object) -> str:
 
 
 def _first_error(exc: Exception) -> str:
+    if isinstance(exc, KeyError):
+        return f"{exc.args[0]}: missing"
     if not isinstance(exc, ValidationError):
         return "nested too deeply"
     first = exc.errors(include_url=False, include_input=False)[0]

@@ -164,7 +164,7 @@ def test_a_row_that_was_slipped_in_is_named() -> None:
         for later in range(COUNT, 2, -1):
             update = "UPDATE rows SET seq = ? WHERE run = 'r' AND seq = ?"
             database.execute(update, (later + 1, later))
-        database.execute("INSERT INTO rows SELECT NULL,run,3,at,event,outcome,hash FROM rows"
+        database.execute("INSERT INTO rows SELECT NULL,run,3,at,event,outcome,hash,NULL FROM rows"
                          " WHERE run = 'r' AND seq = 2")  # fmt: skip
 
     assert "row 3 of r is not what was recorded" == tampered(change)
@@ -229,7 +229,7 @@ def test_rows_in_another_order_are_named(order: list[int]) -> None:
 def test_a_row_of_another_run_is_not_taken_for_ones_own() -> None:
     def change(database: sqlite3.Connection) -> None:
         database.execute("DELETE FROM rows WHERE run = 'r' AND seq = 2")
-        database.execute("INSERT INTO rows SELECT NULL,'r',seq,at,event,outcome,hash FROM rows"
+        database.execute("INSERT INTO rows SELECT NULL,'r',seq,at,event,outcome,hash,NULL FROM rows"
                          " WHERE run = 'other' AND seq = 2")  # fmt: skip
 
     assert "row 2 of r is not what was recorded" == tampered(change)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tasuki.core.model import TurnId, TurnRecord, WeightsRef
 
@@ -16,20 +16,25 @@ class TurnFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFailed:
-    """A site gave its turn up: its trainer failed, or its result did not pass the gate."""
+    """A site gave its turn up: its trainer failed, or its result did not pass the gate.
+
+    `said`: the report as its site signed it; empty where nobody signs.
+    """
 
     id: TurnId
     site: str
     error: str  # the class of `tasuki.errors` that says it best
     detail: str = ""
+    said: bytes = field(default=b"", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnReturned:
-    """A site that is shutting down gave its turn back untrained."""
+    """A site that is shutting down gave its turn back untrained. `said`: as of a failed one."""
 
     id: TurnId
     site: str
+    said: bytes = field(default=b"", compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,6 +26,7 @@ from tasuki.core.relay.lease import renews
 from tasuki.core.report import (
     MOST_ERROR,
     Report,
+    RosterWanted,
     RoundDone,
     SiteBeat,
     SiteMeasured,
@@ -102,7 +103,7 @@ def judge(runs: Mapping[str, RunState], report: Report, *, sender: str, read: Re
     if (refused := _not_its_own(report, sender)) is not None:
         return Verdict(refused=refused)
     presence, changed = _presence(runs, report)
-    if isinstance(report, SiteStarted | SiteBeat | SiteMeasured):
+    if isinstance(report, SiteStarted | SiteBeat | SiteMeasured | RosterWanted):
         return Verdict(presence=presence)
     run = turn_of(report).run
     state = changed.get(run, runs.get(run))
@@ -178,7 +179,7 @@ def is_heard(state: RunState, report: Report) -> bool:
     Any word will do, but of one that its run waits for: that has to say that its turn comes on, or
     that it has none.
     """
-    if report.site not in state.silent or isinstance(report, SiteMeasured):
+    if report.site not in state.silent or isinstance(report, SiteMeasured | RosterWanted):
         return False
     if isinstance(report, SiteStarted | SiteBeat):
         return True

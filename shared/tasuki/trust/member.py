@@ -1,0 +1,282 @@
+"""One member: what it says is signed, what it sends is sealed, and what it hears it checks.
+
+A federation without a roster has members too: theirs sign nothing and believe their broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
+
+import blake3
+
+from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
+from tasuki.core.trust import Must, Seal, Signed, Warrant
+from tasuki.core.turn.proof import before, why_not_whole
+from tasuki.errors import MessageError
+from tasuki.ports import Buffer
+from tasuki.trust.rosters import ENDED, Rosters
+from tasuki.trust.sealing import Cipher, SealingKey, context_of, recipients_of, wrap
+from tasuki.trust.signing import SigningKey
+from tasuki.wire.messages import decode, enclose, encode, kind_of, signed_in
+
+NOT_SIGNED, NOT_SEALED = "not_signed", "not_sealed"
+BAD_SIGNATURE, BAD_SEAL = "bad_signature", "bad_seal"
+UNPROVED, OTHER_RUN = "unproved", "other_run"
+NEWER_ROSTER = "newer_roster"
+"""Why messages and transfers are refused, in a word."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said(Generic[T]):
+    """A message and who said so.
+
+    Attributes:
+        by: who signed it; empty if nobody did.
+        about: the hash of its run's first row; empty if it is about no run, or was not signed.
+        at: when it was signed, by its sender's clock.
+        proof: the message as it was signed; empty if it was not.
+    """
+
+    message: T
+    by: str = ""
+    about: str = ""
+    at: float = 0.0
+    proof: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """A member's private keys, and its federation's roster."""
+
+    signing: SigningKey
+    sealing: SealingKey
+    rosters: Rosters
+
+
+def digest_of(written: bytes) -> str:
+    """What a record is named by in a warrant."""
+    return f"blake3:{blake3.blake3(written).hexdigest()}"
+
+
+class Member:
+    """A service as a member of its federation.
+
+    Args:
+        keys: None: it signs and seals nothing, and can check nothing.
+        require: what it takes nothing without.
+        now: the time, in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        keys: Keys | None = None,
+        require: Collection[Must] = (),
+        now: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        if require and keys is None:
+            raise ValueError("who requires signatures and seals has keys of its own")
+        self.name = name
+        self.keys = keys
+        self.require = frozenset(require)
+        self._now = now
+        self._last = 0.0
+
+    @property
+    def roster_number(self) -> int:
+        """Of the roster that it goes by; 0: none."""
+        return 0 if self.keys is None else self.keys.rosters.number
+
+    # What it says.
+
+    def sign(self, message: object, *, about: str = "") -> bytes:
+        """A message as it travels, signed if this member has keys.
+
+        Raises:
+            MessageError: it has no form as a message.
+        """
+        body = encode(message)
+        if self.keys is None:
+            return body
+        signed = Signed(
+            kind=kind_of(message),
+            by=self.name,
+            about=about,
+            at=self._later(),
+            body=body,
+            signature=b"",
+        )
+        return enclose(self.keys.signing.sign(signed, federation=self._federation))
+
+    def write(self, record: TurnRecord, *, about: str) -> TurnRecord:
+        """With its bytes, for good.
+
+        Raises:
+            MessageError: a value in it has no form as a message.
+        """
+        return replace(record, written=self.sign(record, about=about))
+
+    # What it hears.
+
+    def read(self, body: Buffer, kinds: type[T] | tuple[type[T], ...], *, sender: str) -> Said[T]:
+        """What somebody says.
+
+        Args:
+            sender: for whom the broker vouches, or whose it has to be.
+
+        Raises:
+            MessageError: it is no such message, is not signed and has to be, or not by its sender.
+        """
+        signed = signed_in(body)
+        message = decode(body, kinds)
+        if signed is None:
+            if Must.SIGNED in self.require:
+                raise MessageError(
+                    f"a {kind_of(message)} of {sender or 'somebody'} that nobody signed",
+                    reason=NOT_SIGNED,
+                )
+            return Said(message=message)
+        self._check(signed, sender=sender)
+        return Said(
+            message=message, by=signed.by, about=signed.about, at=signed.at, proof=bytes(body)
+        )
+
+    def check_turn(self, turn: Turn) -> str:
+        """Whether the controller gave out this turn, and all before it is there and was signed.
+
+        Returns the hash of its run's first row; empty if nobody signs here.
+
+        Raises:
+            MessageError: why it must not be taken; with the reason `NEWER_ROSTER` if that may be
+                for a roster which has yet to come.
+        """
+        if not turn.warrant:
+            if Must.SIGNED in self.require:
+                raise MessageError(f"{turn.id} without a warrant", reason=NOT_SIGNED)
+            return ""
+        said = self.read(turn.warrant, Warrant, sender=CONTROLLER)
+        warrant = said.message
+        if warrant.roster > self.roster_number and self.keys is not None:
+            raise MessageError(
+                f"{turn.id} goes by roster {warrant.roster}; here is {self.roster_number}",
+                reason=NEWER_ROSTER,
+            )
+        count = max(0, before(turn, warrant))
+        digests = [digest_of(record) for record in turn.history[:count]]
+        since = [self._since(written, about=said.about) for written in turn.history[count:]]
+        if why := why_not_whole(turn, warrant, digests=digests, since=since):
+            raise MessageError(why, reason=UNPROVED)
+        return said.about
+
+    def _since(self, written: bytes, *, about: str) -> TurnRecord:
+        """A record that came on the turn's way, signed by whose it is."""
+        record = decode(written, TurnRecord)
+        said = self.read(written, TurnRecord, sender=record.site)
+        if said.about != about:
+            raise MessageError(f"a record of another run than {record.id.run}", reason=OTHER_RUN)
+        return record
+
+    # What it sends and gets.
+
+    def seal(
+        self, transfer: bytes, weights: WeightsRef, *, to: str, step: int
+    ) -> tuple[bytes, Cipher] | None:
+        """What begins a transfer to one member, and seals its pieces; the controller can read it.
+
+        None: this member has no keys, or that one has none and this one does not insist.
+
+        Raises:
+            MessageError: there is nobody to seal it for, and it must be sealed.
+        """
+        if self.keys is None:
+            return None
+        roster, now = self.keys.rosters.newest, self._now()
+        names = sorted({to, CONTROLLER})
+        cards = [card for name in names for card in roster.cards_of(name, at=now)]
+        if {card.name for card in cards} != set(names):
+            if Must.SEALED in self.require:
+                raise MessageError(
+                    f"roster {roster.number} has no good card of {to} and the controller",
+                    reason=NOT_SEALED,
+                )
+            return None
+        context = self._context(self.name, names, transfer, weights)
+        key = self.keys.sealing.content_key(context, step=step)
+        seal = Seal(transfer=transfer, weights=weights, step=step, keys=wrap(key, context, cards))
+        return self.sign(seal), Cipher(key, context)
+
+    def unseal(self, seal: Buffer, transfer: bytes, weights: WeightsRef, *, sender: str) -> Cipher:
+        """What unseals the pieces of a transfer that began with this seal.
+
+        Raises:
+            MessageError: it is not of its sender, not for this transfer, or not for us.
+        """
+        if self.keys is None:
+            raise MessageError(
+                "weights that are sealed, and no key here: give [security] seal_key",
+                reason=BAD_SEAL,
+            )
+        signed = signed_in(seal)
+        found = decode(seal, Seal)
+        if signed is None:
+            raise MessageError("a seal that nobody signed", reason=BAD_SEAL)
+        self._check(signed, sender=sender)
+        if (found.transfer, found.weights) != (transfer, weights):
+            raise MessageError("a seal of another transfer", reason=BAD_SEAL)
+        context = self._context(sender, recipients_of(found), transfer, weights)
+        for name, wrapped in found.keys:
+            if name == self.name:
+                key = self.keys.sealing.unwrap(wrapped, context)
+                if key is not None:
+                    return Cipher(key, context)
+        raise MessageError("weights that are sealed for others", reason=BAD_SEAL)
+
+    def check_plain(self, sender: str) -> None:
+        """Raises MessageError: weights have to be sealed, and these are not."""
+        if Must.SEALED in self.require:
+            raise MessageError(f"weights of {sender} that are not sealed", reason=NOT_SEALED)
+
+    def _check(self, signed: Signed, *, sender: str) -> None:
+        if signed.by != sender:
+            raise MessageError(
+                f"{sender or 'somebody'} sends what {signed.by[:64]!r} signed",
+                reason="wrong_sender",
+            )
+        if self.keys is not None and not self.keys.rosters.signer(signed):
+            raise MessageError(
+                f"a {signed.kind} that {signed.by} has not signed with a key of roster "
+                f"{self.keys.rosters.number}",
+                reason=BAD_SIGNATURE,
+            )
+
+    def _context(
+        self, sender: str, recipients: Collection[str], transfer: bytes, weights: WeightsRef
+    ) -> bytes:
+        return context_of(
+            federation=self._federation,
+            sender=sender,
+            recipients=recipients,
+            transfer=transfer,
+            weights=weights,
+        )
+
+    @property
+    def _federation(self) -> str:
+        roster = None if self.keys is None else self.keys.rosters.last
+        if roster is None:
+            raise MessageError("there is no roster here yet", reason=ENDED)
+        return roster.federation
+
+    def _later(self) -> float:
+        """The time; never the same twice, nor an earlier one."""
+        self._last = max(self._now(), self._last + 1e-6)
+        return self._last
+
+
+NOBODY = Member("")
+"""Who signs, seals and checks nothing: in a simulation, and in a federation without a roster."""

@@ -1,0 +1,133 @@
+"""Sealed transfers: AES-256-GCM for each piece, and its key wrapped by HPKE (RFC 9180).
+
+HPKE is DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM in base mode; who sealed a transfer is
+said by the signature over its `Seal`. A content key is derived from what its sender alone knows and
+from all that is sealed with it, so that a transfer that is sent again after a crash is the same
+bytes, and no key ever seals two things.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from pathlib import Path
+
+import blake3
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from tasuki.core.model import WeightsRef
+from tasuki.core.trust import Card, Seal
+from tasuki.errors import MessageError, SettingsError
+from tasuki.ports import Buffer
+
+TAG_BYTES = 16
+KEY_BYTES = 32
+SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+_WRAP = b"tasuki key 1\0"
+_CONTENT = b"tasuki content 1\0"
+_PIECE = b"tasuki piece 1\0"
+
+
+class SealingKey:
+    """A member's key that unseals what is for it."""
+
+    def __init__(self, key: X25519PrivateKey) -> None:
+        self._key = key
+        self.public = key.public_key().public_bytes_raw()
+
+    def __repr__(self) -> str:
+        return "SealingKey()"
+
+    @classmethod
+    def new(cls) -> SealingKey:
+        return cls(X25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, pem: bytes, *, path: Path) -> SealingKey:
+        """Raises SettingsError: there is no X25519 key in it that can be used."""
+        try:
+            key = serialization.load_pem_private_key(pem, password=None)
+        except (ValueError, TypeError) as exc:
+            raise SettingsError(f"{path} is no private key that can be used") from exc
+        if not isinstance(key, X25519PrivateKey):
+            raise SettingsError(f"{path} is no X25519 key: take the seal.key of the kit")
+        return cls(key)
+
+    def pem(self) -> bytes:
+        return self._key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes | None:
+        """The content key; None if it was not wrapped for this key and this context."""
+        try:
+            return SUITE.decrypt(wrapped, self._key, info=_WRAP + context)
+        except (InvalidTag, ValueError):
+            return None
+
+    def content_key(self, context: bytes, *, step: int) -> bytes:
+        """The key that seals what is sent in this context, cut into pieces of so many bytes."""
+        info = _CONTENT + struct.pack(">Q", step)
+        derivation = HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=context, info=info)
+        return derivation.derive(self._key.private_bytes_raw())
+
+
+def context_of(
+    *, federation: str, sender: str, recipients: Iterable[str], transfer: bytes, weights: WeightsRef
+) -> bytes:
+    """32 bytes that stand for all that a transfer is: who sends it to whom, for which turn, what.
+
+    `transfer` names the turn: it is a digest of run, lane, term, round, hop and digest.
+    """
+    texts = (federation, sender, weights.digest, *sorted(recipients))
+    parts = [transfer, struct.pack(">Q", weights.size), *(text.encode() for text in texts)]
+    framed = b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return blake3.blake3(framed).digest()
+
+
+class Cipher:
+    """Seals the pieces of one transfer, or unseals them."""
+
+    def __init__(self, key: bytes, context: bytes) -> None:
+        self._aead = AESGCM(key)
+        self._context = context
+
+    def seal(self, data: Buffer, *, at: int, is_last: bool) -> bytes:
+        """A piece with its tag behind it. `at`: where it belongs in the whole."""
+        return self._aead.encrypt(_nonce(at, is_last), data, _PIECE + self._context)
+
+    def unseal(self, data: Buffer, *, at: int, is_last: bool) -> bytes:
+        """Raises MessageError: this is not that piece."""
+        try:
+            return self._aead.decrypt(_nonce(at, is_last), data, _PIECE + self._context)
+        except (InvalidTag, ValueError) as exc:
+            raise MessageError(
+                "a piece of weights that was altered after it was sealed", reason="bad_seal"
+            ) from exc
+
+
+def wrap(key: bytes, context: bytes, cards: Iterable[Card]) -> tuple[tuple[str, bytes], ...]:
+    """A content key for each of these cards' owners."""
+    return tuple(
+        (
+            card.name,
+            SUITE.encrypt(key, X25519PublicKey.from_public_bytes(card.unseals), _WRAP + context),
+        )
+        for card in cards
+    )
+
+
+def recipients_of(seal: Seal) -> tuple[str, ...]:
+    """For whom it was sealed."""
+    return tuple(sorted({name for name, _ in seal.keys}))
+
+
+def _nonce(at: int, is_last: bool) -> bytes:
+    return struct.pack(">QB3x", at, is_last)

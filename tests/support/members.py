@@ -1,0 +1,72 @@
+"""Members of a federation with keys, as provisioning would have made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tasuki.core.trust import Card, Must, Roster
+from tasuki.trust.member import Keys, Member
+from tasuki.trust.rosters import Rosters, issue
+from tasuki.trust.sealing import SealingKey
+from tasuki.trust.signing import SigningKey, public_key
+
+DAY = 86400
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Signatory:
+    """A federation's authority and its members' keys."""
+
+    federation: str = "lab"
+    authority: SigningKey = field(default_factory=SigningKey.new)
+    keys: dict[str, tuple[SigningKey, SealingKey]] = field(default_factory=dict)
+    now: float = NOW
+
+    def card(self, name: str, *, begins: float | None = None, revoked: int | None = None) -> Card:
+        """A member's card; its keys are made when it is asked for first."""
+        if name not in self.keys:
+            self.keys[name] = (SigningKey.new(), SealingKey.new())
+        signing, sealing = self.keys[name]
+        return Card(
+            name=name,
+            signs=signing.public,
+            unseals=sealing.public,
+            begins=int(self.now - DAY if begins is None else begins),
+            ends=int(self.now + 400 * DAY),
+            revoked=revoked,
+        )
+
+    def roster(self, names: Iterable[str], *, number: int = 1, days: int = 365) -> bytes:
+        """Of these members, as it travels."""
+        return self.roster_of([self.card(name) for name in names], number=number, days=days)
+
+    def roster_of(self, cards: Iterable[Card], *, number: int = 1, days: int = 365) -> bytes:
+        issued = int(self.now) - DAY
+        roster = Roster(
+            federation=self.federation,
+            number=number,
+            issued=issued,
+            ends=int(self.now) + days * DAY,
+            cards=tuple(cards),
+        )
+        return issue(roster, self.authority)
+
+    def member(
+        self,
+        name: str,
+        roster: bytes,
+        *,
+        require: Collection[Must] = (Must.SIGNED, Must.SEALED),
+        folder: Path | None = None,
+        now: Callable[[], float] | None = None,
+    ) -> Member:
+        """One of them, with the keys of its card."""
+        time = now or (lambda: self.now)
+        rosters = Rosters(public_key(self.authority.public), now=time, folder=folder)
+        rosters.take(roster)
+        signing, sealing = self.keys[name]
+        keys = Keys(signing=signing, sealing=sealing, rosters=rosters)
+        return Member(name, keys=keys, require=require, now=time)
