@@ -267,6 +267,11 @@ class SiteScore(Document):
     forgotten: float | None = Field(
         description="How much worse than right after its own turn before; null: not known."
     )
+    lanes: int = Field(
+        default=1,
+        description="In so many lanes it received other weights in this round; the value is their "
+        "mean, weighted by samples.",
+    )
 
 
 class ScoredRound(Document):
