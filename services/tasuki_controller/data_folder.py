@@ -185,18 +185,32 @@ class DataFolder:
         folder = self.checkpoints(run)
         if (kept := folder.of_round(number)) is not None:
             return kept
-        self._check_there(run)
+        steps = self._check_there(run)
         raise UnknownRun(
             f"run {run!r} keeps no weights of round {number}, only of {folder.kept_in_words()}: "
-            "[checkpoint] keep and every_n_rounds say which stay"
+            f"{_why_not_kept(steps, number)}"
         )
 
-    def _check_there(self, run: str) -> None:
-        """Raises WeightsRemoved, LedgerBroken: no weights of the run are here any more."""
+    def _check_there(self, run: str) -> Sequence[Step]:
+        """The run's rows. Raises WeightsRemoved, LedgerBroken: its weights are gone from here."""
         steps = self.steps(run)
         if is_removed(steps):
             raise WeightsRemoved(removed(run))
         self.checkpoints(run).check_there(history.documents(steps))
+        return steps
+
+
+def _why_not_kept(steps: Sequence[Step], number: int) -> str:
+    """Why there is no checkpoint of a round's end."""
+    state = history.state_after(steps)
+    if number in history.documents(steps) or state is None:
+        return "[checkpoint] keep and every_n_rounds say which stay"
+    if number <= state.round:
+        return (
+            "all lanes were not made one after it, as [lanes] every_n_rounds = "
+            f"{state.plan.lanes.every_n_rounds} says; take a round after which they were"
+        )
+    return "that round is not over" if number <= state.plan.task.rounds else "it has no such round"
 
 
 def is_removed(steps: Sequence[Step]) -> bool:

@@ -102,7 +102,7 @@ class TurnRequest:
 
         return TrainerTurn(
             run=self.run,
-            lane=self.lane,
+            lane=self.trained_in[1],
             term=self.term,
             round=self.round,
             hop=self.hop,
