@@ -137,7 +137,9 @@ class DataFolder:
             if is_removed(steps):
                 return steps, 0
             try:
-                return steps, self.checkpoints(run).verify(history.documents(steps))
+                expected = history.documents(steps)
+                before = history.documents(steps, of_before=True)
+                return steps, self.checkpoints(run).verify(expected, before=before)
             except LedgerBroken as exc:
                 if str(exc) == found:
                     raise

@@ -39,7 +39,7 @@ _TYPE_OF = {kind: name for name, kind in MESSAGES.items()}
 
 T = TypeVar("T")
 _INSIDE = {
-    kind: [each.name for each in fields(kind) if each.name in {"record", "records"}]
+    kind: [each.name for each in fields(kind) if each.name in {"record", "records", "earlier"}]
     for kind in MESSAGES.values()
 }
 """Which fields of which messages hold a turn record, or several."""
@@ -54,14 +54,14 @@ def written(record: TurnRecord) -> TurnRecord:
     return replace(record, written=encode(record))
 
 
-def encode(message: object) -> bytes:
-    """One of the core's nouns as bytes.
+def encode(message: object, *, travels: bool = True) -> bytes:
+    """One of the core's nouns as bytes. `travels`: else only our own ledger has it, however large.
 
     Raises:
         MessageError: a value in it has no msgpack form, or it is too large to be accepted.
     """
     body = _packed(message)
-    if len(body) > MAX_BYTES:
+    if travels and len(body) > MAX_BYTES:
         raise MessageError(f"a {type(message).__name__} of {len(body)} bytes is too large to send")
     return body
 
@@ -75,8 +75,8 @@ def size_of(message: object) -> int:
     return len(_packed(message))
 
 
-def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
-    """The message in these bytes, if it is of an expected kind.
+def decode(body: Buffer, expected: type[T] | tuple[type[T], ...], *, travelled: bool = True) -> T:
+    """The message in these bytes, if it is of an expected kind. `travelled`: see `encode`.
 
     Unknown keys are ignored, so that an older site understands a newer one; an unknown version or
     kind is refused.
@@ -84,7 +84,7 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
     Raises:
         MessageError: whatever is wrong with it, in words.
     """
-    content = _unpack(body)
+    content = _unpack(body, limited=travelled)
     if content.get("v") != VERSION:
         raise MessageError(
             f"version {_brief(content.get('v'))} is not {VERSION}: upgrade the older side",
@@ -102,7 +102,8 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
         content["written"] = bytes(body)
     try:
         for key in _INSIDE[kind]:
-            content[key] = _read(content.get(key))
+            if key in content:
+                content[key] = _read(content[key])
         return cast("T", _adapters()[kind].validate_python(content))
     except (ValidationError, RecursionError) as exc:
         raise MessageError(f"a malformed {name}: {_first_error(exc)}") from exc
@@ -135,8 +136,8 @@ def _packed(message: object) -> bytes:
     return bytes(body)
 
 
-def _unpack(body: Buffer) -> dict[object, object]:
-    if len(body) > MAX_BYTES:
+def _unpack(body: Buffer, *, limited: bool) -> dict[object, object]:
+    if limited and len(body) > MAX_BYTES:
         raise MessageError(
             f"{len(body)} bytes are more than a message may have ({MAX_BYTES})", reason="oversized"
         )
