@@ -26,6 +26,10 @@ from tasuki.weights.digest import verify_digest
 from tasuki.wire.strict_json import json_text
 
 LATEST, BEST = "latest", "best"
+
+HELD = "held"
+"""The folder of weights of no checkpoint: to be scored, or what a lane goes on from."""
+
 Document = Mapping[str, Any]  # Any: JSON
 
 
@@ -86,6 +90,15 @@ class Checkpoints:
             if json.loads(path.read_text()).get("digest") == weights.digest and kept.exists():
                 return kept
         return None
+
+    def held_path(self, weights: WeightsRef) -> Path:
+        """Where they lie if they are of no checkpoint, and are kept."""
+        return self.folder / HELD / f"{weights.digest.replace(':', '-')}.safetensors"
+
+    def find_anywhere(self, weights: WeightsRef) -> Path | None:
+        """As `find`, of weights that no checkpoint has, too."""
+        held = self.held_path(weights)
+        return self.find(weights) or (held if held.exists() else None)
 
     def save(self, source: Path, content: Document, policy: CheckpointPolicy) -> Path:
         """Keep a copy of `source`; complete on disk when this returns. Safe to do again.

@@ -17,12 +17,9 @@ from tasuki.weights.container import read_manifest
 from tasuki.weights.container.merge import Part, merge
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
-from tasuki_controller.checkpoints import LATEST, Anchor, Checkpoints, document, first
+from tasuki_controller.checkpoints import HELD, LATEST, Anchor, Checkpoints, document, first
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
-
-HELD = "held"
-"""The folder of weights of no checkpoint: to be scored, or what a lane goes on from."""
 
 MERGED = "merged.safetensors"
 """Where weights are while they are merged."""
@@ -206,8 +203,7 @@ class WeightStore:
         return Checkpoints(self._c.runs / run)
 
     def _held(self, run: str, weights: WeightsRef) -> Path:
-        name = weights.digest.replace(":", "-")
-        return self._c.runs / run / HELD / f"{name}.safetensors"
+        return self._of(run).held_path(weights)
 
 
 def free(
