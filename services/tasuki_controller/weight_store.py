@@ -222,11 +222,11 @@ def free(
 def is_needed(weights: WeightsRef, *, runs: Mapping[str, RunState], folder: Path) -> bool:
     """Whether one of these runs has weights in the spool alone.
 
-    Also one that is over may still have to save what it ended with.
+    Also one that is over may still have to save what it ended with; of its lanes it needs no more.
     """
     return any(
         not state.removed
-        and weights in weights_of(state)
+        and weights in ({state.merged} if state.has_lanes and state.is_over else weights_of(state))
         and Checkpoints(folder / run).find(weights) is None
         for run, state in runs.items()
     )
