@@ -236,7 +236,7 @@ def _why_not_kept(steps: Sequence[Step], number: int) -> str:
         return "[checkpoint] keep and every_n_rounds say which stay"
     if number <= state.round:
         return (
-            "all lanes were not made one after it, as [lanes] every_n_rounds = "
+            "the lanes were not made one after it, as [lanes] every_n_rounds = "
             f"{state.plan.lanes.every_n_rounds} says; take a round after which they were"
         )
     return "that round is not over" if number <= state.plan.task.rounds else "it has no such round"
