@@ -160,14 +160,18 @@ def check_origin(found: Sequence[Step], ledger: SqliteLedger) -> None:
 def records(steps: Iterable[Step]) -> list[TurnRecord]:
     """Every turn that was accepted and not undone, in its order."""
     closed: list[TurnRecord] = []
-    since: tuple[TurnRecord, ...] = ()
+    saved: tuple[TurnRecord, ...] = ()
+    state: RunState | None = None
     for step in steps:
-        since = () if step.after is None else (*step.after.unmerged, *step.after.records)
+        state = step.after
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
-                closed.extend((*effect.earlier, *effect.records))
-                since = ()
-    return [*closed, *(record for record in since if record not in closed)]
+                saved = effect.records
+                closed.extend((*effect.earlier, *saved))
+    if state is None:
+        return closed
+    # The last round's stay in the state until the next one is planned.
+    return [*closed, *state.unmerged, *(each for each in state.records if each not in saved)]
 
 
 def evaluations(steps: Iterable[Step]) -> list[Evaluation]:
