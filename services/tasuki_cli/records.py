@@ -20,7 +20,7 @@ from tasuki.observe.printable import headline, printable
 from tasuki.weights.digest import verify_digest
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
-from tasuki_controller.data_folder import DataFolder, is_removed
+from tasuki_controller.data_folder import DataFolder, verified_ledger
 from tasuki_controller.history import Step
 from tasuki_controller.ledger_in_words import ledger_rows, replayed_rows
 from tasuki_controller.removal import remove
@@ -91,14 +91,9 @@ class LocalArchive:
         return scores_of(state, records, history.evaluations(steps), metric=metric, mode=mode)
 
     def verify(self, run: str) -> documents.VerifiedLedger:
-        self._newest, files = self._data.verify(run)
-        return documents.VerifiedLedger(
-            run=run,
-            rows=len(self._newest),
-            checkpoints=files,
-            removed=is_removed(self._newest),
-            verified=True,
-        )
+        found = self._data.verify(run)
+        self._newest = found.steps
+        return verified_ledger(run, found)
 
     def _steps(self, run: str) -> list[Step]:
         """Its rows, replayed; not again as long as there are no more of them."""
@@ -174,6 +169,8 @@ def verify(run: str, archive: Archive, *, as_json: bool) -> None:
         print_json(found)
         return
     checked = f"{found.rows} rows and {found.checkpoints} checkpoints"
+    if found.merges:
+        checked = f"{found.rows} rows, {found.merges} merges and {found.checkpoints} checkpoints"
     if found.removed:
         checked = f"its weights were removed; {found.rows} rows"
     Console(soft_wrap=True).print(f"{run}: {checked} are as they were recorded")

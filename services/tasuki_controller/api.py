@@ -26,7 +26,7 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import parse
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
-from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.data_folder import DataFolder, verified_ledger
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.operations import Operations
 from tasuki_controller.refusals import (
@@ -186,11 +186,8 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
         if not verify:
             return documents.Ledger(run=run, rows=await operations.rows(run))
         operations.state(run)
-        steps, files = await run_in_threadpool(folder.verify, run)
-        is_removed = operations.state(run).removed
-        return documents.VerifiedLedger(
-            run=run, rows=len(steps), checkpoints=files, removed=is_removed, verified=True
-        )
+        found = await run_in_threadpool(folder.verify, run)
+        return verified_ledger(run, found)
 
     @router.get("/runs/{run}/turns", summary="Every turn of a run, with all that its site reported")
     async def turns(run: str) -> documents.TurnTable:

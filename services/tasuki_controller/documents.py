@@ -267,6 +267,11 @@ class SiteScore(Document):
     forgotten: float | None = Field(
         description="How much worse than right after its own turn before; null: not known."
     )
+    lanes: int = Field(
+        default=1,
+        description="In so many lanes it received other weights in this round; the value is their "
+        "mean, weighted by samples.",
+    )
 
 
 class ScoredRound(Document):
@@ -379,6 +384,11 @@ class LedgerRow(Document):
     what: str = Field(description="In words; rounds and turns are counted from 1 there.")
     detail: str = Field(description="All that a site said of a failure.")
     led_to: list[str]
+    merged: MergedWeights | None = Field(
+        default=None,
+        description="What all lanes go on from, and of which of them it was made; of a single one "
+        "if no other was trained.",
+    )
     issued: list[LedgerTurn] = Field(
         default=[],
         description="Of a run with several lanes, the turns that were given out to be trained.",
@@ -401,6 +411,14 @@ class VerifiedLedger(Document):
     run: str
     rows: int
     checkpoints: int
+    merges: int = Field(
+        default=0,
+        description="How often several lanes were made one, of just what sites have handed in, "
+        "and went on from that.",
+    )
+    merged_again: int = Field(
+        default=0, description="How many of these were repeated from files that are still there."
+    )
     removed: bool = Field(default=False, description="Whether its weights were removed.")
     verified: Literal[True]
 

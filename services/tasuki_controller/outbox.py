@@ -117,7 +117,7 @@ class Outbox:
         lanes: dict[int, asyncio.Task[None]] = {}
         while True:
             pending = await waiting.get()
-            effect = decode(pending.effect, TO_BE_DONE)
+            effect = decode(pending.effect, TO_BE_DONE, travelled=False)
             finish = partial(self._finish, pending, effect, waiting)
             lane = _lane_of(effect) if self._runs[pending.run].has_lanes else None
             if isinstance(effect, machine.IssueTurn) and effect.kind is Kind.EVALUATE:

@@ -254,7 +254,8 @@ class ControllerService:
         outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
         if outcome and not (is_worth_recording(event, outcome) and self._may_record_refusal(run)):
             return outcome
-        lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
+        to_be_done = (effect for effect in effects if isinstance(effect, TO_BE_DONE))
+        lasting = [encode(effect, travels=False) for effect in to_be_done]
         row, pending = self._c.ledger.append(
             run, encode(event), at=self._c.clock.now(), outcome=outcome, effects=lasting
         )
@@ -424,7 +425,8 @@ class ControllerService:
         for pending in self._c.ledger.pending():
             if pending.run not in self._runs:
                 continue
-            self._leases.apply(pending.run, decode(pending.effect, TO_BE_DONE))
+            effect = decode(pending.effect, TO_BE_DONE, travelled=False)
+            self._leases.apply(pending.run, effect)
             self._outbox.put(pending)
         for run, state in self._runs.items():
             for relay in state.relays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tasuki.clock import Stopwatch
 from tasuki.core.model import Turn, TurnRecord
 from tasuki.errors import GateRejected
 from tasuki.wire.messages import written
@@ -19,15 +20,15 @@ async def evaluate(site: Site, turn: Turn, log: Log) -> TurnRecord:
     Raises:
         TasukiError: why there are no scores.
     """
-    started = site.clock.now()
+    stopwatch = Stopwatch(site.clock)
     received = site.spool.path(transfer_of(turn), turn.weights)
     unused = site.spool.part(f"{transfer_of(turn).hex()}-{site.name}-scores")
     request = TurnRequest.of(
         turn, received=received, result=unused, data=site.data, device=site.device
     )
-    outcome = await site.trainers.train(turn.task.trainer, request, log)
+    outcome = await site.trainers.train(turn.task.trainer, request, log, began=stopwatch.start)
     _check(turn, outcome)
-    record = _record(turn, outcome, seconds=site.clock.now() - started)
+    record = _record(turn, outcome, seconds=stopwatch.seconds)
     check_record(turn, record)
     return written(record)
 

@@ -185,12 +185,12 @@ def test_no_round_is_the_best_where_none_is_asked_for_or_none_has_a_number() -> 
 
 
 def as_onlookers_know_it(state: RunState) -> RunState:
-    """Without what only the controller goes by: what a lane weighs, and what it falls back to."""
+    """Without what only the controller goes by: what lanes weigh and have, and fall back to."""
     lanes = (
         replace(lane, before=None, turns=0, samples=0, relay=replace(lane.relay, is_merged=False))
         for lane in state.lanes
     )
-    return replace(state, lanes=tuple(lanes))
+    return replace(state, lanes=tuple(lanes), unmerged=())
 
 
 def test_a_state_with_several_lanes_arrives_as_it_was() -> None:

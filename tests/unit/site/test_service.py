@@ -45,7 +45,7 @@ from tasuki_site.journal import Journal
 from tasuki_site.model_files.initial import write_initial
 from tasuki_site.tensors import load_state
 from tasuki_site.trainer.pool import Trainer
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome, write_result
 
 
@@ -509,8 +509,8 @@ class Thief:
 
     trainer: Trainer
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
-        outcome = await self.trainer.train(request, log)
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
+        outcome = await self.trainer.train(request, log, began=began)
         Path(request.result).unlink()
         return outcome
 
