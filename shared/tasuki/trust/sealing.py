@@ -103,10 +103,14 @@ class Cipher:
         """A piece with its tag behind it. `at`: where it belongs in the whole."""
         return self._aead.encrypt(_nonce(at, is_last), data, _PIECE + self._context)
 
-    def unseal(self, data: Buffer, *, at: int, is_last: bool) -> bytes:
-        """Raises MessageError: this is not that piece."""
+    def unseal(self, data: Buffer, *, at: int, is_last: bool, into: memoryview) -> None:
+        """Write what is in a piece to `into`, which has its length.
+
+        Raises:
+            MessageError: this is not that piece; what is in `into` now means nothing.
+        """
         try:
-            return self._aead.decrypt(_nonce(at, is_last), data, _PIECE + self._context)
+            self._aead.decrypt_into(_nonce(at, is_last), data, _PIECE + self._context, into)
         except (InvalidTag, ValueError) as exc:
             raise MessageError(
                 "a piece of weights that was altered after it was sealed", reason="bad_seal"
