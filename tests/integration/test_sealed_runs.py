@@ -81,7 +81,13 @@ def test_whatever_is_done_to_pieces_on_their_way_the_weights_are_the_same(
         bit = draws.randrange(8 * len(body))
         altered = bytearray(body)
         altered[bit // 8] ^= 1 << bit % 8
-        options = ([], [body] * 2, [bytes(altered), body], [bytes(altered)], [draws.choice(seen)])
+        options: tuple[list[bytes], ...] = (
+            [],
+            [body] * 2,
+            [bytes(altered), body],
+            [bytes(altered)],
+            [draws.choice(seen)],
+        )
         return draws.choice([[body]] * 5 + list(options))
 
     expected = ended(tmp_path / "whole", {}, rounds=2)
