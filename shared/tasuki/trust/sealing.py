@@ -104,8 +104,18 @@ class Cipher:
         """A piece with its tag behind it. `at`: where it belongs in the whole."""
         return self._aead.encrypt(_nonce(at, is_last), data, _PIECE + self._context)
 
-    def unseal(self, data: Buffer, *, at: int, is_last: bool, into: memoryview) -> None:
-        """Write what is in a piece to `into`, which has its length.
+    def unseal(self, data: Buffer, *, at: int, is_last: bool) -> bytes:
+        """What is in a piece.
+
+        Raises:
+            MessageError: this is not that piece.
+        """
+        found = bytearray(max(0, len(data) - TAG_BYTES))
+        self.unseal_into(memoryview(found), data, at=at, is_last=is_last)
+        return bytes(found)
+
+    def unseal_into(self, into: memoryview, data: Buffer, *, at: int, is_last: bool) -> None:
+        """The same, written to `into`, which has its length.
 
         Raises:
             MessageError: this is not that piece; what is in `into` now means nothing.

@@ -82,5 +82,5 @@ class Seals:
         if len(self._buffer) < piece.length:
             self._buffer = bytearray(min(MAX_CHUNK_BYTES, piece.length))
         data = memoryview(self._buffer)[: piece.length]
-        cipher.unseal(piece.data, at=piece.at, is_last=piece.is_last, into=data)
+        cipher.unseal_into(data, piece.data, at=piece.at, is_last=piece.is_last)
         return data
