@@ -31,6 +31,7 @@ from rich.table import Table
 from support.broker import Broker
 from support.cluster import Cluster
 from support.federation import Federation
+from support.members import Signatory
 from support.process_memory import Memory, MemoryWatch
 from tasuki.testing import faults
 
@@ -135,9 +136,19 @@ def measure(broker: Broker, mb: float, rounds: int) -> Found:
 
 
 def run_once(
-    broker: Broker | Cluster, mb: float, rounds: int, notes: Path, *, traces: bool = False
+    broker: Broker | Cluster,
+    mb: float,
+    rounds: int,
+    notes: Path,
+    *,
+    traces: bool = False,
+    signatory: Signatory | None = None,
 ) -> MemoryWatch:
-    """One run of so many rounds; what its trainers noted is in `notes`."""
+    """One run of so many rounds; what its trainers noted is in `notes`.
+
+    Args:
+        signatory: all that is sent is signed and sealed with its members' keys; None: nothing is.
+    """
     script = notes / "script"
     # Round 0 warms up. Of small weights every other round is traced, and the rest is timed: what
     # is traced takes some longer.
@@ -149,7 +160,7 @@ def run_once(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "walk.py").write_text(TRAINER)
-        federation = stack.enter_context(Federation(folder, broker, vhost))
+        federation = stack.enter_context(Federation(folder, broker, vhost, signatory=signatory))
         pids = {name: process.pid for name, process in federation.processes.items()}
         with MemoryWatch(pids) as watch:
             _hand_around(federation, rounds)

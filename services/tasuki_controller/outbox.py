@@ -14,7 +14,7 @@ from tasuki.core import run as machine
 from tasuki.core.control import FenceRaised, RunEnded
 from tasuki.core.model import EVALUATION, Kind, Lane, Turn, TurnId
 from tasuki.core.run import RunState
-from tasuki.errors import StorageError, Unroutable
+from tasuki.errors import CannotSeal, StorageError, Unroutable
 from tasuki.ledger.sqlite import Pending
 from tasuki.moments import Moment
 from tasuki.weights.sender import hand_over, take_back
@@ -210,6 +210,7 @@ class Outbox:
                 turn,
                 to=turn.site,
                 came_on=came_on,
+                member=self._c.member,
                 moments=self._c.moments,
             )
             self._c.moments.reach(Moment.CONFIRMED, turn.id)
@@ -217,9 +218,9 @@ class Outbox:
             if not self._runs[effect.id.run].awaits(effect.id):
                 self._take_back(turn)
             raise
-        except Unroutable as exc:
+        except (CannotSeal, Unroutable) as exc:
             failed = machine.TurnFailed(
-                id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
+                id=turn.id, site=turn.site, error=type(exc).__name__, detail=str(exc)
             )
             self._apply(turn.id.run, failed)
 

@@ -103,6 +103,7 @@ async def _run(
             runs=folder.runs_path,
             spool=_spool(folder.spool_path, settings, metrics),
             clock=SystemClock(),
+            member=settings.security.member(CONTROLLER, folder=settings.folder),
             patience_s=settings.patience_s,
             # The broker gives up a connection that is silent for two or three heartbeats.
             alone_s=4 * settings.broker.heartbeat_s,

@@ -94,6 +94,7 @@ class ControllerService:
             controller.spool,
             patience_s=controller.patience_s,
             refused=partial(self._tell_refused, "weights"),
+            member=controller.member,
             is_there=lambda: controller.hears_since() is not None,
         )
         self._weights = WeightStore(controller, self._intake)

@@ -51,7 +51,7 @@ async def send(
         ready_at: the event loop's time when the result was there, if that was in this process.
 
     Raises:
-        DigestMismatch, Unroutable: it cannot be sent.
+        DigestMismatch, Unroutable, MessageError: it cannot be sent.
     """
     loop, following = asyncio.get_running_loop(), passed_on(turn, record)
     began = loop.time() if ready_at is None else ready_at
@@ -63,6 +63,7 @@ async def send(
         following,
         to=turn.successor,
         came_on=came_on,
+        member=site.member,
         moments=site.moments,
     )
     seconds = loop.time() - began

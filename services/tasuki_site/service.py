@@ -235,7 +235,14 @@ class SiteService:
     def _await_weights(self, turn: Turn) -> None:
         """Weights come before their turn; those of one that has none are looked for beside."""
         self._check_weights(turn)
-        self._held.look_for_weights(turn.id, self._spawn)
+        self._held.look_for_weights(turn.id, lambda search: self._spawn(self._look(turn, search)))
+
+    async def _look(self, turn: Turn, search: Coroutine[object, object, None]) -> None:
+        """What was refused on the way fails the turn only once nothing better has come."""
+        try:
+            await search
+        except MessageError as exc:
+            self._soon(self._fail, turn.id, exc)
 
     def _check_weights(self, turn: Turn) -> None:
         """Go on with a turn if its weights are here, or broken; else wait for more chunks."""
@@ -282,7 +289,7 @@ class SiteService:
                 came_on=partial(self._held.come_on, turn.id),
                 ready_at=self._held.ready_at(turn.id),
             )
-        except (DigestMismatch, Unroutable) as exc:
+        except (DigestMismatch, MessageError, Unroutable) as exc:
             # Whether to try again is for the run; a missing queue is the operator's to mend.
             self._fail(turn.id, exc)
             sending.let_go(self._site, turn, record)

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 import httpx
 
+from support.members import Signatory
 from support.simulation import Outcome, command, environment, tasuki
 from support.vhosts import Vhosts
 from support.waiting import wait_until
@@ -139,6 +140,7 @@ class Federation:
         broker_settings: further lines of a service's [broker].
         trainers: further tables of a site's trainers.
         sites: who they are.
+        signatory: whose members they are, with keys and a roster; None: nobody has any.
     """
 
     folder: Path
@@ -150,6 +152,7 @@ class Federation:
     broker_settings: Mapping[str, str] = field(default_factory=dict)
     trainers: Mapping[str, str] = field(default_factory=dict)
     sites: Sequence[str] = SITES
+    signatory: Signatory | None = None
     processes: dict[str, Process] = field(default_factory=dict)
     _operators: list[subprocess.Popen[str]] = field(default_factory=list)
 
@@ -303,6 +306,10 @@ class Federation:
         settings = {"trainer": self.trainer, "trainers": trainers, "broker": lines}
         settings["sites"] = json.dumps(list(self.sites))
         config.write_text(text.format(name=name, url=url, port=port, **settings))
+        if self.signatory is not None:
+            roster = self.signatory.roster((CONTROLLER, *self.sites))
+            with config.open("a") as file:
+                file.write(self.signatory.write(self.folder, name, roster))
         (self.folder / f"{name}.password").write_text(self.broker.password(name) + "\n")
         kind = "controller" if name == CONTROLLER else "site"
         return Process(

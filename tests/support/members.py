@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tasuki.core.trust import Card, Must, Roster
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+
+from tasuki.core.trust import AUTHORITY, Card, Must, Roster
 from tasuki.trust.member import Keys, Member
-from tasuki.trust.rosters import Rosters, issue
+from tasuki.trust.rosters import Rosters, issue, write_issued
 from tasuki.trust.sealing import SealingKey
 from tasuki.trust.signing import SigningKey, public_key
 
@@ -70,3 +76,35 @@ class Signatory:
         signing, sealing = self.keys[name]
         keys = Keys(signing=signing, sealing=sealing, rosters=rosters)
         return Member(name, keys=keys, require=require, now=time)
+
+    def write(self, folder: Path, name: str, roster: bytes) -> str:
+        """A member's files, and the [security] of its settings, which insists on all there is."""
+        signing, sealing = self.keys[name]
+        (folder / f"{name}.key").write_bytes(signing.pem())
+        (folder / f"{name}.seal").write_bytes(sealing.pem())
+        for secret in ("key", "seal"):
+            (folder / f"{name}.{secret}").chmod(0o600)
+        write_issued(folder / "roster.pem", roster)
+        (folder / "authority.pem").write_bytes(self._certificate())
+        insisted = ", ".join(f'"{each.value}"' for each in Must)
+        return f"""
+[security]
+authority = "authority.pem"
+roster = "roster.pem"
+key = "{name}.key"
+seal_key = "{name}.seal"
+require = [{insisted}]
+"""
+
+    def _certificate(self) -> bytes:
+        key = load_pem_private_key(self.authority.pem(), password=None)
+        assert isinstance(key, ec.EllipticCurvePrivateKey)
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, AUTHORITY)])
+        now = datetime.fromtimestamp(self.now, UTC)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=365))
+            .sign(key, hashes.SHA256())
+        )
+        return certificate.public_bytes(Encoding.PEM)

@@ -19,6 +19,7 @@ from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
+from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Limits
 from tasuki_controller.controller import Controller
@@ -53,6 +54,7 @@ class Relay:
     stuck: Stuck = field(default_factory=lambda: Stuck(set()))
     followers: Sequence[Follower] = ()
     limits: Limits | None = None
+    members: Mapping[str, Member] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _close: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Relay:
             runs=self.folder / "runs",
             spool=Spool(self.folder / "spool" / CONTROLLER, limits=self.limits),
             clock=SystemClock(),
+            member=self.members.get(CONTROLLER, NOBODY),
             patience_s=0.5,
             hears_since=lambda: self.hears_since,
             held_up=lambda: self.held_up,
@@ -108,6 +111,7 @@ class Relay:
                 spool=Spool(self.folder / "spool" / name),
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
                 clock=SystemClock(),
+                member=self.members.get(name, NOBODY),
                 idle_beat_s=0.1,
                 farewell_s=0.5,
             )
@@ -175,12 +179,23 @@ async def relay(
     *,
     running: Sequence[str] | None = None,
     followers: Sequence[Follower] = (),
+    members: Mapping[str, Member] | None = None,
 ) -> AsyncIterator[Relay]:
-    """A relay of three sites with its run submitted; `running` names those that are up."""
+    """A relay of three sites with its run submitted; `running` names those that are up.
+
+    Who is not among `members` has no keys.
+    """
     run_file = read(write_run(folder, **changes), RunFile)
     sites = run_file.simulated_sites()
     queues = MemoryFederation(sites, is_durable=True)
-    it = Relay(folder=folder, queues=queues, run_file=run_file, sites=sites, followers=followers)
+    it = Relay(
+        folder=folder,
+        queues=queues,
+        run_file=run_file,
+        sites=sites,
+        followers=followers,
+        members=members or {},
+    )
     await it.start_controller()
     try:
         for name in sites if running is None else running:

@@ -29,6 +29,7 @@ REASONS_OF: Mapping[str, tuple[str, ...]] = {
     "weights": (
         *("bad_chunk", "bad_digest", "wrong_sender", "out_of_order", "duplicate"),
         *("unclaimed", "unwanted", "disk"),
+        *("not_sealed", "no_seal", "bad_seal", "bad_signature", "roster_ended"),
     ),
 }
 """Why messages of each kind of queue are refused; whatever else is said counts as `other`."""

@@ -14,7 +14,7 @@ import blake3
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
 from tasuki.core.trust import Must, Seal, Sealed, Signed, Warrant
 from tasuki.core.turn.proof import before, why_not_whole
-from tasuki.errors import MessageError
+from tasuki.errors import CannotSeal, MessageError
 from tasuki.ports import Buffer
 from tasuki.trust.rosters import ENDED, Rosters
 from tasuki.trust.sealing import (
@@ -208,17 +208,23 @@ class Member:
         None: this member has no keys, or that one has none and this one does not insist.
 
         Raises:
-            MessageError: there is nobody to seal it for, and it must be sealed.
+            CannotSeal: there is nobody to seal it for, and it must be sealed.
         """
         if self.keys is None:
             return None
-        roster, now = self.keys.rosters.newest, self._now()
+        try:
+            roster, now = self.keys.rosters.newest, self._now()
+        except MessageError as exc:
+            raise CannotSeal(f"nothing can be sealed for {to}: {exc}", reason=exc.reason) from exc
         names = sorted({to, CONTROLLER})
         cards = [card for name in names for card in roster.cards_of(name, at=now)]
         if {card.name for card in cards} != set(names):
             if Must.SEALED in self.require:
-                raise MessageError(
-                    f"roster {roster.number} has no good card of {to} and the controller",
+                lacking = " and ".join(sorted(set(names) - {card.name for card in cards}))
+                raise CannotSeal(
+                    f"roster {roster.number} has no good card of {lacking}, for whom the weights "
+                    "would be sealed: have the authority issue a roster that has one, or take the "
+                    "site out of the run",
                     reason=NOT_SEALED,
                 )
             return None

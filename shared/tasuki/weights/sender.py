@@ -12,7 +12,8 @@ from tasuki.core.model import CONTROLLER, Turn
 from tasuki.errors import Unroutable
 from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.ports import Frames, OnSent, Route, Transport
-from tasuki.weights.chunks import ChunkedFile, transfer_id
+from tasuki.trust.member import NOBODY, Member
+from tasuki.weights.chunks import CHUNK_BYTES, ChunkedFile, transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
 
@@ -39,6 +40,7 @@ async def hand_over(
     *,
     to: str,
     came_on: Callable[[], None],
+    member: Member = NOBODY,
     moments: Moments = UNWATCHED,
 ) -> None:
     """Send these weights, then their turn; returns once the broker has confirmed both.
@@ -48,17 +50,22 @@ async def hand_over(
 
     Args:
         came_on: told with every body that the broker has confirmed.
+        member: who sends them; it seals them for their receiver and the controller, if it can.
 
     Raises:
         Unroutable, NotPermitted: nothing more is sent.
+        CannotSeal: nothing is sent.
     """
     transfer = transfer_id(turn.id, turn.weights)
 
     def confirmed(_: int) -> None:
         came_on()
 
+    sealed = member.seal(transfer, turn.weights, to=to, step=CHUNK_BYTES)
     halfway = partial(moments.reach, Moment.CHUNKS_HALF_SENT, turn.id)
-    with ChunkedFile(path, transfer=transfer, weights=turn.weights, halfway=halfway) as chunks:
+    with ChunkedFile(
+        path, transfer=transfer, weights=turn.weights, sealed=sealed, halfway=halfway
+    ) as chunks:
         await transport.publish(names.to_weights(to), chunks, on_confirmed=confirmed)
     moments.reach(Moment.WEIGHTS_CONFIRMED, turn.id)
     if to != CONTROLLER:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from support.deaf import deaf_to
+from support.members import Signatory
 from support.one_site import DEADLINE_S, TASK, Peer, with_site
 from support.simulation import TRAINERS
 from support.stuck import Stuck
@@ -28,6 +29,7 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
+from tasuki.core.trust import Must
 from tasuki.errors import StorageError
 from tasuki.ledger import migrations
 from tasuki.ports import Route, Transport
@@ -77,6 +79,21 @@ def test_a_successor_without_a_queue_fails_the_turn_and_not_the_site(tmp_path: P
         await peer.send("a", term=2)  # and on it goes
 
     assert list(with_site(tmp_path, talk).folder.iterdir()) == []
+
+
+def test_weights_that_have_to_be_sealed_and_are_not_fail_their_turn_with_words(
+    tmp_path: Path,
+) -> None:
+    async def talk(peer: Peer) -> None:
+        turn = await peer.send("a")
+        abandoned = await peer.hear(TurnAbandoned)
+        assert abandoned.id == turn.id
+        assert abandoned.error == "MessageError"
+        assert "not sealed" in abandoned.detail
+
+    lab = Signatory()
+    member = lab.member("a", lab.roster(["a"]), require=[Must.SEALED])
+    assert list(with_site(tmp_path, talk, member=member).folder.iterdir()) == []
 
 
 def test_a_site_that_follows_itself_trains_on_what_it_sent(tmp_path: Path) -> None:
