@@ -110,6 +110,11 @@ _SERVICES = (
         "tasuki_broker_resent_messages_total", "Sent again after a connection broke.", of="messages"
     ),
     _both(
+        "tasuki_broker_nacked_messages_total",
+        "Tries to send that the broker refused: a queue was full. Each is made again.",
+        of="tries",
+    ),
+    _both(
         "tasuki_messages_refused_total",
         "Messages that were dead-lettered, dropped or ignored, and why. "
         "A few with reason `duplicate` are normal.",
