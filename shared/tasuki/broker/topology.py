@@ -92,8 +92,8 @@ class Sizes:
     segment_bytes: int = 100 * 10**6
     control_messages: int = 1000
     control_ttl_s: int = 300
-    turns: Length = Length(messages=10_000, size=256 * 2**20)
-    reports: Length = Length(messages=50_000, size=256 * 2**20)
+    turns: Length = Length(messages=2_000, size=256 * 2**20)
+    reports: Length = Length(messages=10_000, size=256 * 2**20)
     dead: Length = Length(messages=10_000, size=256 * 2**20)
     replicas: int = 3
 

@@ -32,8 +32,8 @@ _MOST_PATIENCE = 32
 majority of its nodes may keep what it does not confirm, and must not get it again all the time."""
 
 _NOT_TAKEN = (
-    "its queue is full, or cannot store anything; it is full if its reader is away, or somebody "
-    "sends more than is read"
+    "its queue refuses it: it is full, since its reader is away or somebody sends too much, or it "
+    "has failed"
 )
 
 OnChange = Callable[[StateChange], None]
