@@ -133,6 +133,7 @@ def test_a_turn_waits_until_a_full_queue_was_read_and_other_runs_do_not(
     refused = f'queue_kind="turns",reason="undecodable",service="{VICTIM}"'
     assert number(federation, VICTIM, f"tasuki_messages_refused_total{{{refused}}}") == taken
     assert federation.has_logged(CONTROLLER, f"need not wait any more.*{VICTIM}")
+    assert federation.has_logged(VICTIM, f"message refused .*sender={EVIL}")
 
 
 @pytest.mark.timeout(240)

@@ -28,7 +28,7 @@ REASONS_OF: Mapping[str, tuple[str, ...]] = {
     ),
     "weights": (
         *("bad_chunk", "bad_digest", "wrong_sender", "out_of_order", "duplicate"),
-        *("unclaimed", "unwanted", "disk"),
+        *("unclaimed", "unwanted", "too_large", "disk"),
     ),
 }
 """Why messages of each kind of queue are refused; whatever else is said counts as `other`."""

@@ -217,7 +217,7 @@ class Receiver:
         except self._ends_by:
             raise
         except TasukiError as exc:
-            log.warning("weights refused", queue=self.stream, reason=str(exc))
+            log.warning("weights refused", queue=self.stream, sender=sender, reason=str(exc))
             self._broken[sender, chunk.transfer] = exc
             while len(self._broken) > BROKEN:
                 del self._broken[next(iter(self._broken))]

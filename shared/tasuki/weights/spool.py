@@ -219,7 +219,7 @@ class Spool:
         """Before a byte of it is written: a disk that it fills is full for everything else too."""
         free = weights.size if self._free is None else self._free()
         if weights.size > free:
-            self.refused("disk", 1)
+            self.refused("too_large", 1)
             raise DiskFull(
                 f"weights of {weights.size} bytes do not fit on the disk of {self.folder}, which "
                 f"has {free} left; make room, the run tries again"

@@ -291,7 +291,7 @@ def test_a_transfer_that_the_disk_has_no_room_for_is_not_begun(tmp_path: Path) -
     with pytest.raises(DiskFull, match=r"100 bytes do not fit .* has 99 left; make room"):
         spool.add(first)
     assert not spool.add(second)
-    assert ([("disk", 1), ("out_of_order", 1)], []) == (counted, names(spool))
+    assert ([("too_large", 1), ("out_of_order", 1)], []) == (counted, names(spool))
 
     free[0] += 1
     assert [False, False, False, True] == fill(spool)
