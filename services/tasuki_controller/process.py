@@ -109,6 +109,7 @@ async def _run(
             alone_s=4 * settings.broker.heartbeat_s,
             hears_since=lambda: connection.hears_since,
             held_up=lambda: connection.held_up,
+            refused=connection.refused,
             moments=moments,
         ),
         watcher=operations.watch,
