@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.moments import UNWATCHED, Moments
-from tasuki.ports import Clock, Transport
+from tasuki.ports import Clock, Route, Transport
 from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.spool import Spool
 
@@ -25,6 +25,7 @@ class Controller:
         hears_since: the event loop's time from which reports could come without a break; None if
             they cannot now.
         held_up: why they cannot, in words; empty if they can.
+        refused: why what is sent there waits, in words; empty if it does not.
         only: leave every other run of the ledger alone.
     """
 
@@ -38,5 +39,6 @@ class Controller:
     alone_s: float = 0.0
     hears_since: Callable[[], float | None] = lambda: 0.0
     held_up: Callable[[], str] = lambda: ""
+    refused: Callable[[Route], str] = lambda _: ""
     only: str | None = None
     moments: Moments = UNWATCHED

@@ -103,6 +103,7 @@ class Intake:
                     raise Unroutable(f"{stuck.stream} gives no reader anything") from None
 
     def _refuse(self, delivery: Delivery, why: MessageError) -> None:
-        log.warning("chunk refused", queue=delivery.queue, reason=str(why))
+        queue, sender = delivery.queue, delivery.sender
+        log.warning("chunk refused", queue=queue, sender=sender, reason=str(why))
         self._refused(why.reason)
         self._transport.settle(delivery, Settlement.DONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 from pathlib import Path
 
 import structlog
@@ -109,6 +110,7 @@ async def _run(
             alone_s=4 * settings.broker.heartbeat_s,
             hears_since=lambda: connection.hears_since,
             held_up=lambda: connection.held_up,
+            refused=connection.refused,
             moments=moments,
         ),
         watcher=operations.watch,
@@ -145,8 +147,10 @@ async def _run(
 
 
 def _spool(folder: Path, settings: ControllerSettings, metrics: ControllerMetrics) -> Spool:
+    disk = shutil.disk_usage(settings.folder).total
     return Spool(
         folder,
-        limits=Limits(size=settings.stream_bytes),
+        # Nobody fills the disk with weights that no run waits for.
+        limits=Limits(size=min(settings.stream_bytes, disk // 2)),
         refused=lambda reason, count: metrics.refused("weights", reason, count=count),
     )

@@ -175,6 +175,7 @@ def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:
         settings.folder / "spool",
         # Nobody fills the disk with weights that no turn has asked for.
         limits=Limits(size=shutil.disk_usage(settings.folder).total // 2),
+        free=lambda: shutil.disk_usage(settings.folder).free,
         refused=lambda reason, count: metrics.refused("weights", reason, count=count),
     )
     spool.sweep()

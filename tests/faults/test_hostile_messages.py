@@ -44,7 +44,7 @@ ROUND = ["site-2", "site-1", "site-3"]
 ROUNDS = 6
 MEMORY = 64 * 2**20
 LATE = {"stale_term", "stale_position", "duplicate", "not_awaited", "run_over", "unknown_run"}
-KEPT = {"unclaimed", "unwanted"}
+KEPT = {"unclaimed", "unwanted", "too_large"}
 """What becomes of weights that nobody asks for, sooner or later."""
 REFUSED = re.compile(r'tasuki_messages_refused_total\{queue_kind="(\w+)",reason="(\w+)",.*\}')
 Counts = Counter[tuple[str, str, str]]

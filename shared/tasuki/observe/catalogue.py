@@ -28,7 +28,7 @@ REASONS_OF: Mapping[str, tuple[str, ...]] = {
     ),
     "weights": (
         *("bad_chunk", "bad_digest", "wrong_sender", "out_of_order", "duplicate"),
-        *("unclaimed", "unwanted", "disk"),
+        *("unclaimed", "unwanted", "too_large", "disk"),
         *("not_sealed", "no_seal", "bad_seal", "bad_signature", "roster_ended"),
     ),
 }
@@ -109,6 +109,11 @@ _SERVICES = (
     _both("tasuki_broker_delivered_bytes_total", "Received from the broker."),
     _both(
         "tasuki_broker_resent_messages_total", "Sent again after a connection broke.", of="messages"
+    ),
+    _both(
+        "tasuki_broker_nacked_messages_total",
+        "Tries to send that the broker refused: a queue was full. Each is made again.",
+        of="tries",
     ),
     _both(
         "tasuki_messages_refused_total",

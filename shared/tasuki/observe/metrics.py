@@ -89,6 +89,7 @@ class Metrics(Collector):
             ("published_bytes", counters.published_bytes),
             ("delivered_bytes", counters.delivered_bytes),
             ("resent_messages", counters.resent_messages),
+            ("nacked_messages", counters.nacked_messages),
         ):
             board.set(f"tasuki_broker_{name}_total", value)
 

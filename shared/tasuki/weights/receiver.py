@@ -245,7 +245,7 @@ class Receiver:
             _remember(self._refused, (sender, found.transfer), exc, most=REFUSED)
             raise
         except TasukiError as exc:
-            log.warning("weights refused", queue=self.stream, reason=str(exc))
+            log.warning("weights refused", queue=self.stream, sender=sender, reason=str(exc))
             _remember(self._broken, (sender, found.transfer), exc, most=BROKEN)
             return True
         if is_over:

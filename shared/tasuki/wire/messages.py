@@ -102,7 +102,7 @@ def signed_in(body: Buffer) -> Signed | None:
     Raises:
         MessageError: an envelope that is not in the form in which its sender wrote it.
     """
-    content = _unpack(body)
+    content = _unpack(body, limited=True)
     if content.get("type") != _SIGNED:
         return None
     signed = _signed(content)
@@ -131,7 +131,7 @@ def sealed_in(body: Buffer) -> Sealed | None:
     Raises:
         MessageError: one that is not in the form in which its sender wrote it.
     """
-    content = _unpack(body)
+    content = _unpack(body, limited=True)
     if content.get("type") != _SEALED:
         return None
     names = ("kind", "by", "to", "keys", "data")
@@ -146,7 +146,7 @@ def sealed_in(body: Buffer) -> Sealed | None:
 
 def kind_in(body: Buffer) -> str:
     """The type of an encoded message."""
-    return str(_unpack(body).get("type"))[:64]
+    return str(_unpack(body, limited=True).get("type"))[:64]
 
 
 def kind_of(message: object) -> str:
