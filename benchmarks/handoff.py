@@ -19,6 +19,7 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +32,6 @@ from rich.table import Table
 from support.broker import Broker
 from support.cluster import Cluster
 from support.federation import Federation
-from support.members import Signatory
 from support.process_memory import Memory, MemoryWatch
 from tasuki.testing import faults
 
@@ -142,12 +142,12 @@ def run_once(
     notes: Path,
     *,
     traces: bool = False,
-    signatory: Signatory | None = None,
+    require: Sequence[str] = (),
 ) -> MemoryWatch:
     """One run of so many rounds; what its trainers noted is in `notes`.
 
     Args:
-        signatory: all that is sent is signed and sealed with its members' keys; None: nothing is.
+        require: what every service takes nothing without: `signed`, `sealed`, or nothing.
     """
     script = notes / "script"
     # Round 0 warms up. Of small weights every other round is traced, and the rest is timed: what
@@ -160,7 +160,7 @@ def run_once(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "walk.py").write_text(TRAINER)
-        federation = stack.enter_context(Federation(folder, broker, vhost, signatory=signatory))
+        federation = stack.enter_context(Federation(folder, broker, vhost, require=require))
         pids = {name: process.pid for name, process in federation.processes.items()}
         with MemoryWatch(pids) as watch:
             _hand_around(federation, rounds)

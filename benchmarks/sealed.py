@@ -13,7 +13,7 @@ import json
 import statistics
 import sys
 import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 
 from support.broker import Broker
-from support.members import Signatory
 from support.process_memory import Memory
 from tasuki.testing import faults
 
 LIMIT = 1.15
+ALL = ("signed", "sealed")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,18 +66,17 @@ class Compared:
 
 def compare(broker: Broker, mb: float, rounds: int) -> Compared:
     found = Compared(mb=mb)
-    signatory = Signatory(now=time.time())
     half = max(3, rounds // 2)
     for side in (found.plain, found.sealed, found.sealed, found.plain):
-        add(side, broker, mb, half, signatory if side is found.sealed else None)
+        add(side, broker, mb, half, ALL if side is found.sealed else ())
     return found
 
 
-def add(side: Side, broker: Broker, mb: float, rounds: int, signatory: Signatory | None) -> None:
+def add(side: Side, broker: Broker, mb: float, rounds: int, require: Sequence[str]) -> None:
     """One more run of this side."""
     with tempfile.TemporaryDirectory(dir=handoff.IN_MEMORY) as name:
         notes = Path(name)
-        watch = handoff.run_once(broker, mb, rounds, notes, traces=True, signatory=signatory)
+        watch = handoff.run_once(broker, mb, rounds, notes, traces=True, require=require)
         side.traced += handoff_parts.parts(faults.read_log(notes / "script"))
         inside, _ = handoff.hand_overs(notes, every=1 if mb >= handoff.LARGE_MB else 2)
     side.inside += inside

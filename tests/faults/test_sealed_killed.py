@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.broker import Broker
-from support.members import Signatory
 from support.scripted import Scripted, scripted
 from tasuki.core.model import CONTROLLER
 from tasuki.moments import Moment
@@ -30,8 +28,8 @@ KILLED = {
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Scripted]:
     """Everybody has keys, and takes nothing that is not sealed."""
-    folder, signatory = tmp_path_factory.mktemp("sealed"), Signatory(now=time.time())
-    with scripted(folder, broker, signatory=signatory) as federation:
+    folder = tmp_path_factory.mktemp("sealed")
+    with scripted(folder, broker, require=("signed", "sealed")) as federation:
         yield federation
 
 

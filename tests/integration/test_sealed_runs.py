@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from tasuki.core.run import RunState, Status
 from tasuki.core.trust import Must
 from tasuki.ports import Route
 from tasuki.transport.memory import Fault
-from tasuki.trust.member import Member
+from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.chunks import SealedChunk, decode_chunk
 from tasuki.wire import names
 
@@ -35,13 +35,18 @@ def everyone() -> dict[str, Member]:
     return members(CONTROLLER, *SITES)
 
 
+def known(found: Mapping[str, Member]) -> Callable[[str], Member]:
+    """Who is not among them has no keys."""
+    return lambda name: found.get(name, NOBODY)
+
+
 def ended(
     folder: Path, found: Mapping[str, Member], *, fault: Fault | None = None, **changes: object
 ) -> RunState:
     """How a run of these members ends."""
 
     async def run() -> RunState:
-        async with relay(folder, {"order": ORDER, **changes}, members=found) as it:
+        async with relay(folder, {"order": ORDER, **changes}, members=known(found)) as it:
             it.queues.fault = fault
             it.submit()
             return await it.until_over()
@@ -138,7 +143,7 @@ def test_a_run_goes_on_with_sealed_weights_after_every_service_was_started_anew(
 
     async def run() -> RunState:
         changes = {"order": ORDER, "failure": "lease_s = 1", "attempts": 50, "pause_s": 0.05}
-        async with relay(tmp_path / "r", changes, members=found) as it:
+        async with relay(tmp_path / "r", changes, members=known(found)) as it:
             it.submit()
             for turns, name in ((1, "site-2"), (3, CONTROLLER), (5, "site-1"), (7, "site-3")):
                 await it.until(lambda state, turns=turns: state.turns >= turns)  # type: ignore[misc]

@@ -54,7 +54,7 @@ class Relay:
     stuck: Stuck = field(default_factory=lambda: Stuck(set()))
     followers: Sequence[Follower] = ()
     limits: Limits | None = None
-    members: Mapping[str, Member] = field(default_factory=dict)
+    members: Callable[[str], Member] = lambda _: NOBODY
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _close: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Relay:
             runs=self.folder / "runs",
             spool=Spool(self.folder / "spool" / CONTROLLER, limits=self.limits),
             clock=SystemClock(),
-            member=self.members.get(CONTROLLER, NOBODY),
+            member=self.members(CONTROLLER),
             patience_s=0.5,
             hears_since=lambda: self.hears_since,
             held_up=lambda: self.held_up,
@@ -111,7 +111,7 @@ class Relay:
                 spool=Spool(self.folder / "spool" / name),
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
                 clock=SystemClock(),
-                member=self.members.get(name, NOBODY),
+                member=self.members(name),
                 idle_beat_s=0.1,
                 farewell_s=0.5,
             )
@@ -179,12 +179,9 @@ async def relay(
     *,
     running: Sequence[str] | None = None,
     followers: Sequence[Follower] = (),
-    members: Mapping[str, Member] | None = None,
+    members: Callable[[str], Member] = lambda _: NOBODY,
 ) -> AsyncIterator[Relay]:
-    """A relay of three sites with its run submitted; `running` names those that are up.
-
-    Who is not among `members` has no keys.
-    """
+    """A relay of three sites with its run submitted; `running` names those that are up."""
     run_file = read(write_run(folder, **changes), RunFile)
     sites = run_file.simulated_sites()
     queues = MemoryFederation(sites, is_durable=True)
@@ -194,7 +191,7 @@ async def relay(
         run_file=run_file,
         sites=sites,
         followers=followers,
-        members=members or {},
+        members=members,
     )
     await it.start_controller()
     try:

@@ -18,7 +18,7 @@ import pika
 import pytest
 
 from support.federation import NO_TORCH, SITES, Federation
-from support.members import Signatory
+from support.members import REQUIRED
 from support.plain import plain_loop
 from support.simulation import write_run
 from support.supervision import Supervisor
@@ -145,7 +145,7 @@ def scripted(
     settings: str = "",
     hosts: Sequence[str] = (),
     trainers: str = "",
-    signatory: Signatory | None = None,
+    require: Sequence[str] = REQUIRED,
 ) -> Iterator[Scripted]:
     """Everybody at work and kept at it; in the end no message may be in anybody's hands.
 
@@ -153,7 +153,7 @@ def scripted(
         settings: further lines of every service's [broker].
         hosts: the broker's nodes, if not as it says itself.
         trainers: further lines of every site's trainers.
-        signatory: whose members they are, so that everybody signs and seals.
+        require: what everybody takes nothing without.
     """
     vhost, script = broker.vhost(), folder / "script"
     script.touch()
@@ -170,7 +170,7 @@ def scripted(
             hosts=hosts,
             broker_settings=settings_of_all,
             trainers=dict.fromkeys(SITES, trainers),
-            signatory=signatory,
+            require=require,
         ) as federation:
             with Supervisor(federation.processes) as supervisor:
                 yield Scripted(federation, supervisor, broker, script)
