@@ -27,7 +27,7 @@ from tasuki.transport.broker import BrokerConnection
 from tasuki.weights.sender import noting_turns
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Limits
-from tasuki_controller import dead_letters
+from tasuki_controller import dead_letters, roster_file
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.followers import followers
@@ -72,7 +72,8 @@ async def _run(
     outlet: Outlet,
 ) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
-    ledger = SqliteLedger(folder.ledger_path)
+    member = settings.security.member(CONTROLLER, folder=folder.path)
+    ledger = SqliteLedger(folder.ledger_path, sign=None if member.keys is None else member.sign_row)
     started = asyncio.Event()
     metrics = ControllerMetrics(
         Subject(
@@ -103,6 +104,7 @@ async def _run(
             runs=folder.runs_path,
             spool=_spool(folder.spool_path, settings, metrics),
             clock=SystemClock(),
+            member=member,
             patience_s=settings.patience_s,
             # The broker gives up a connection that is silent for two or three heartbeats.
             alone_s=4 * settings.broker.heartbeat_s,
@@ -134,6 +136,13 @@ async def _run(
         async with (
             opened(door, settings.http),
             beside(watch(settings.broker.cert)),
+            beside(
+                roster_file.watch(
+                    settings.security.roster,
+                    None if member.keys is None else member.keys.rosters,
+                    service.tell_roster,
+                )
+            ),
             beside(dead_letters.count(connection.transport, metrics.dead_letters, started)),
             tried(settings.broker, operations.streams, metrics.stream_replicas),
             following.led(),

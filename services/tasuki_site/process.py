@@ -119,6 +119,7 @@ async def _run(
                 trainers.make, limit=ProcessLimit(settings.processes or fitting())
             ),
             clock=SystemClock(),
+            member=settings.security.member(settings.name, folder=settings.folder),
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
             device=settings.device,

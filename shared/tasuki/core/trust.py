@@ -64,6 +64,19 @@ class Warrant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Which of several runs that had the same name, one after the other.
+
+    Attributes:
+        about: the hash of its first row; empty if nobody has signed what is known of it.
+        began: when it was submitted, in seconds since 1970.
+    """
+
+    about: str = ""
+    began: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """What opens a sealed transfer: its key, wrapped for each who may open it.
 

@@ -12,19 +12,19 @@ from typing import Generic, TypeVar
 import blake3
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
-from tasuki.core.trust import Must, Seal, Signed, Warrant
-from tasuki.core.turn.proof import before, why_not_whole
+from tasuki.core.trust import Must, Seal, Signed, Submission, Warrant
+from tasuki.core.turn.proof import OTHER_RUN, before, why_not_whole
 from tasuki.errors import MessageError
 from tasuki.ports import Buffer
 from tasuki.trust.rosters import ENDED, Rosters
+from tasuki.trust.rows import covered_by_row
 from tasuki.trust.sealing import Cipher, SealingKey, context_of, recipients_of, wrap
 from tasuki.trust.signing import SigningKey
 from tasuki.wire.messages import decode, enclose, encode, kind_of, signed_in
 
 NOT_SIGNED, NOT_SEALED = "not_signed", "not_sealed"
 BAD_SIGNATURE, BAD_SEAL = "bad_signature", "bad_seal"
-UNPROVED, OTHER_RUN = "unproved", "other_run"
-NEWER_ROSTER = "newer_roster"
+UNPROVED, NEWER_ROSTER = "unproved", "newer_roster"
 """Why messages and transfers are refused, in a word."""
 
 T = TypeVar("T")
@@ -55,6 +55,14 @@ class Keys:
     signing: SigningKey
     sealing: SealingKey
     rosters: Rosters
+
+
+def submission_of(turn: Turn) -> Submission:
+    """Which run of its name a turn is of, as its warrant says; that was checked when it came."""
+    signed = signed_in(turn.warrant) if turn.warrant else None
+    if signed is None:
+        return Submission()
+    return Submission(about=signed.about, began=decode(turn.warrant, Warrant).began)
 
 
 def digest_of(written: bytes) -> str:
@@ -120,6 +128,12 @@ class Member:
             MessageError: a value in it has no form as a message.
         """
         return replace(record, written=self.sign(record, about=about))
+
+    def sign_row(self, hash: str) -> bytes:
+        """A signature over a row of the ledger by its hash; empty if this member has no keys."""
+        if self.keys is None:
+            return b""
+        return self.keys.signing.over(covered_by_row(hash, federation=self._federation))
 
     # What it hears.
 
