@@ -83,6 +83,7 @@ async def _run(
             folder=folder.path,
             certificate=settings.broker.cert,
             lines_lost=lambda: outlet.lost,
+            member=member,
         )
     )
     operations = Operations(

@@ -98,6 +98,7 @@ async def _run(
 ) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     database = open_journal(settings.folder / "journal.sqlite")
+    member = settings.security.member(settings.name, folder=settings.folder)
     metrics = SiteMetrics(
         Subject(
             service=settings.name,
@@ -106,6 +107,7 @@ async def _run(
             folder=settings.folder,
             certificate=settings.broker.cert,
             lines_lost=lambda: outlet.lost,
+            member=member,
         ),
         has_turn=lambda: service.has_turn,
     )
@@ -119,7 +121,7 @@ async def _run(
                 trainers.make, limit=ProcessLimit(settings.processes or fitting())
             ),
             clock=SystemClock(),
-            member=settings.security.member(settings.name, folder=settings.folder),
+            member=member,
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
             device=settings.device,

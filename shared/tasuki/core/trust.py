@@ -118,10 +118,14 @@ class Card:
         if not 0 <= self.begins <= self.ends <= MOST:
             raise ValueError("a card ends after it begins")
 
+    @property
+    def ends_at(self) -> int:
+        """From when on nothing of it is good any more."""
+        return self.ends if self.revoked is None else min(self.ends, self.revoked)
+
     def is_good(self, at: float) -> bool:
         """Whether what it signs then counts."""
-        ends = self.ends if self.revoked is None else min(self.ends, self.revoked)
-        return self.begins <= at < ends
+        return self.begins <= at < self.ends_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
