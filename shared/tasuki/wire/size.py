@@ -21,8 +21,10 @@ AROUND = 64
 """Bytes that a record adds beyond its own: how long it is, and longer numbers."""
 
 SIGNED = 512
-"""The same where records are signed: its envelope, and its digest in the warrant of a turn that is
-given out again after it."""
+"""Bytes of a signed record's envelope."""
+
+NAMED = 80
+"""Bytes of a record's digest in the warrant of a turn that is given out again after it."""
 
 
 def check_one_more(turn: Turn) -> None:
@@ -65,7 +67,7 @@ def check_round(plan: Plan) -> None:
 
 
 def _has_room(turn: Turn, size: int) -> bool:
-    signed = SIGNED * (len(turn.history) + 1) if turn.warrant else 0
+    signed = SIGNED + NAMED * (len(turn.history) + 1) if turn.warrant else 0
     return size_of(turn) + size + AROUND + signed <= MOST
 
 
