@@ -39,7 +39,15 @@ from tasuki.core.run.reports import (
     judge,
     turn_of,
 )
-from tasuki.errors import LedgerBroken, MessageError, RunExists, TasukiError, UnknownRun
+from tasuki.core.trust import Roster
+from tasuki.errors import (
+    LedgerBroken,
+    MessageError,
+    RunExists,
+    SettingsError,
+    TasukiError,
+    UnknownRun,
+)
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
 from tasuki.trust.member import Said
@@ -196,6 +204,25 @@ class ControllerService:
     def tell_roster(self) -> None:
         """A newer one counts: every site is to go by it."""
         self._soon(lambda: self._work_on(self._outbox.tell_roster()))
+
+    def take_roster(self, issued: bytes) -> Roster:
+        """Go by a roster from now on, as every site is to; one that counts already changes nothing.
+
+        Raises:
+            SettingsError: it is not to be taken, or nobody signs here.
+            DiskFull, StorageError: it cannot be kept; it counts until the next start.
+        """
+        keys = self._c.member.keys
+        if keys is None:
+            raise SettingsError("this controller has no keys: give it [security] first")
+        try:
+            is_new = keys.rosters.take(issued)
+            roster = keys.rosters.newest
+        except MessageError as exc:
+            raise SettingsError(str(exc)) from exc
+        if is_new:
+            self.tell_roster()
+        return roster
 
     def stop(self) -> None:
         self._stopped.set()

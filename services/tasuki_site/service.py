@@ -21,6 +21,7 @@ from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
 from tasuki.trust.member import NEWER_ROSTER
+from tasuki.trust.rosters import ENDED
 from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
@@ -145,7 +146,7 @@ class SiteService:
             self._site.member.check_turn(turn)
             begins = self._roll.check_run(turn)
         except MessageError as exc:
-            if exc.reason == NEWER_ROSTER:
+            if exc.reason in {NEWER_ROSTER, ENDED}:
                 self._roll.keep(delivery, exc)
             else:
                 self._site.bury(delivery, exc)

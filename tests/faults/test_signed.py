@@ -90,7 +90,7 @@ def test_what_the_brokers_administrator_says_in_the_controllers_name_is_refused(
     kept.check_bits(run, ORDER)
 
 
-def test_a_roster_that_an_operator_puts_in_place_of_the_old_one_reaches_every_site(
+def test_a_newer_roster_reaches_every_site_from_the_controllers_file_or_by_its_door(
     kept: Scripted,
 ) -> None:
     lab, folder = kept.federation.signatory, kept.federation.folder
@@ -98,3 +98,12 @@ def test_a_roster_that_an_operator_puts_in_place_of_the_old_one_reaches_every_si
     write_issued(folder / "roster.pem", lab.roster(everybody, number=2))
     for name in everybody:
         kept.federation.await_log(name, "roster taken .*number=2")
+    roster = folder / "next.pem"
+    write_issued(roster, lab.roster(everybody, number=3))
+    answer = kept.federation.post("/roster", roster.read_bytes())
+    assert 3 == answer.raise_for_status().json()["number"]
+    for name in kept.federation.sites:
+        kept.federation.await_log(name, "roster taken .*number=3")
+    refused = kept.federation.post("/roster", (folder / "roster.pem").read_bytes())
+    assert (422, "SettingsError") == (refused.status_code, refused.json()["error"])
+    assert "roster 2 is not newer than 3" in refused.json()["message"]
