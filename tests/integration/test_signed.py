@@ -25,7 +25,7 @@ from tasuki.core.report import (
     TurnProgressed,
     TurnTaken,
 )
-from tasuki.core.run import RunState, Status, TurnFailed
+from tasuki.core.run import RunState, Status, TurnFailed, TurnFinished
 from tasuki.core.trust import Must, Roster, Warrant
 from tasuki.errors import MessageError
 from tasuki.ports import Route
@@ -55,13 +55,14 @@ class Lab:
     signatory: Signatory = field(default_factory=lambda: Signatory(now=time.time()))
     caught: list[tuple[Route, bytes]] = field(default_factory=list)
     rosters: dict[str, bytes] = field(default_factory=dict)
+    require: Sequence[Must] = (Must.SIGNED,)
 
     def __post_init__(self) -> None:
         self.rosters = dict.fromkeys(NAMES, self.signatory.roster(NAMES))
 
     def member(self, name: str) -> Member:
         roster = self.rosters[name]
-        return self.signatory.member(name, roster, require=[Must.SIGNED], now=time.time)
+        return self.signatory.member(name, roster, require=self.require, now=time.time)
 
     def listen(self, route: Route, body: bytes) -> list[bytes]:
         self.caught.append((route, body))
@@ -255,6 +256,24 @@ def test_a_turn_that_the_controller_did_not_give_out_is_refused(
     signed(tmp_path / "signed", lab, test, running=BUT_THE_FIRST)
 
 
+def test_a_site_that_insists_on_nothing_is_not_talked_down_within_a_run_that_is_signed(
+    tmp_path: Path, lab: Lab, expected: str
+) -> None:
+    async def test(it: Relay) -> None:
+        await until(lambda: lab.of(TurnTaken), what="site-2 has its first turn")
+        _, _, real = lab.of(Turn)[0]
+        id = replace(real.id, term=50)
+        for route, message in (
+            (names.to_turns("site-2"), replace(real, id=id, warrant=b"")),
+            (names.to_control("site-2"), FenceRaised(run=it.run, lane=0, term=99)),
+        ):
+            assert "other_run" == await refused(it, route, encode(message), sender=CONTROLLER)
+        await ends_well(it, expected)
+
+    lab.require = ()
+    signed(tmp_path / "signed", lab, test, pause_s=0.1)
+
+
 def test_what_was_said_in_an_earlier_run_of_the_same_name_is_refused(
     tmp_path: Path, lab: Lab, expected: str
 ) -> None:
@@ -420,21 +439,26 @@ def test_a_turn_by_a_roster_that_never_comes_is_refused_in_the_end(
     signed(tmp_path / "signed", lab, test, running=())
 
 
+@pytest.mark.parametrize("turns", [1, 2])
 def test_what_a_revoked_site_says_is_refused_and_its_run_goes_on_without_it(
-    tmp_path: Path, lab: Lab
+    tmp_path: Path, lab: Lab, turns: int
 ) -> None:
+    """What was accepted of it before stays."""
     cards = [lab.signatory.card(name) for name in NAMES if name != "site-1"]
     revoked = lab.signatory.card("site-1", revoked=int(time.time()) - 1)
     roster = lab.signatory.roster_of([*cards, revoked], number=2)
 
     async def test(it: Relay) -> None:
-        await it.until(lambda state: state.turns == 1)
+        await it.until(lambda state: state.turns == turns)
         await it.queues.put(names.to_control(), encode(RosterIssued(roster=roster)), CONTROLLER)
         rosters_of(it).take(roster)
         state = await it.until_over()
         assert Status.FINISHED is state.status
         assert "site-1" in {skip.site for skip in state.skipped}
         assert "bad_signature" in refused_by_controller(it)
+        finished = [row.event for row in it.ledger.rows(it.run) if b"TurnFinished" in row.event]
+        of = [decode(event, TurnFinished).record.site for event in finished]
+        assert (turns - 1, turns) == (of.count("site-1"), of[:turns].count("site-2") + turns - 1)
 
     failure = 'lease_s = 0.4\non_silent = "skip"'
     signed(tmp_path / "signed", lab, test, failure=failure, pause_s=0.1)
