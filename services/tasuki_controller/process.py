@@ -132,6 +132,8 @@ async def _run(
         service.stop()
         return started.is_set()
 
+    for path in settings.security.secrets_of_all():
+        log.warning("everyone on this machine can read a secret: chmod it to 600", path=str(path))
     log.info("controller starts", broker=settings.broker.url, folder=str(folder.path))
     try:
         async with (

@@ -148,6 +148,8 @@ async def _run(
         trainers=", ".join(trainers.names) or "none",
     )
     warn_of_data(settings.data.path)
+    for path in settings.security.secrets_of_all():
+        log.warning("everyone on this machine can read a secret: chmod it to 600", path=str(path))
     try:
         async with (
             served(pages, settings.http.host, settings.http.port),
