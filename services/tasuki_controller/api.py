@@ -253,6 +253,14 @@ def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["steer"], responses=refusals(404, 422, 507))
 
     @router.post(
+        "/roster",
+        summary="Go by a newer roster, and tell every site",
+        openapi_extra=_body("application/x-pem-file", "The roster, as the authority signed it."),
+    )
+    async def take_roster(request: Request) -> documents.TakenRoster:
+        return operations.take_roster(await _text(request, what="roster"))
+
+    @router.post(
         "/runs/{run}/rounds/{rounds}",
         summary="Let a run have so many rounds in all, be it finished",
         responses=refusals(409, 410, 500),
@@ -356,17 +364,17 @@ def _body(kind: str, meaning: str) -> dict[str, Any]:  # Any: OpenAPI
     return {"requestBody": {"required": True, "description": meaning, "content": content}}
 
 
-async def _text(request: Request) -> str:
-    """A run file, which is small."""
+async def _text(request: Request, *, what: str = "run file") -> str:
+    """A file that is small."""
     content = bytearray()
     async for piece in request.stream():
         content += piece
         if len(content) > MAX_RUN_FILE_BYTES:
-            raise SettingsError(f"a run file has no more than {MAX_RUN_FILE_BYTES} bytes")
+            raise SettingsError(f"a {what} has no more than {MAX_RUN_FILE_BYTES} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise SettingsError(f"the run file is not UTF-8: {exc}") from exc
+        raise SettingsError(f"the {what} is not UTF-8: {exc}") from exc
 
 
 def _weights(digest: str | None, size: int | None) -> WeightsRef | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasuki.core.trust import Submission
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.moments import UNWATCHED, Moments
 from tasuki.ports import Clock, Route, Transport
@@ -42,3 +43,8 @@ class Controller:
     refused: Callable[[Route], str] = lambda _: ""
     only: str | None = None
     moments: Moments = UNWATCHED
+
+    def submission(self, run: str) -> Submission:
+        """What all that is signed about a run names it by; nothing where nobody signs."""
+        first = None if self.member.keys is None else next(self.ledger.rows(run), None)
+        return Submission() if first is None else Submission(about=first.hash, began=first.at)

@@ -77,6 +77,13 @@ class UploadedWeights(Document):
     size: int = Field(description="In bytes.")
 
 
+class TakenRoster(Document):
+    """Who is a member from now on."""
+
+    number: int = Field(description="Of the roster that the controller goes by.")
+    ends: datetime
+
+
 class LaneRow(Document):
     """One of several models on their way, in one line."""
 

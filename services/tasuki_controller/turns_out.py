@@ -18,7 +18,6 @@ from tasuki.core.run import RunState
 from tasuki.core.run.reports import ComesOn
 from tasuki.errors import Unroutable
 from tasuki.wire import names
-from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
 from tasuki_controller.leases import Leases
 from tasuki_controller.turn_now import TurnNow
@@ -108,6 +107,7 @@ class TurnsOut:
         if relay is None or (holder := relay.holder) is None:
             return
         known = FenceRaised(run=id.run, lane=id.lane, term=id.term)
+        body = self._c.member.sign(known, about=self._c.submission(id.run).about)
         with suppress(TimeoutError, Unroutable):
             async with asyncio.timeout(ANSWER_S):
-                await self._c.transport.publish(names.to_control(holder), [(encode(known),)])
+                await self._c.transport.publish(names.to_control(holder), [(body,)])

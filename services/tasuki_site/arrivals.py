@@ -59,7 +59,9 @@ class Arrivals:
 
     def expect(self, turn: Turn) -> None:
         """A turn was taken: its weights stay until they are discarded."""
-        self._site.spool.claim(transfer_id(turn.id, turn.weights), turn.weights)
+        transfer = transfer_id(turn.id, turn.weights)
+        self._receiver.expect(transfer)
+        self._site.spool.claim(transfer, turn.weights)
 
     async def obtain(self, turn: Turn) -> None:
         """A turn comes after its weights. Once for each that gets none the stream is read anew.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasuki.clock import Stopwatch
 from tasuki.core.model import Turn, TurnRecord
 from tasuki.errors import GateRejected
-from tasuki.wire.messages import written
+from tasuki.trust.member import submission_of
 from tasuki.wire.size import check_record
 from tasuki_site.gate.metrics import some
 from tasuki_site.sending import transfer_of
@@ -30,7 +30,7 @@ async def evaluate(site: Site, turn: Turn, log: Log) -> TurnRecord:
     _check(turn, outcome)
     record = _record(turn, outcome, seconds=stopwatch.seconds)
     check_record(turn, record)
-    return written(record)
+    return site.member.write(record, about=submission_of(turn).about)
 
 
 def _check(turn: Turn, outcome: Outcome) -> None:

@@ -8,7 +8,7 @@ from tasuki.clock import Stopwatch
 from tasuki.core.model import Turn, TurnRecord, WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import WeightsError
-from tasuki.wire.messages import written
+from tasuki.trust.member import submission_of
 from tasuki.wire.size import check_one_more, check_record
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, Trained
@@ -43,7 +43,7 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
             outcome = gate.as_received(turn, candidate)
         record = _record(turn, outcome, seconds=stopwatch.seconds)
         check_record(turn, record)
-        record = written(record)
+        record = site.member.write(record, about=submission_of(turn).about)
         site.spool.adopt(result, transfer_of(passed_on(turn, record)), record.sent)
     except BaseException as exc:
         result.unlink(missing_ok=True)

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tasuki.core.trust import Card, Must, Roster
+from tasuki.disk.writing import PRIVATE, write_whole
 from tasuki.trust.member import Keys, Member
 from tasuki.trust.rosters import Rosters, issue, write_issued
 from tasuki.trust.sealing import SealingKey
@@ -108,8 +109,8 @@ class Signatory:
         write_issued(folder / "roster.pem", self.roster(names))
         for name in names:
             signing, sealing = self.keys[name]
-            (folder / f"{name}.sign.key").write_bytes(signing.pem())
-            (folder / f"{name}.seal.key").write_bytes(sealing.pem())
+            write_whole(folder / f"{name}.sign.key", signing.pem(), mode=PRIVATE)
+            write_whole(folder / f"{name}.seal.key", sealing.pem(), mode=PRIVATE)
 
     def member(
         self,

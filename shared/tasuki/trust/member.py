@@ -12,11 +12,12 @@ from typing import Generic, TypeVar
 import blake3
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
-from tasuki.core.trust import Must, Seal, Sealed, Signed, Warrant
-from tasuki.core.turn.proof import before, why_not_whole
+from tasuki.core.trust import Must, Seal, Sealed, Signed, Submission, Warrant
+from tasuki.core.turn.proof import OTHER_RUN, before, why_not_whole
 from tasuki.errors import CannotSeal, MessageError
 from tasuki.ports import Buffer
 from tasuki.trust.rosters import ENDED, Rosters
+from tasuki.trust.rows import covered_by_row
 from tasuki.trust.sealing import (
     Cipher,
     SealingKey,
@@ -40,8 +41,7 @@ from tasuki.wire.messages import (
 
 NOT_SIGNED, NOT_SEALED = "not_signed", "not_sealed"
 BAD_SIGNATURE, BAD_SEAL = "bad_signature", "bad_seal"
-UNPROVED, OTHER_RUN = "unproved", "other_run"
-NEWER_ROSTER = "newer_roster"
+UNPROVED, NEWER_ROSTER = "unproved", "newer_roster"
 """Why messages and transfers are refused, in a word."""
 
 T = TypeVar("T")
@@ -72,6 +72,14 @@ class Keys:
     signing: SigningKey
     sealing: SealingKey
     rosters: Rosters
+
+
+def submission_of(turn: Turn) -> Submission:
+    """Which run of its name a turn is of, as its warrant says; that was checked when it came."""
+    signed = signed_in(turn.warrant) if turn.warrant else None
+    if signed is None:
+        return Submission()
+    return Submission(about=signed.about, began=decode(turn.warrant, Warrant).began)
 
 
 def digest_of(written: bytes) -> str:
@@ -137,6 +145,12 @@ class Member:
             MessageError: a value in it has no form as a message.
         """
         return replace(record, written=self.sign(record, about=about))
+
+    def sign_row(self, hash: str) -> bytes:
+        """A signature over a row of the ledger by its hash; empty if this member has no keys."""
+        if self.keys is None:
+            return b""
+        return self.keys.signing.over(covered_by_row(hash, federation=self._federation))
 
     # What it hears.
 

@@ -176,6 +176,10 @@ class Receiver:
             if (error := self._refused.pop((sender, transfer), None)) is not None:
                 raise error
 
+    def expect(self, transfer: bytes) -> None:
+        """It is wanted, be it that one of this name was discarded before."""
+        self._unwanted.pop(transfer, None)
+
     def discard(self, transfer: bytes, weights: WeightsRef) -> None:
         """Nobody needs these weights any more, nor those pieces of them that still come."""
         self._unwanted[transfer] = None

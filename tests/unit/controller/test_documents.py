@@ -256,3 +256,12 @@ def test_trouble_in_a_lane_is_the_reason_of_its_run() -> None:
     assert said == run_row(state, [silent, silent]).reason
     full = TurnNow(held_up="the broker is full")
     assert "the broker is full" == run_row(state, [full, full]).reason
+
+
+def test_a_report_that_was_signed_is_shown_without_its_signature() -> None:
+    """Bug: the envelope is no text, so that the display of a run broke off at a failed turn."""
+    relay = Relay()
+    id = relay.state.lanes[0].relay.expected
+    failed = TurnFailed(id=id, site="a", error="TrainerDied", said=b"\x88\xff")
+    update = Update(run=relay.state, what=failed)
+    assert update == told(LiveUpdate.of(update).line())
