@@ -38,6 +38,7 @@ class Hearing:
     def __init__(self, controller: Controller) -> None:
         self._c = controller
         self._signs: dict[Lane, tuple[TurnId, float]] = {}  # when the newest of each was signed
+        self._presence: dict[str, float] = {}  # likewise, of each site
 
     def report(self, delivery: Delivery) -> Said[Report]:
         """A site's report; a result in it is its own.
@@ -45,7 +46,9 @@ class Hearing:
         Raises:
             MessageError: it is none, is not signed as it has to be, or is of another run.
         """
-        said: Said[Report] = self._c.member.read(delivery.body, REPORTS, sender=delivery.sender)
+        member, sender = self._c.member, delivery.sender
+        body = member.open(delivery.body, sender=sender)
+        said: Said[Report] = member.read(body, REPORTS, sender=sender)
         report = said.message
         if isinstance(report, SiteStarted | SiteBeat | SiteMeasured | RosterWanted):
             return said
@@ -62,8 +65,16 @@ class Hearing:
             return Refused(reason=exc.reason, detail=str(exc))
 
     def is_replayed(self, said: Said[Report]) -> bool:
-        """Whether it is a sign of life that is not newer than one which was heard."""
+        """Whether it is a sign of life that is not newer than one which was heard.
+
+        Nothing else depends on a site's clock: one that was set back counts as silent by this until
+        it has caught up, unless its site hands over a result or starts a turn.
+        """
         report = said.message
+        if said.by and isinstance(report, SiteStarted | SiteBeat):
+            newest = self._presence.get(said.by, 0.0)
+            self._presence[said.by] = max(newest, said.at)
+            return said.at <= newest
         if not (said.by and isinstance(report, TurnTaken | TurnProgressed)):
             return False
         id, at = self._signs.get(report.id.of_lane, (None, 0.0))

@@ -250,8 +250,14 @@ class Outbox:
             self._apply(turn.id.run, failed)
 
     def _take_back(self, turn: Turn) -> None:
-        within_s = self._c.patience_s
-        self._spawn(take_back(self._c.transport, turn, to=turn.site, within_s=within_s))
+        back = take_back(
+            self._c.transport,
+            turn,
+            to=turn.site,
+            within_s=self._c.patience_s,
+            member=self._c.member,
+        )
+        self._spawn(back)
 
     def _turn(self, effect: machine.IssueTurn) -> Turn:
         """As it travels."""

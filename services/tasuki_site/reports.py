@@ -54,7 +54,8 @@ class Reports:
         """One after the other, so that they arrive in the order in which things happened."""
         while True:
             take, then = await self._waiting.get()
-            body = self._signed(take())
+            member = self._site.member
+            body = member.close(self._signed(take()), to=CONTROLLER)
             await self._site.transport.publish(names.to_controller(), [(body,)])
             then()
             self._waiting.task_done()

@@ -74,7 +74,13 @@ async def withdraw(site: Site, turn: Turn, record: TurnRecord) -> None:
     """Its result is void: nobody keeps any of it, here or at the successor."""
     let_go(site, turn, record)
     following = passed_on(turn, record)
-    await take_back(site.transport, following, to=turn.successor, within_s=site.farewell_s)
+    await take_back(
+        site.transport,
+        following,
+        to=turn.successor,
+        within_s=site.farewell_s,
+        member=site.member,
+    )
 
 
 def let_go(site: Site, turn: Turn, record: TurnRecord) -> None:

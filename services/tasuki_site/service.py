@@ -140,7 +140,7 @@ class SiteService:
 
     def _on_turn(self, delivery: Delivery) -> None:
         try:
-            turn = decode(delivery.body, Turn)
+            turn = decode(self._site.member.open(delivery.body, sender=delivery.sender), Turn)
             encode(turn)  # what cannot be written down cannot be taken
             sending.check_sender(self._site, turn, delivery.sender)
             self._site.member.check_turn(turn)

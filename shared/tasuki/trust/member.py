@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import blake3
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
-from tasuki.core.trust import Must, Seal, Sealed, Signed, Submission, Warrant
+from tasuki.core.trust import Card, Must, Roster, Seal, Sealed, Signed, Submission, Warrant
 from tasuki.core.turn.proof import OTHER_RUN, before, why_not_whole
 from tasuki.errors import CannotSeal, MessageError
 from tasuki.ports import Buffer
@@ -80,6 +80,11 @@ def submission_of(turn: Turn) -> Submission:
     if signed is None:
         return Submission()
     return Submission(about=signed.about, began=decode(turn.warrant, Warrant).began)
+
+
+def _newest(roster: Roster, name: str) -> tuple[Card, ...]:
+    """A member's newest card, unless that was revoked."""
+    return tuple(card for card in roster.cards_of(name)[-1:] if card.revoked is None)
 
 
 def digest_of(written: bytes) -> str:
@@ -276,16 +281,18 @@ class Member:
     def close(self, body: bytes, *, to: str) -> bytes:
         """An encoded message, so that one member alone can read it; as it is without keys.
 
+        A card or a roster that has ended does for that: a member that says so must be able to.
+
         Raises:
-            MessageError: that member has no good card, and it must be sealed.
+            CannotSeal: that member has no card, and it must be sealed.
         """
-        if self.keys is None:
+        roster = None if self.keys is None else self.keys.rosters.last
+        if roster is None:
             return body
-        roster = self.keys.rosters.newest
-        cards = roster.cards_of(to, at=self._now())
+        cards = roster.cards_of(to, at=self._now()) or _newest(roster, to)
         if not cards:
             if Must.SEALED in self.require:
-                raise MessageError(
+                raise CannotSeal(
                     f"roster {roster.number} has no good card of {to}", reason=NOT_SEALED
                 )
             return body

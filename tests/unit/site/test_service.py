@@ -92,8 +92,10 @@ def test_weights_that_have_to_be_sealed_and_are_not_fail_their_turn_with_words(
         assert "not sealed" in abandoned.detail
 
     lab = Signatory()
-    member = lab.member("a", lab.roster(["a"]), require=[Must.SEALED])
-    assert list(with_site(tmp_path, talk, member=member).folder.iterdir()) == []
+    roster, require = lab.roster([CONTROLLER, "a"]), [Must.SEALED]
+    member, controller = (lab.member(name, roster, require=require) for name in ("a", CONTROLLER))
+    spool = with_site(tmp_path, talk, member=member, controller=controller)
+    assert list(spool.folder.iterdir()) == []
 
 
 def test_a_site_that_follows_itself_trains_on_what_it_sent(tmp_path: Path) -> None:
