@@ -34,7 +34,7 @@ from tasuki.trust.rosters import Rosters, verified
 from tasuki.trust.rows import is_row_signed
 from tasuki.trust.signing import public_key
 from tasuki.wire import names
-from tasuki.wire.messages import decode, encode, signed_in
+from tasuki.wire.messages import decode, encode, sealed_in, signed_in
 from tasuki_controller.news import MessageDiscarded
 from tasuki_site.facts import DeadLettered
 
@@ -69,14 +69,21 @@ class Lab:
         return [body]
 
     def of(self, kind: type[T]) -> list[tuple[Route, bytes, T]]:
-        """What travelled of a kind so far."""
+        """What travelled of a kind so far, opened as who it was for would."""
         found = []
-        for route, body in self.caught:
+        for route, closed in self.caught:
             try:
+                body = self.opened(closed)
                 found.append((route, body, decode(body, kind)))
             except MessageError:
                 continue
         return found
+
+    def opened(self, body: bytes) -> bytes:
+        sealed = sealed_in(body)
+        if sealed is None:
+            return body
+        return bytes(self.member(sealed.to).open(body, sender=sealed.by))
 
     @property
     def roster(self) -> Roster:
