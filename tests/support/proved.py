@@ -89,9 +89,9 @@ class SignedRun(Lanes):
         return list(self.ledger.rows(self.plan.run))
 
 
-def troubled(lab: Lab, of: Plan = PLAN) -> SignedRun:
+def troubled(lab: Lab, *, ledger: SqliteLedger | None = None) -> SignedRun:
     """Of two lanes: a failure, a silence, a turn given back, a result too late, and scores."""
-    it = SignedRun(lab, of)
+    it = SignedRun(lab, ledger=ledger)
     it.trains(0)
     it.gives_up(1)
     late = it.says(1)
