@@ -13,7 +13,7 @@ from tasuki.core.trust import Roster
 from tasuki.errors import MessageError, SettingsError, UnknownRun
 from tasuki.ledger.sqlite import Row, chained
 from tasuki.trust.rosters import authority_in, read_issued, verified
-from tasuki_cli.records import Archive, Ledgers, print_json
+from tasuki_cli.records import Archive, Ledgers, LocalArchive, print_json
 from tasuki_controller import documents, history, kept_rows, proving
 from tasuki_controller.data_folder import is_removed
 from tasuki_controller.ledger_in_words import replayed_rows
@@ -95,14 +95,13 @@ def verify(run: str, ledger: Archive | LedgerFile, *, as_json: bool) -> None:
 def prove(run: str, ledger: Archive | LedgerFile, roster: Roster, *, as_json: bool) -> None:
     """Raises LedgerBroken: naming the first row or file that is not proved, and why."""
     # Here, whoever keeps the ledger: a controller's word would prove nothing.
-    rows = chained(ledger.kept_rows(run), run)
-    proved = proving.prove(history.steps(rows), roster)
+    proved = proving.prove(chained(ledger.kept_rows(run), run), roster)
     files = None if isinstance(ledger, LedgerFile) else ledger.verify(run)
     done = _document(run, proved, roster, files)
     if as_json:
         print_json(done)
         return
-    for line in _in_words(done):
+    for line in _in_words(done, is_local=isinstance(ledger, LocalArchive)):
         _say(line)
 
 
@@ -147,7 +146,7 @@ def _document(
     )
 
 
-def _in_words(done: documents.ProvedLedger) -> list[str]:
+def _in_words(done: documents.ProvedLedger, *, is_local: bool) -> list[str]:
     """What is proved, and then what is not."""
     lines = [
         f"{done.run}: {done.rows} rows are signed by the controller, the {done.records} results "
@@ -155,7 +154,8 @@ def _in_words(done: documents.ProvedLedger) -> list[str]:
         f"{done.roster} of {done.federation}"
     ]
     if done.checkpoints is not None:
-        lines.append(f"{done.checkpoints} checkpoints are as they were recorded")
+        whose = "" if is_local else "by the controller's word, "
+        lines.append(f"{whose}{done.checkpoints} checkpoints are as they were recorded")
     if done.unsaid:
         lines.append(f"of {done.unsaid} failures only the controller tells")
     if done.origin is not None:

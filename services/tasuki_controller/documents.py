@@ -417,7 +417,9 @@ class ProvedLedger(Document):
     hash: str = Field(description="Of that row: it fixes all that came before it.")
     at: datetime = Field(description="When the controller wrote that row.")
     origin: Origin | None = Field(description="The run that it began from; prove that one too.")
-    checkpoints: int | None = Field(description="Kept ones that hold; null: there is no folder.")
+    checkpoints: int | None = Field(
+        description="Kept ones that hold, as who keeps them says; null: none are."
+    )
     removed: bool = Field(description="Whether its weights were removed.")
     removal_signed: bool = Field(description="Not if that was done without the controller.")
     federation: str

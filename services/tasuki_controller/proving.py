@@ -22,7 +22,7 @@ from tasuki.ledger.sqlite import Row
 from tasuki.trust.rosters import is_signed
 from tasuki.trust.rows import is_row_signed
 from tasuki.wire.messages import decode, signed_in
-from tasuki_controller.history import Step
+from tasuki_controller.history import Step, decode_event, step_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,22 +48,27 @@ class Proved:
     is_removal_signed: bool = True
 
 
-def prove(steps: Iterable[Step], roster: Roster) -> Proved:
+def prove(rows: Iterable[Row], roster: Roster) -> Proved:
     """That a run's rows are its controller's and what they tell of sites is theirs.
 
     Args:
-        steps: of all its rows, whose chain was checked; at least one.
+        rows: all of them, as they come.
         roster: as its authority signed it, be it that it has ended since.
 
     Raises:
         LedgerBroken: naming the first row that is not proved, and why.
     """
     proved: Proved | None = None
-    about, rest = "", iter(steps)
-    for step in rest:
-        about = about or step.row.hash
-        if why := _why_not(step, about=about, roster=roster):
-            raise LedgerBroken(_unproved(step.row, why, proved, rest))
+    about, step, rest = "", None, iter(rows)
+    for row in rest:
+        about = about or row.hash
+        # Its signature first: what anybody may have written is not even replayed.
+        why = _why_not_signed(row, roster)
+        if not why:
+            step = step_of(row, step)
+            why = _why_not(step, about=about, roster=roster)
+        if step is None or why:
+            raise LedgerBroken(_unproved(row, why, proved, rest))
         proved = _with(proved, step)
     if proved is None:
         raise LedgerBroken("a ledger without rows proves nothing")
@@ -75,7 +80,7 @@ def _with(proved: Proved | None, step: Step) -> Proved:
     if proved is None:
         return Proved(newest=step.row, state=step.after, rows=1)
     proved = replace(proved, newest=step.row, state=step.after, rows=proved.rows + 1)
-    if _is_removal_unsigned(step):
+    if not step.row.signature:
         return replace(proved, is_removal_signed=False)
     if step.outcome:
         return proved
@@ -89,7 +94,7 @@ def _with(proved: Proved | None, step: Step) -> Proved:
     return proved
 
 
-def _unproved(row: Row, why: str, proved: Proved | None, rest: Iterator[Step]) -> str:
+def _unproved(row: Row, why: str, proved: Proved | None, rest: Iterator[Row]) -> str:
     """In words: what is not proved, and what is."""
     later = so_far = ""
     if not row.signature:
@@ -100,22 +105,33 @@ def _unproved(row: Row, why: str, proved: Proved | None, rest: Iterator[Step]) -
     return f"row {row.seq} of {row.run} is not proved: {why}{later}{so_far}"
 
 
-def _first_signed(steps: Iterator[Step]) -> int:
+def _first_signed(rows: Iterator[Row]) -> int:
     """The number of the first row that somebody signed; 0: none, as far as they can be read."""
     with suppress(LedgerBroken):
-        return next((step.row.seq for step in steps if step.row.signature), 0)
+        return next((row.seq for row in rows if row.signature), 0)
     return 0
 
 
-def _why_not(step: Step, *, about: str, roster: Roster) -> str:
-    """Why a row is not proved; empty if it is."""
-    row, event = step.row, step.event
-    if _is_removal_unsigned(step):
-        return "" if _is_decided(step) else "the run cannot have been removed here"
+def _why_not_signed(row: Row, roster: Roster) -> str:
+    """Why a row is not the controller's; empty if it is, or need not be."""
     if not row.signature:
-        return "nobody has signed it"
+        return "" if _removes(row) else "nobody has signed it"
     if not is_row_signed(row.hash, row.signature, roster, row.at) or roster.ends <= row.at:
         return _why_no_key(CONTROLLER, "it", roster, at=row.at)
+    return ""
+
+
+def _removes(row: Row) -> bool:
+    """Who removes weights while no controller runs has no key. It says nothing of any site."""
+    try:
+        return isinstance(decode_event(row), machine.RunRemoved)
+    except MessageError:
+        return False
+
+
+def _why_not(step: Step, *, about: str, roster: Roster) -> str:
+    """Why what a signed row says is not proved; empty if it is."""
+    row, event = step.row, step.event
     if isinstance(event, Plan) and event.run != row.run:
         return f"it is the plan of {event.run}"
     if not _is_decided(step):
@@ -129,11 +145,6 @@ def _why_not(step: Step, *, about: str, roster: Roster) -> str:
             why = why_not_said(said, by=event.site, what=what)
             return why or ("" if _is_said(event) else f"{what} says something else")
     return ""
-
-
-def _is_removal_unsigned(step: Step) -> bool:
-    """Whoever removes weights while no controller runs has no key. It says nothing of any site."""
-    return not step.row.signature and isinstance(step.event, machine.RunRemoved)
 
 
 def _is_decided(step: Step) -> bool:

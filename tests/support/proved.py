@@ -17,10 +17,9 @@ from tasuki.core.trust import Roster
 from tasuki.ledger.sqlite import GENESIS, Row, SqliteLedger, chained, row_hash
 from tasuki.trust.member import Member
 from tasuki.trust.rosters import verified
-from tasuki.trust.rows import sign_row
+from tasuki.trust.rows import covered_by_row
 from tasuki.trust.signing import public_key
 from tasuki.wire.messages import encode
-from tasuki_controller.history import steps
 from tasuki_controller.proving import Proved, prove
 
 SITES = "abcd"
@@ -45,7 +44,8 @@ class Lab:
         return verified(issued, public_key(self.signatory.authority.public))
 
     def sign_row(self, hash: str, *, by: str = CONTROLLER) -> bytes:
-        return sign_row(self.signatory.keys[by][0], self.signatory.federation, hash)
+        covered = covered_by_row(hash, federation=self.signatory.federation)
+        return self.signatory.keys[by][0].over(covered)
 
 
 class SignedRun(Lanes):
@@ -109,7 +109,7 @@ def troubled(lab: Lab, *, ledger: SqliteLedger | None = None) -> SignedRun:
 
 def proof(rows: list[Row], roster: Roster) -> Proved:
     """As `tasuki ledger RUN --verify --roster FILE` has it."""
-    return prove(steps(chained(rows, rows[0].run if rows else "r")), roster)
+    return prove(chained(rows, "r"), roster)
 
 
 Sign = Callable[[str], bytes]

@@ -20,10 +20,10 @@ from tasuki.ledger import migrations
 
 GENESIS = "blake3:" + "0" * 64
 _ROWS = (
-    "SELECT run, seq, CAST(at AS REAL), event, outcome, hash, CAST(signature AS BLOB), position "
-    "FROM rows"
+    "SELECT run, seq, CAST(at AS REAL), CAST(event AS BLOB), outcome, hash, "
+    "CAST(signature AS BLOB), position FROM rows"
 )
-"""Whoever alters the file may put anything anywhere; what is compared with is of its type."""
+"""Who alters the file may put anything anywhere: what is read is of the type that it has to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
