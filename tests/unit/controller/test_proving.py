@@ -25,6 +25,7 @@ from tasuki.core.run import (
 from tasuki.core.trust import Roster
 from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import GENESIS, Row, row_hash
+from tasuki.trust.rows import is_row_signed
 from tasuki.wire.messages import decode, encode
 from tasuki_controller.history import EVENTS
 
@@ -126,6 +127,15 @@ def test_of_a_ledger_whose_end_was_cut_off_it_is_said_where_it_stands(
     assert (12, it.rows[11].hash) == (proved.rows, proved.newest.hash)
     assert proved.state is not None
     assert Status.CLOSING is proved.state.status
+
+
+def test_a_row_is_signed_by_the_controller_for_its_federation_and_its_time(lab: Lab) -> None:
+    signature = lab.sign_row("h")
+    assert is_row_signed("h", signature, lab.roster, NOW)
+    assert not is_row_signed("i", signature, lab.roster, NOW)
+    assert not is_row_signed("h", signature, lab.roster, NOW - 2 * DAY)
+    assert not is_row_signed("h", signature, replace(lab.roster, federation="other"), NOW)
+    assert not is_row_signed("h", lab.sign_row("h", by="a"), lab.roster, NOW)
 
 
 # Rows that were altered.
