@@ -122,6 +122,8 @@ class ControllerClient:
     def kept_rows(self, run: str) -> Iterator[Row]:
         after = 0
         while rows := self._ask("GET", f"/runs/{run}/ledger/rows?after={after}", KeptRows).rows:
+            if rows[-1].seq <= after:
+                raise TransportError(f"{self.url} repeats rows of {run}; upgrade the controller")
             yield from (row.row(run) for row in rows)
             after = rows[-1].seq
 

@@ -241,22 +241,27 @@ def test_a_result_that_counts_is_not_called_a_late_one(it: SignedRun, lab: Lab) 
     assert f"row {dropped} of r is not proved: {why}" in counts
 
 
-def test_a_failure_is_in_its_sites_own_words(it: SignedRun, lab: Lab) -> None:
-    for kind in (TurnFailed, TurnReturned):
-        event = next(each for each in map(event_of, it.rows) if isinstance(each, kind))
-        assert isinstance(event, TurnFailed | TurnReturned)
-        site, about = lab.members[event.site], it.about
-        other = TurnAbandoned(
-            id=event.id, site=event.site, error="X", returned=isinstance(event, TurnFailed)
-        )
-        says = {
-            "says something else": site.sign(other, about=about),
-            "has not signed": encode(other),
-            "of another run": site.sign(other, about=""),
-            "signed by 'controller'": lab.members[CONTROLLER].sign(other, about=about),
-        }
-        for why, said in says.items():
-            assert why in forged(it, lab, with_event(kind, replace(event, said=said)))
+@pytest.mark.parametrize("kind", [TurnFailed, TurnReturned])
+def test_a_failure_is_in_its_sites_own_words(it: SignedRun, lab: Lab, kind: type) -> None:
+    event = next(each for each in map(event_of, it.rows) if isinstance(each, kind))
+    assert isinstance(event, TurnFailed | TurnReturned)
+    site, controller, about = lab.members[event.site], lab.members[CONTROLLER], it.about
+    honest = decode(event.said, TurnAbandoned)
+    others = [
+        replace(honest, id=replace(honest.id, term=9)),
+        replace(honest, site="other"),
+        replace(honest, returned=not honest.returned),
+    ]
+    if kind is TurnFailed:
+        others += [replace(honest, error="Other"), replace(honest, detail="other")]
+    says = [("says something else", site.sign(other, about=about)) for other in others]
+    says += [
+        ("has not signed", encode(honest)),
+        ("of another run", site.sign(honest, about="")),
+        ("signed by 'controller'", controller.sign(honest, about=about)),
+    ]
+    for why, said in says:
+        assert why in forged(it, lab, with_event(kind, replace(event, said=said)))
 
 
 def test_a_plan_of_another_run_is_none_of_this(it: SignedRun, lab: Lab) -> None:
