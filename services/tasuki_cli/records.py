@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,7 @@ from rich.text import Text
 from tasuki.clock import SystemClock
 from tasuki.core.run import OVER
 from tasuki.errors import LedgerBroken, SettingsError
+from tasuki.ledger.sqlite import Row
 from tasuki.observe.printable import headline, printable
 from tasuki.weights.digest import verify_digest
 from tasuki_controller import documents, history
@@ -29,14 +30,21 @@ from tasuki_controller.turn_now import doing
 from tasuki_controller.turn_rows import turn_table
 
 
-class Archive(Protocol):
+class Ledgers(Protocol):
+    """Where the ledgers of runs are."""
+
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
+        """The ledger of a run. Raises UnknownRun."""
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        """Its rows as they were written. Raises UnknownRun."""
+
+
+class Archive(Ledgers, Protocol):
     """Where runs are on record."""
 
     def runs(self, *, even_removed: bool = False) -> Sequence[documents.RunRow]:
         """A line for each run."""
-
-    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
-        """The ledger of a run. Raises UnknownRun."""
 
     def turns(self, run: str) -> documents.TurnTable:
         """Every turn of a run. Raises UnknownRun."""
@@ -80,6 +88,9 @@ class LocalArchive:
         with suppress(LedgerBroken):  # `--verify` is for that; here, what is there is shown
             return replayed_rows(self._steps(run))
         return ledger_rows(self._data.rows(run))
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        return self._data.kept_rows(run)
 
     def turns(self, run: str) -> documents.TurnTable:
         steps = self._steps(run)
@@ -134,7 +145,7 @@ def show_runs(archive: Archive, *, even_removed: bool = False, as_json: bool) ->
     Console().print(table)
 
 
-def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
+def show_ledger(run: str, archive: Ledgers, *, as_json: bool) -> None:
     """A line for each row."""
     rows = archive.rows(run)
     if as_json:
@@ -160,20 +171,6 @@ def _details(rows: Sequence[documents.LedgerRow]) -> Mapping[str, list[str]]:
         if row.detail:
             found.setdefault(row.detail, []).append(str(row.seq))
     return found
-
-
-def verify(run: str, archive: Archive, *, as_json: bool) -> None:
-    """Raises LedgerBroken: naming the first row or file that is not what was recorded."""
-    found = archive.verify(run)
-    if as_json:
-        print_json(found)
-        return
-    checked = f"{found.rows} rows and {found.checkpoints} checkpoints"
-    if found.merges:
-        checked = f"{found.rows} rows, {found.merges} merges and {found.checkpoints} checkpoints"
-    if found.removed:
-        checked = f"its weights were removed; {found.rows} rows"
-    Console(soft_wrap=True).print(f"{run}: {checked} are as they were recorded")
 
 
 def remove_run(run: str, archive: Archive, *, yes: bool, stop: bool, as_json: bool) -> int:

@@ -27,6 +27,7 @@ from tasuki.settings.toml import parse
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
 from tasuki_controller.data_folder import DataFolder, verified_ledger
+from tasuki_controller.kept_rows import KeptRows
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.operations import Operations
 from tasuki_controller.refusals import (
@@ -76,6 +77,7 @@ def make_app(
     may_come = refusals(401, 422, 503)
     routers = (
         _submitting(operations, folder),
+        _recording(operations, folder),
         _reading(operations, folder),
         _steering(operations, folder),
     )
@@ -161,6 +163,30 @@ def _submitting(operations: Operations, folder: DataFolder) -> APIRouter:
 # Reading.
 
 
+def _recording(operations: Operations, folder: DataFolder) -> APIRouter:
+    router = APIRouter(tags=["read"], responses=refusals(404, 410, 422, 500))
+
+    @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
+    async def ledger(
+        run: str,
+        verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
+    ) -> documents.Ledger | documents.VerifiedLedger:
+        if not verify:
+            return documents.Ledger(run=run, rows=await operations.rows(run))
+        operations.state(run)
+        found = await run_in_threadpool(folder.verify, run)
+        return verified_ledger(run, found)
+
+    @router.get("/runs/{run}/ledger/rows", summary="A run's rows as they were written, in pages")
+    async def kept_rows(
+        run: str,
+        after: Annotated[int, Query(description="The number of a row.", ge=0, le=MOST)] = 0,
+    ) -> KeptRows:
+        return operations.kept_rows(run, after=after)
+
+    return router
+
+
 def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["read"], responses=refusals(404, 410, 422, 500))
 
@@ -177,17 +203,6 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     @router.get("/runs/{run}/plan", summary="What is run, and what it began with")
     async def plan(run: str) -> documents.SubmittedRun:
         return operations.submitted(run)
-
-    @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
-    async def ledger(
-        run: str,
-        verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
-    ) -> documents.Ledger | documents.VerifiedLedger:
-        if not verify:
-            return documents.Ledger(run=run, rows=await operations.rows(run))
-        operations.state(run)
-        found = await run_in_threadpool(folder.verify, run)
-        return verified_ledger(run, found)
 
     @router.get("/runs/{run}/turns", summary="Every turn of a run, with all that its site reported")
     async def turns(run: str) -> documents.TurnTable:

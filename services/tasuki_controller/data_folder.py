@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,12 +95,17 @@ class DataFolder:
 
     def rows(self, run: str) -> list[Row]:
         """Raises UnknownRun: the ledger has no such run."""
+        return list(self.kept_rows(run))
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        """A run's rows as they come. Raises UnknownRun, once it is asked for one."""
+        row = None
         with closing(self.ledger()) as ledger:
-            rows = list(ledger.rows(run))
+            for row in ledger.rows(run):
+                yield row
             known = ", ".join(ledger.runs()) or "none"
-        if not rows:
+        if row is None:
             raise UnknownRun(f"there is no run {run!r} in {self.path}; it has {known}")
-        return rows
 
     def newest(self, run: str) -> tuple[int, str]:
         """The number and the hash of a run's newest row; 0 and any: there is none."""

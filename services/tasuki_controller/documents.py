@@ -430,6 +430,36 @@ class VerifiedLedger(Document):
     verified: Literal[True]
 
 
+class ProvedLedger(Document):
+    """A run's record holds, and who said what in it is proved by their signatures."""
+
+    run: str
+    rows: int
+    records: int = Field(description="Results and scores, each signed by its site.")
+    reports: int = Field(description="Failures and turns given back, signed by their sites.")
+    unsaid: int = Field(description="Those of which only the controller tells.")
+    status: str = Field(description="As the run stands after its last row here.")
+    hash: str = Field(description="Of that row: it fixes all that came before it.")
+    at: datetime = Field(description="When the controller wrote that row.")
+    origin: Origin | None = Field(description="The run that it began from; prove that one too.")
+    checkpoints: int | None = Field(
+        description="Kept ones that hold, as who keeps them says; null: none are."
+    )
+    removed: bool = Field(description="Whether its weights were removed.")
+    removal_signed: bool = Field(description="Not if that was done without the controller.")
+    federation: str
+    roster: int = Field(description="The number of the roster that it is proved by.")
+    verified: Literal[True]
+
+
+class ExportedLedger(Document):
+    """A run's rows were written to a file."""
+
+    run: str
+    path: str
+    rows: int
+
+
 class ExportedWeights(Document):
     """A checkpoint's weights were copied."""
 

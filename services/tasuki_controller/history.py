@@ -71,12 +71,17 @@ class Replay:
         if row.seq != (before.row.seq + 1 if before else 1):
             before = None
             for earlier in islice(self._ledger.rows(row.run), row.seq - 1):
-                before = _step(earlier, before)
-        self.know(_step(row, before))
+                before = step_of(earlier, before)
+        self.know(step_of(row, before))
         return self._newest[row.run]
 
 
-def _step(row: Row, before: Step | None) -> Step:
+def step_of(row: Row, before: Step | None) -> Step:
+    """What a row led to, after the one before it.
+
+    Raises:
+        LedgerBroken: it is no event of this version.
+    """
     state = after = before.after if before else None
     effects: tuple[machine.Effect, ...] = ()
     try:
@@ -105,7 +110,7 @@ def steps(rows: Iterable[Row]) -> Iterator[Step]:
     """
     step: Step | None = None
     for row in rows:
-        step = _step(row, step)
+        step = step_of(row, step)
         yield step
 
 

@@ -30,6 +30,7 @@ from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import Kept
 from tasuki_controller.continuing import check_evaluated, check_joined, check_over, removed
 from tasuki_controller.followers.watch import Onlookers
+from tasuki_controller.kept_rows import KeptRows, page
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
 from tasuki_controller.scoreboard import scores_of
@@ -184,6 +185,11 @@ class Operations:
     async def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
         return await asyncio.to_thread(ledger_rows, self._rows(run))
+
+    def kept_rows(self, run: str, *, after: int) -> KeptRows:
+        """Some of its rows behind one of them, as they were written."""
+        self.state(run)
+        return page(run, self.ledger.rows(run, after=after))
 
     async def turns(self, run: str) -> documents.TurnTable:
         state, rows = self.state(run), self._rows(run)
