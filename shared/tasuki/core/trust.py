@@ -11,6 +11,9 @@ from tasuki.core.model import MOST, Kind, Task, TurnId, WeightsRef, check_name
 AUTHORITY = "authority"
 """Who signs rosters. No member can have this name."""
 
+MOST_KEYS = 16
+"""Of a sealed message: who gets one tries each with its own, before anything of it is proved."""
+
 
 class Must(StrEnum):
     """What a service takes nothing without."""
@@ -56,6 +59,10 @@ class Sealed:
     to: str
     keys: tuple[bytes, ...]
     data: bytes
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.keys) <= MOST_KEYS:
+            raise ValueError(f"a sealed message has from 1 to {MOST_KEYS} keys")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,17 @@ from typing import Generic, TypeVar
 import blake3
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
-from tasuki.core.trust import Card, Must, Roster, Seal, Sealed, Signed, Submission, Warrant
+from tasuki.core.trust import (
+    MOST_KEYS,
+    Card,
+    Must,
+    Roster,
+    Seal,
+    Sealed,
+    Signed,
+    Submission,
+    Warrant,
+)
 from tasuki.core.turn.proof import OTHER_RUN, before, why_not_whole
 from tasuki.errors import CannotSeal, MessageError
 from tasuki.ports import Buffer
@@ -289,11 +299,13 @@ class Member:
         roster = None if self.keys is None else self.keys.rosters.last
         if roster is None:
             return body
-        cards = roster.cards_of(to, at=self._now()) or _newest(roster, to)
+        cards = roster.cards_of(to, at=self._now())[-MOST_KEYS:] or _newest(roster, to)
         if not cards:
             if Must.SEALED in self.require:
                 raise CannotSeal(
-                    f"roster {roster.number} has no good card of {to}", reason=NOT_SEALED
+                    f"roster {roster.number} has no good card of {to}, whom alone this is for: "
+                    "have the authority issue a roster that has one",
+                    reason=NOT_SEALED,
                 )
             return body
         kind, key = kind_in(body), new_key()

@@ -67,11 +67,15 @@ class SealingKey:
         )
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes | None:
-        """The content key; None if it was not wrapped for this key and this context."""
+        """The content key; None if it was not wrapped for this key and this context.
+
+        Anybody can wrap anything for us: what is no key is none.
+        """
         try:
-            return SUITE.decrypt(wrapped, self._key, info=_WRAP + context)
+            key = SUITE.decrypt(wrapped, self._key, info=_WRAP + context)
         except (InvalidTag, ValueError):
             return None
+        return key if len(key) == KEY_BYTES else None
 
     def content_key(self, context: bytes, *, step: int) -> bytes:
         """The key that seals what is sent in this context, cut into pieces of so many bytes."""

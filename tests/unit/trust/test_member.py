@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import msgpack
 import pytest
 
 from support.members import Signatory
@@ -12,12 +13,13 @@ from support.sites import turn
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import CONTROLLER, Kind, Turn, TurnRecord, WeightsRef
 from tasuki.core.report import SiteBeat
-from tasuki.core.trust import Must, Warrant
+from tasuki.core.trust import MOST_KEYS, Must, Sealed, Warrant
 from tasuki.core.turn.handing_on import onward
 from tasuki.errors import MessageError
 from tasuki.trust.member import Member
+from tasuki.trust.sealing import message_context, wrap
 from tasuki.weights.chunks import transfer_id
-from tasuki.wire.messages import decode, encode
+from tasuki.wire.messages import close, decode, encode, sealed_in
 
 PLAN = "blake3:" + "7" * 64
 SITES = ("a", "b", "c")
@@ -201,6 +203,34 @@ def test_every_byte_of_a_closed_message_counts(members: dict[str, Member]) -> No
         altered = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
         with pytest.raises(MessageError):
             members[CONTROLLER].open(altered, sender="a")
+
+
+@pytest.mark.parametrize("key", [b"", b"too short", bytes(16), bytes(33)])
+def test_what_somebody_wrapped_for_us_and_is_no_key_opens_nothing(
+    members: dict[str, Member], key: bytes
+) -> None:
+    """Bug: one message of anybody who may write to a queue ended the service that reads it."""
+    keys = members[CONTROLLER].keys
+    assert keys is not None
+    context = message_context(federation="lab", by="a", to=CONTROLLER, kind="signed")
+    wrapped = tuple(
+        each for _, each in wrap(key, context, keys.rosters.newest.cards_of(CONTROLLER))
+    )
+    sealed = Sealed(kind="signed", by="a", to=CONTROLLER, keys=wrapped, data=bytes(80))
+    with pytest.raises(MessageError, match="altered"):
+        members[CONTROLLER].open(close(sealed), sender="a")
+
+
+@pytest.mark.parametrize("count", [0, MOST_KEYS + 1, 40_000])
+def test_a_closed_message_has_no_more_keys_than_a_member_has_cards(
+    members: dict[str, Member], count: int
+) -> None:
+    """Bug: with tens of thousands of keys it took seconds to find out that none was ours."""
+    closed = sealed_in(members["a"].close(members["a"].sign(SiteBeat(site="a")), to=CONTROLLER))
+    assert closed is not None
+    content = msgpack.unpackb(close(closed)) | {"keys": [bytes(80)] * count}
+    with pytest.raises(MessageError, match="keys"):
+        members[CONTROLLER].open(msgpack.packb(content), sender="a")
 
 
 def test_who_insists_opens_nothing_that_everybody_can_read(members: dict[str, Member]) -> None:
