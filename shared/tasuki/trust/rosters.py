@@ -108,6 +108,10 @@ class Rosters:
     Args:
         now: the time, in seconds since 1970.
         folder: where the newest is kept over a restart; None: nowhere.
+
+    Raises:
+        SettingsError: what is kept there is none of this authority.
+        StorageError: it cannot be read.
     """
 
     def __init__(
@@ -119,7 +123,7 @@ class Rosters:
         self._newest: Roster | None = None
         self.issued = b""  # as it travels
         if self._kept is not None and self._kept.exists():
-            self._take(read_issued(self._kept))
+            self._take_kept(self._kept)
 
     @property
     def newest(self) -> Roster:
@@ -157,8 +161,6 @@ class Rosters:
         if bytes(issued) == self.issued:
             return False
         roster = verified(issued, self._authority)
-        if roster.ends <= self._now():
-            raise MessageError(f"roster {roster.number} has ended", reason=ENDED)
         if self._newest is not None and roster.federation != self._newest.federation:
             raise MessageError(
                 f"roster {roster.number} is of {roster.federation}, not of "
@@ -169,10 +171,22 @@ class Rosters:
             raise MessageError(
                 f"roster {roster.number} is not newer than {self.number}", reason=OLD
             )
+        if roster.ends <= self._now():
+            raise MessageError(f"roster {roster.number} has ended", reason=ENDED)
         self._take(bytes(issued))
         if self._kept is not None:
             write_issued(self._kept, self.issued)
         return True
+
+    def _take_kept(self, path: Path) -> None:
+        issued = read_issued(path)
+        try:
+            self._take(issued)
+        except MessageError as exc:
+            raise SettingsError(
+                f"{path}: {exc}. If [security] authority is right, move this file away: then the "
+                "roster that [security] names counts, and a newer one as soon as it comes"
+            ) from exc
 
     def _take(self, issued: bytes) -> None:
         self._newest, self.issued = verified(issued, self._authority), issued
