@@ -25,6 +25,7 @@ from tasuki.core.report import (
     shortened,
 )
 from tasuki.core.run.reports import turn_of
+from tasuki.errors import CannotSeal
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_site.facts import TurnDropped
@@ -48,17 +49,34 @@ class Reports:
             asyncio.Queue()
         )
         self._newest: dict[object, Report] = {}
+        self._roster_came = asyncio.Event()
         self._log = log.bind(site=site.name)
 
     async def publish(self) -> None:
         """One after the other, so that they arrive in the order in which things happened."""
         while True:
             take, then = await self._waiting.get()
-            member = self._site.member
-            body = member.close(self._signed(take()), to=CONTROLLER)
+            body = await self._closed(take())
             await self._site.transport.publish(names.to_controller(), [(body,)])
             then()
             self._waiting.task_done()
+
+    async def _closed(self, report: Report) -> bytes:
+        """As the controller alone reads it. Without a card of it, it waits for one.
+
+        Only a newer roster brings that, and it comes over the broker: the site stays to hear it.
+        """
+        while True:
+            self._roster_came.clear()
+            try:
+                return self._site.member.close(self._signed(report), to=CONTROLLER)
+            except CannotSeal as exc:
+                self._log.warning("reports wait for a roster", reason=str(exc))
+                await self._roster_came.wait()
+
+    def note_roster(self) -> None:
+        """A newer one counts: what could not be sealed may be now."""
+        self._roster_came.set()
 
     async def all_confirmed(self) -> None:
         """Returns once nothing waits any more, or the site has waited for that for long enough.

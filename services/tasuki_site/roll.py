@@ -27,12 +27,21 @@ class Roll:
 
     Args:
         ask: asks the controller for its roster.
+        taken: told of each roster that counts from now on.
         again: takes a turn anew that was kept for a roster.
     """
 
-    def __init__(self, site: Site, *, ask: Callable[[], None], again: Handler) -> None:
+    def __init__(
+        self,
+        site: Site,
+        *,
+        ask: Callable[[], None],
+        taken: Callable[[], None],
+        again: Handler,
+    ) -> None:
         self._site = site
         self._ask = ask
+        self._taken = taken
         self._again = again
         self._kept: list[tuple[Delivery, asyncio.TimerHandle]] = []
 
@@ -104,6 +113,7 @@ class Roll:
             log.warning("roster cannot be kept", site=self._site.name, reason=str(exc))
         if is_new:
             log.info("roster taken", site=self._site.name, number=keys.rosters.number)
+            self._taken()
             kept, self._kept = self._kept, []
             for delivery, timer in kept:
                 timer.cancel()

@@ -44,7 +44,12 @@ class SiteService:
         restored = {held.turn.id for held in self._state.held}
         self._arrivals = Arrivals(site, self._later(self._on_chunk), restored=restored)
         self._reports = Reports(site)
-        self._roll = Roll(site, ask=self._reports.roster_wanted, again=self._later(self._on_turn))
+        self._roll = Roll(
+            site,
+            ask=self._reports.roster_wanted,
+            taken=self._reports.note_roster,
+            again=self._later(self._on_turn),
+        )
         self._tasks: asyncio.TaskGroup
         self._parting: asyncio.Task[None]
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from support.in_process import InProcessTrainer
 from support.simulation import TRAINERS
 from tasuki.clock import SystemClock
-from tasuki.core.control import FenceRaised, RunEnded
+from tasuki.core.control import FenceRaised, RosterIssued, RunEnded
 from tasuki.core.model import CONTROLLER, Kind, Task, Turn, TurnId
 from tasuki.core.report import REPORTS, Report
 from tasuki.ledger import migrations
@@ -94,6 +94,10 @@ class Peer:
     async def fence(self, turn: Turn) -> None:
         message = FenceRaised(run=turn.id.run, lane=turn.id.lane, term=turn.id.term + 1)
         await self._transport.publish(names.to_control(turn.site), [(encode(message),)])
+
+    async def tell_roster(self, issued: bytes) -> None:
+        body = encode(RosterIssued(roster=issued))
+        await self._transport.publish(names.to_control(), [(body,)])
 
     async def end_run(self, turn: Turn) -> None:
         message = RunEnded(run=turn.id.run)

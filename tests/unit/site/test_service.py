@@ -98,6 +98,23 @@ def test_weights_that_have_to_be_sealed_and_are_not_fail_their_turn_with_words(
     assert list(spool.folder.iterdir()) == []
 
 
+def test_reports_wait_for_a_roster_that_has_a_card_of_the_controller(tmp_path: Path) -> None:
+    """Bug: the site ended for it, at each start, before it could hear of a newer roster."""
+    lab = Signatory()
+    names, require = (CONTROLLER, "a"), [Must.SEALED]
+    newer = lab.roster(names, number=3)
+
+    async def talk(peer: Peer) -> None:
+        await peer.tell_roster(lab.roster(["a"], number=2))  # one more that has none
+        await peer.tell_roster(newer)
+        started = await peer.hear(SiteStarted)
+        assert 1 == started.roster  # as it was said
+
+    member = lab.member("a", lab.roster(["a"]), require=require)
+    controller = lab.member(CONTROLLER, newer, require=require)
+    with_site(tmp_path, talk, member=member, controller=controller)
+
+
 def test_a_site_that_follows_itself_trains_on_what_it_sent(tmp_path: Path) -> None:
     async def talk(peer: Peer) -> None:
         await peer.send("a", "a", "b")
