@@ -261,3 +261,20 @@ def test_a_turn_given_back_may_be_told_of_before_the_turn_that_it_came_from() ->
     relay.finish_turn()
     assert (TurnReturned(id=id, site="b"),) == judged(relay, said).events
     assert "wrong_site" == getattr(judged(relay, replace(said, site="c")).refused, "reason", "")
+
+
+@pytest.mark.parametrize("run", ["r", "somewhere-else"])
+def test_more_records_than_a_round_has_turns_are_not_looked_at(run: str) -> None:
+    """Bug: each costs a signature to check: one report held up the controller for seconds."""
+    relay = Relay()
+    read: list[bytes] = []
+
+    def note(written: bytes) -> Refused:
+        read.append(written)
+        return Refused(reason="wrong_site", detail="")
+
+    id = replace(relay.state.lanes[0].relay.expected, run=run, hop=2**40, term=7)
+    report = RoundDone(id=id, site="a", weights=weights("w"), history=(b"",) * 10_000)
+    verdict = judge({relay.state.plan.run: relay.state}, report, sender="a", read=note)
+    assert [] == read
+    assert verdict.refused is not None or verdict.ignored == "unknown_run"

@@ -13,6 +13,7 @@ from functools import partial
 
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import EVALUATION, MOST, OnSilent, TurnId, TurnRecord
+from tasuki.core.order import longest
 from tasuki.core.relay import (
     Drop,
     RelayState,
@@ -262,8 +263,12 @@ def _caught_up(
     known = 0 if relay is None else len(relay.records)
     if relay is not None and (refused := _not_its_turn(relay, report)) is not None:
         return Verdict(refused=refused)
+    if state is not None and relay is not None and len(report.history) > _longest(state, relay):
+        said = f"{report.site} tells of {len(report.history)} turns of a round that has fewer"
+        return Verdict(refused=Refused(reason="wrong_site", detail=said))
     records: list[TurnRecord] = []
-    for found in map(read, report.history[known:]):
+    # Each costs a signature to check, and of a run that is none of ours nobody wants to know.
+    for found in map(read, () if state is None else report.history[known:]):
         if isinstance(found, Refused):
             return Verdict(refused=found)
         records.append(found)
@@ -279,6 +284,11 @@ def _caught_up(
         after, _ = step(after, event)
     verdict = then(after)
     return replace(verdict, events=(*events, *verdict.events))
+
+
+def _longest(state: RunState, now: RelayState) -> int:
+    """How many turns a round of this lane may have had."""
+    return max(len(now.itinerary), len(longest(state.plan)))
 
 
 def _not_its_turn(now: RelayState, report: TurnTaken | RoundDone | TurnAbandoned) -> Refused | None:
