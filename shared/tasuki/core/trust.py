@@ -181,6 +181,10 @@ class Roster:
         good = (card for card in found if at is None or card.is_good(at))
         return tuple(sorted(good, key=lambda card: card.begins))
 
+    def cards_now(self, name: str, *, now: float) -> tuple[Card, ...]:
+        """A member's cards that count now. One that was revoked does not, whatever our clock says."""
+        return tuple(card for card in self.cards_of(name, at=now) if card.revoked is None)
+
     def members(self, *, at: float) -> tuple[str, ...]:
         """Who has a card that is good then, by name."""
         return tuple(sorted({card.name for card in self.cards if card.is_good(at)}))

@@ -246,7 +246,7 @@ class Member:
         except MessageError as exc:
             raise CannotSeal(f"nothing can be sealed for {to}: {exc}", reason=exc.reason) from exc
         names = sorted({to, CONTROLLER})
-        cards = [card for name in names for card in roster.cards_of(name, at=now)]
+        cards = [card for name in names for card in roster.cards_now(name, now=now)]
         if {card.name for card in cards} != set(names):
             if Must.SEALED in self.require:
                 lacking = " and ".join(sorted(set(names) - {card.name for card in cards}))
@@ -299,7 +299,7 @@ class Member:
         roster = None if self.keys is None else self.keys.rosters.last
         if roster is None:
             return body
-        cards = roster.cards_of(to, at=self._now())[-MOST_KEYS:] or _newest(roster, to)
+        cards = roster.cards_now(to, now=self._now())[-MOST_KEYS:] or _newest(roster, to)
         if not cards:
             if Must.SEALED in self.require:
                 raise CannotSeal(

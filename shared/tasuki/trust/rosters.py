@@ -5,13 +5,13 @@ Whoever brings it proves nothing by that: each service checks it itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tasuki.core.trust import AUTHORITY, Roster, Signed
+from tasuki.core.trust import AUTHORITY, Card, Roster, Signed
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import PUBLIC, write_whole
 from tasuki.errors import MessageError, SettingsError
@@ -61,9 +61,12 @@ def verified(issued: Buffer, authority: PublicKey) -> Roster:
 
 def is_signed(signed: Signed, roster: Roster, *, at: float) -> bool:
     """Whether a member of the name that a message says has signed it with a card good then."""
+    return _is_signed_by_any(signed, roster.cards_of(signed.by, at=at), roster.federation)
+
+
+def _is_signed_by_any(signed: Signed, cards: Iterable[Card], federation: str) -> bool:
     return any(
-        is_signed_by(signed, public_key(card.signs), federation=roster.federation)
-        for card in roster.cards_of(signed.by, at=at)
+        is_signed_by(signed, public_key(card.signs), federation=federation) for card in cards
     )
 
 
@@ -191,13 +194,12 @@ class Rosters:
     def _take(self, issued: bytes) -> None:
         self._newest, self.issued = verified(issued, self._authority), issued
 
-    def signer(self, signed: Signed, *, at: float | None = None) -> bool:
-        """Whether a member of the name that a message says has signed it.
+    def signer(self, signed: Signed) -> bool:
+        """Whether a member of the name that a message says has signed it, with a card that counts.
 
-        Args:
-            at: its card was good then; None: it is now.
+        Raises:
+            MessageError: there is no roster, or it has ended.
         """
-        roster = self.newest if at is None else self._newest
-        return roster is not None and is_signed(
-            signed, roster, at=self._now() if at is None else at
-        )
+        roster = self.newest
+        cards = roster.cards_now(signed.by, now=self._now())
+        return _is_signed_by_any(signed, cards, roster.federation)

@@ -8,7 +8,8 @@ import pytest
 
 from support.members import DAY, NOW, Signatory
 from tasuki.core.model import CONTROLLER
-from tasuki.errors import MessageError, SettingsError
+from tasuki.core.report import SiteBeat
+from tasuki.errors import CannotSeal, MessageError, SettingsError
 from tasuki.trust.rosters import ENDED, KEPT, OLD, Rosters, write_issued
 from tasuki.trust.signing import public_key
 
@@ -54,3 +55,15 @@ def test_a_folder_that_is_of_another_authority_says_what_to_do(
     write_issued(tmp_path / KEPT, Signatory().roster(NAMES))
     with pytest.raises(SettingsError, match=r"roster\.pem.*move this file away"):
         kept_in(tmp_path, lab)
+
+
+def test_a_revoked_card_counts_nowhere_however_slow_a_clock_is(lab: Signatory) -> None:
+    """Bug: a service whose clock was an hour late went on to believe it for that hour."""
+    at = int(NOW)
+    stolen = lab.card("a", revoked=at)
+    roster = lab.roster_of([lab.card(CONTROLLER), stolen])
+    thief, slow = (lab.member(name, roster, now=lambda: at - 3600.0) for name in ("a", CONTROLLER))
+    with pytest.raises(MessageError, match="has not signed"):
+        slow.read(thief.sign(SiteBeat(site="a")), SiteBeat, sender="a")
+    with pytest.raises(CannotSeal):
+        slow.close(slow.sign(SiteBeat(site="a")), to="a")
