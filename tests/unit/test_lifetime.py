@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 
 from structlog.testing import capture_logs
 
@@ -49,3 +51,10 @@ def test_it_ends_when_waiting_is_in_vain_and_says_so() -> None:
     code, said = ended(is_in_vain=True)
     assert 0 == code
     assert any("cannot be finished" in line for line in said)
+
+
+def test_a_service_writes_no_core_dump() -> None:
+    asks = "import resource as r; from tasuki.lifetime import write_no_core; write_no_core();"
+    asks += "print(r.getrlimit(r.RLIMIT_CORE)[0])"
+    done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert "0" == done.stdout.strip()
