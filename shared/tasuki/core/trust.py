@@ -182,7 +182,7 @@ class Roster:
         return tuple(sorted(good, key=lambda card: card.begins))
 
     def cards_now(self, name: str, *, now: float) -> tuple[Card, ...]:
-        """A member's cards that count now. One that was revoked does not, whatever our clock says."""
+        """A member's cards that count now; none that was revoked does, whatever our clock says."""
         return tuple(card for card in self.cards_of(name, at=now) if card.revoked is None)
 
     def members(self, *, at: float) -> tuple[str, ...]:
