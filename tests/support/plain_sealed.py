@@ -1,4 +1,4 @@
-"""A reader of sealed transfers as docs/protocol.md says it, without any code of ours.
+"""A reader of sealed transfers and messages as docs/protocol.md says it, without any code of ours.
 
 It has the primitives of a library, and HPKE put together by hand from RFC 9180.
 """
@@ -149,3 +149,23 @@ class Reader:
         context = blake3(framed(parts)).digest()
         wrapped = dict(body["keys"])[self.name]
         return hpke_open(wrapped, self.private, b"tasuki key 1\0" + context), context
+
+
+# --- closed messages
+
+
+def open_closed(body: bytes, *, federation: str, sender: str, name: str, private: bytes) -> bytes:
+    """The message in one that is for this member.
+
+    Raises:
+        Exception: whatever is wrong with it.
+    """
+    closed = msgpack.unpackb(body)
+    if (closed["v"], closed["type"], closed["by"], closed["to"]) != (1, "sealed", sender, name):
+        raise ValueError("not of this sender, or not for us")
+    texts = (federation, sender, name, closed["kind"])
+    context = blake3(b"tasuki message 1\0" + framed(text.encode() for text in texts)).digest()
+    (wrapped,) = closed["keys"]
+    key = hpke_open(wrapped, private, b"tasuki key 1\0" + context)
+    nonce = bytes(8) + b"\1" + bytes(3)
+    return AESGCM(key).decrypt(nonce, closed["data"], b"tasuki piece 1\0" + context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgpack
 import pytest
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -12,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.plain_sealed import Reader
+from support.plain_sealed import Reader, open_closed, verify
 from support.sealed import Lab
 from tasuki.core.model import CONTROLLER
+from tasuki.core.report import SiteBeat
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +66,14 @@ def test_it_refuses_pieces_that_are_out_of_place(lab: Lab) -> None:
         with pytest.raises(Exception):  # noqa: B017, PT011 - whatever is wrong
             reader(lab, "b").read(altered)
     assert b"weights" * 40 == reader(lab, "b").read([first, second, *rest])
+
+
+@pytest.mark.parametrize(("by", "to"), [("a", CONTROLLER), (CONTROLLER, "b"), ("a", "b")])
+def test_a_naive_reader_opens_what_was_closed_for_it(lab: Lab, by: str, to: str) -> None:
+    who, member = reader(lab, to), lab.member(by)
+    signed = member.sign(SiteBeat(site="a"), about="blake3:" + "1" * 64)
+    closed = member.close(signed, to=to)
+    opened = open_closed(closed, federation=who.federation, sender=by, name=to, private=who.private)
+    assert signed == opened
+    envelope = msgpack.unpackb(opened)
+    verify(envelope, federation=who.federation, point=lab.signatory.keys[by][0].public)
