@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from tasuki.errors import SettingsError
-from tasuki_cli.options import DATA, MOST_ROUNDS, AsJson, Data
+from tasuki_cli.options import DATA, MOST_ROUNDS, OVERLAP_DAYS, AsJson, Data
 from tasuki_cli.service_commands import FAULTS
 
 
@@ -100,6 +100,10 @@ def provision(
     revoke: Annotated[
         str | None, typer.Option("--revoke", metavar="SITE", help="Shut this site out.")
     ] = None,
+    overlap_days: Annotated[
+        int,
+        typer.Option(min=0, max=3650, help="How long what is renewed stays good; 0: not at all."),
+    ] = OVERLAP_DAYS,
     owner: Annotated[
         str | None,
         typer.Option("--owner", metavar="UID[:GID]", help="Whose the kits are; 10001 for root."),
@@ -110,7 +114,9 @@ def provision(
     from tasuki_cli.provision import Admin, Changes, run_provision
 
     who = Admin(user=admin, password_file=admin_password_file, url=management, ctl=ctl)
-    changes = Changes.from_options(reissue=reissue, revoke=revoke, owner=owner)
+    changes = Changes.from_options(
+        reissue=reissue, revoke=revoke, overlap_days=overlap_days, owner=owner
+    )
     code = run_provision(
         federation_toml, out=out, admin=who if apply else None, changes=changes, as_json=as_json
     )

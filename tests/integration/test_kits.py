@@ -242,7 +242,7 @@ def test_a_revoked_site_is_disconnected_and_stays_out(clinics: Clinics) -> None:
 def test_a_reissued_site_comes_in_with_its_new_kit_alone(clinics: Clinics) -> None:
     old = clinics.kit("site-3", name="old")
 
-    report = clinics.provision(changes=Changes(reissue="site-3"), apply=True)
+    report = clinics.provision(changes=Changes(reissue="site-3", overlap_days=0), apply=True)
 
     assert report.applied
     assert "our certificate was revoked" in refusal(old, NotPermitted)
@@ -259,7 +259,7 @@ def test_reissue_disconnects_whoever_has_the_old_password(clinics: Clinics) -> N
         connection = BrokerConnection(read_site(clinics.out / "site-3/site.toml", {}).broker)
         await connection.transport.open()
         await until(seen(clinics.broker, "site-3"), what="the broker's pages show site-3")
-        clinics.provision(changes=Changes(reissue="site-3"), apply=True)
+        clinics.provision(changes=Changes(reissue="site-3", overlap_days=0), apply=True)
         await until(lambda: not connection.is_up, what="the broker let go of site-3")
         await connection.transport.close()
 

@@ -40,12 +40,14 @@ def apply(
     management: Management,
     *,
     reissued: str | None = None,
+    disconnect: bool = True,
     shut_out: Collection[str] = (),
 ) -> Applied:
     """Create on the broker what it lacks.
 
     Args:
         reissued: whose password is meant to be another one than there.
+        disconnect: end what was opened with the old one too.
         shut_out: whose users are deleted.
 
     Raises:
@@ -61,7 +63,7 @@ def apply(
     replaced, kept = _delete_old_control(document, management, vhost)
     # One request for all of it: existing objects and their messages are left alone.
     management.ask("POST", "definitions", body=_without(document, kept))
-    if reissued is not None:
+    if reissued is not None and disconnect:
         _disconnect(reissued, management)  # who came in with the old password
     queues = management.ask("GET", "queues", vhost)
     return Applied(

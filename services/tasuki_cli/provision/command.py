@@ -6,28 +6,27 @@ import json
 import re
 import sys
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.writing import PUBLIC
 from tasuki.errors import NotReplicated, SettingsError
-from tasuki.installed import command_for
 from tasuki.settings.broker import read_secret
 from tasuki.settings.federation import BROKER, FederationFile, check_management
 from tasuki.settings.toml import read
+from tasuki_cli.options import OVERLAP_DAYS
 from tasuki_cli.provision import files
 from tasuki_cli.provision.apply import apply
+from tasuki_cli.provision.authority import Registry
 from tasuki_cli.provision.definitions import write_definitions
 from tasuki_cli.provision.kits import write_kits
-from tasuki_cli.provision.layout import AUTHORITY, CA
+from tasuki_cli.provision.layout import AUTHORITY, CA, ROSTER
 from tasuki_cli.provision.management import Management
+from tasuki_cli.provision.members import Members
 from tasuki_cli.provision.placement import place
 from tasuki_cli.provision.report import Report, show
 from tasuki_cli.provision.revocation import Revocations, check_reissue, check_revoke, without
-
-if TYPE_CHECKING:
-    from tasuki_cli.provision.authority import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,24 +51,42 @@ class Changes:
     Attributes:
         reissue: who gets a new password and a new certificate.
         revoke: the site that is shut out.
+        overlap_days: how long the keys and the certificate stay good that a renewal replaces.
         owner: whose the files of kits are where containers run.
     """
 
     reissue: str | None = None
     revoke: str | None = None
+    overlap_days: int = OVERLAP_DAYS
     owner: files.Owner = field(default_factory=files.default_owner)
 
     @classmethod
-    def from_options(cls, *, reissue: str | None, revoke: str | None, owner: str | None) -> Changes:
+    def from_options(
+        cls,
+        *,
+        reissue: str | None,
+        revoke: str | None,
+        owner: str | None,
+        overlap_days: int = OVERLAP_DAYS,
+    ) -> Changes:
         """Raises SettingsError: this is no owner."""
+        changes = cls(reissue=reissue, revoke=revoke, overlap_days=overlap_days)
         if owner is None:
-            return cls(reissue=reissue, revoke=revoke)
+            return changes
         if re.fullmatch(r"\d+(:\d+)?", owner) is None:
             raise SettingsError(f"--owner {owner}: give numbers, as in 10001:10001")
         uid, _, gid = owner.partition(":")
-        return cls(
-            reissue=reissue, revoke=revoke, owner=files.Owner(uid=int(uid), gid=int(gid or uid))
-        )
+        return replace(changes, owner=files.Owner(uid=int(uid), gid=int(gid or uid)))
+
+    @property
+    def until(self) -> datetime | None:
+        """How long the certificate that is replaced stays good; None: no longer.
+
+        A broker's is replaced where it is used, and who has the old one is no broker of ours.
+        """
+        if self.reissue == BROKER or not self.overlap_days:
+            return None
+        return datetime.now(UTC) + timedelta(days=self.overlap_days)
 
     def check(self, federation: FederationFile, out: Path) -> None:
         """Raises SettingsError: nobody of that name can be changed like this."""
@@ -126,22 +143,26 @@ def provision(
     if changes.revoke is not None:
         revocations.shut_out_site(changes.revoke, registry=registry)
     if changes.reissue is not None:
-        revocations.take_back(changes.reissue, registry=registry)
+        revocations.take_back(changes.reissue, registry=registry, until=changes.until)
     federation = without(listed, revocations.shut_out)
-    kits = write_kits(federation, out, registry=registry, owner=changes.owner)
-    if registry is not None:
+    members = _members(listed, out, registry, changes)
+    if members is not None:
+        members.shut_out(revocations.shut_out)
+    kits = write_kits(federation, out, registry=registry, members=members, owner=changes.owner)
+    if registry is not None and listed.has_own_authority:
         registry.write_revocations(revocations.serials)
     document, changed = write_definitions(federation, kits.passwords, out)
     report = Report(
         federation=federation.name,
         sites=federation.sites,
         out=str(out),
-        created=kits.created + ([] if registry is None else registry.created),
-        changed=changed,
+        created=[name for made in (kits, registry, members) if made for name in made.created],
+        changed=changed + ([] if members is None else members.changed),
         removed=kits.removed,
         revoked=revocations.shut_out,
         notes=kits.notes + ([] if registry is None else registry.notes),
         applied=admin is not None,
+        roster=None if members is None else members.number,
     )
     _give(report, changes.owner)
     _note_listed(listed, report)
@@ -153,6 +174,7 @@ def provision(
             kits.passwords,
             management,
             reissued=changes.reissue,
+            disconnect=not changes.overlap_days,
             shut_out=revocations.shut_out,
         )
         report.notes.extend(done.differences)
@@ -164,16 +186,18 @@ def provision(
 
 
 def _registry(federation: FederationFile, out: Path) -> Registry | None:
-    if not federation.has_own_authority:
+    """It signs certificates, or the roster, or both."""
+    is_needed = federation.has_own_authority or federation.has_roster
+    return Registry(federation, out) if is_needed else None
+
+
+def _members(
+    federation: FederationFile, out: Path, registry: Registry | None, changes: Changes
+) -> Members | None:
+    if registry is None or not federation.has_roster:
         return None
-    try:
-        from tasuki_cli.provision.authority import Registry
-    except ModuleNotFoundError as exc:
-        raise SettingsError(
-            f"making certificates needs the package cryptography: {command_for('operator')}; or "
-            "give [broker] ca for an authority of your own"
-        ) from exc
-    return Registry(federation, out)
+    days = changes.overlap_days
+    return Members(federation, out, registry=registry, overlap_days=days, renewed=changes.reissue)
 
 
 def _give(report: Report, owner: files.Owner) -> None:
@@ -194,6 +218,13 @@ def _note_renewed(changes: Changes, report: Report) -> None:
     parts = ["hand its folder over again"]
     if not report.applied:
         parts.append("the broker knows it once it has the new files of broker/, or with --apply")
+    elif changes.overlap_days:
+        parts.append(
+            "do it soon: runs go on while its connection holds, and one that breaks is not made "
+            "again with the old password"
+        )
+    if report.roster is not None and changes.reissue != BROKER:
+        parts.append(f"first hand {CONTROLLER}/{ROSTER} to the controller, which tells the sites")
     report.notes.append(f"{changes.reissue} has new secrets: {'; '.join(parts)}")
 
 

@@ -7,10 +7,9 @@ left alone, and what no longer fits federation.toml is said, not changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasuki.core.model import CONTROLLER
@@ -19,8 +18,12 @@ from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.broker import BrokerTable, read_secret
 from tasuki.settings.controller import read_controller
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
+from tasuki.settings.security import SecurityTable
 from tasuki.settings.site import read_site
+from tasuki.trust.sealing import SealingKey
+from tasuki.trust.signing import SigningKey
 from tasuki_cli.provision import files, nodes
+from tasuki_cli.provision.authority import Registry
 from tasuki_cli.provision.layout import (
     CA,
     CLIENT,
@@ -28,14 +31,15 @@ from tasuki_cli.provision.layout import (
     CONTROLLER_SETTINGS,
     COOKIE,
     PASSWORD,
+    ROSTER,
+    SEAL_KEY,
+    SIGNER,
     SITE,
     TOKEN,
 )
+from tasuki_cli.provision.members import Members
 from tasuki_cli.provision.passwords import new_password
 from tasuki_cli.provision.texts import Gaps, render
-
-if TYPE_CHECKING:
-    from tasuki_cli.provision.authority import Registry
 
 
 @dataclass(slots=True)
@@ -56,12 +60,18 @@ class Kits:
 
 
 def write_kits(
-    federation: FederationFile, out: Path, *, registry: Registry | None, owner: files.Owner
+    federation: FederationFile,
+    out: Path,
+    *,
+    registry: Registry | None,
+    members: Members | None,
+    owner: files.Owner,
 ) -> Kits:
     """Make what is missing of every kit.
 
     Args:
-        registry: who certifies; None, and nobody gets a certificate from us.
+        registry: the federation's authority; None: it has none.
+        members: who is on its roster; None: it has none.
         owner: whose the files are where containers run.
 
     Raises:
@@ -69,12 +79,13 @@ def write_kits(
         StorageError: the folder cannot be written.
     """
     kits = Kits(removed=_unlisted(federation, out))
-    writer = _Writer(federation, out, kits, registry=registry, owner=owner)
+    writer = _Writer(federation, out, kits, registry=registry, members=members, owner=owner)
     for site in federation.sites:
         writer.write_site(site)
     writer.write_controller()
     writer.write_operator()
     writer.write_broker()
+    writer.write_rosters()
     return kits
 
 
@@ -86,29 +97,36 @@ class _Writer:
         kits: Kits,
         *,
         registry: Registry | None,
+        members: Members | None,
         owner: files.Owner,
     ) -> None:
         self._federation = federation
         self._out = out
         self._kits = kits
         self._registry = registry
+        self._certifier = registry if federation.has_own_authority else None
+        self._members = members
         self._owner = owner
-        self._ca = _authority_of(federation, registry)
+        self._with_keys: list[str] = []
+        self._ca = _trusted(federation, self._certifier)
 
     def write_site(self, site: str) -> None:
-        self._write_secrets(site)
+        self._write_secrets(site, settings=SITE)
         self._add_text(site, SITE, SITE)
         self._add_service(site, "site", folders=("state", "trainers", "data"))
-        self._compare(site, read_site(self._out / site / SITE, {}).broker)
+        settings = read_site(self._out / site / SITE, {})
+        self._compare(site, settings.broker)
+        self._compare_security(site, settings.security)
 
     def write_controller(self) -> None:
-        self._write_secrets(CONTROLLER)
+        self._write_secrets(CONTROLLER, settings=CONTROLLER_SETTINGS)
         self._add(CONTROLLER, TOKEN, new_password() + "\n", mode=PRIVATE)
         # No list of sites: it would be out of date with the next one, and the reports tell.
         self._add_text(CONTROLLER, CONTROLLER_SETTINGS, CONTROLLER_SETTINGS)
         self._add_service(CONTROLLER, "controller", folders=("state",))
-        path = self._out / CONTROLLER / CONTROLLER_SETTINGS
-        self._compare(CONTROLLER, read_controller(path, {}).broker)
+        settings = read_controller(self._out / CONTROLLER / CONTROLLER_SETTINGS, {})
+        self._compare(CONTROLLER, settings.broker)
+        self._compare_security(CONTROLLER, settings.security)
 
     def write_operator(self) -> None:
         """Their user of the broker, and what the controller asks of them."""
@@ -123,9 +141,9 @@ class _Writer:
     def write_broker(self) -> None:
         """One folder for every machine that it runs on."""
         files.make_folder(self._out / BROKER, mode=0o755)
-        if self._registry is not None:
-            self._add(BROKER, CA, self._registry.ca, mode=PUBLIC)
-            self._registry.certify(BROKER)
+        if self._certifier is not None:
+            self._add(BROKER, CA, self._certifier.ca, mode=PUBLIC)
+            self._certifier.certify(BROKER)
         self._add_text(BROKER, "enabled_plugins", "enabled_plugins")
         self._make_folders(BROKER, ("state",))
         has_nodes = bool(nodes.node_names(self._federation.broker))
@@ -136,13 +154,42 @@ class _Writer:
         self._add_text(BROKER, "README.md", "broker.md")
         self._compare_nodes(has_nodes=has_nodes)
 
-    def _write_secrets(self, user: str) -> None:
+    def write_rosters(self) -> None:
+        """Last: who is on it is known once all kits are there."""
+        if self._members is not None:
+            self._members.issue()
+            self._members.hand_out(self._with_keys)
+
+    def _write_secrets(self, user: str, *, settings: str) -> None:
         # First: settings that name a password that is not there help nobody.
         self._write_password(user)
         if self._ca is not None:
             self._add(user, CA, self._ca, mode=PUBLIC)
-        if self._registry is not None:
-            self._registry.certify(user)
+        if self._certifier is not None:
+            self._certifier.certify(user)
+        if self._members is not None and self._registry is not None:
+            self._write_keys(user, self._members, self._registry, settings=settings)
+
+    def _write_keys(
+        self, user: str, members: Members, registry: Registry, *, settings: str
+    ) -> None:
+        """A kit from before there were any has none until it is issued again."""
+        kit = self._out / user
+        is_old = (kit / settings).exists() and not (kit / SEAL_KEY).exists()
+        if is_old and members.renewed != user:
+            return
+        self._add(user, CLIENT.key, SigningKey.new().pem(), mode=PRIVATE)
+        self._add(user, SEAL_KEY, SealingKey.new().pem(), mode=PRIVATE)
+        if not self._federation.has_own_authority:
+            self._add(user, SIGNER, registry.ca, mode=PUBLIC)
+        if read_bytes(kit / self._signer) != registry.ca:
+            return  # of an authority before: nothing of ours would be good there
+        members.admit(
+            user,
+            signs=SigningKey.load(read_bytes(kit / CLIENT.key), path=kit / CLIENT.key).public,
+            unseals=SealingKey.load(read_bytes(kit / SEAL_KEY), path=kit / SEAL_KEY).public,
+        )
+        self._with_keys.append(user)
 
     def _write_password(self, user: str) -> None:
         files.make_folder(self._out / user)
@@ -185,9 +232,11 @@ class _Writer:
             "port": broker.port_number,
             "management_port": federation.management_port,
             "how": " (TLS, verified both ways)" if is_mutual else encrypted,
-            "secret_key": f" and `{CLIENT.key}`" if is_mutual else "",
+            "secret_keys": self._secret_keys(),
+            "trust": "" if self._members is None else render("trust.md", {"name": user}),
             "stream_bytes": federation.streams.max_bytes,
             "broker_table": self._broker_table(user),
+            "security_table": self._security_table(),
             "certificates": render(certificates, {}) if broker.scheme == "amqps" else "",
             "nodes": nodes.page(broker),
             "names": ", ".join(node.host for node in broker.nodes),
@@ -196,6 +245,11 @@ class _Writer:
             "gid": self._owner.gid,
         }
 
+    def _secret_keys(self) -> str:
+        if self._members is not None:
+            return f", `{CLIENT.key}` and `{SEAL_KEY}`"
+        return f" and `{CLIENT.key}`" if self._certifier is not None else ""
+
     def _broker_table(self, user: str) -> str:
         lines: dict[str, str | list[str]] = {"url": self._federation.url(user)}
         if self._federation.broker.nodes:
@@ -203,9 +257,28 @@ class _Writer:
         lines["password_file"] = PASSWORD
         if self._ca is not None:
             lines["ca"] = CA
-        if self._registry is not None:
+        if self._certifier is not None:
             lines |= {"cert": CLIENT.certificate, "key": CLIENT.key}
-        return "[broker]\n" + "".join(f"{key} = {json.dumps(lines[key])}\n" for key in lines)
+        return _table("broker", lines)
+
+    @property
+    def _signer(self) -> str:
+        return CA if self._federation.has_own_authority else SIGNER
+
+    def _security_table(self) -> str:
+        """With an empty line before it; nothing in a federation without a roster."""
+        if self._members is None:
+            return ""
+        return "\n" + _table(
+            "security",
+            {
+                "authority": self._signer,
+                "roster": ROSTER,
+                "key": CLIENT.key,
+                "seal_key": SEAL_KEY,
+                "require": list(self._federation.security.require),
+            },
+        )
 
     def _compare_nodes(self, *, has_nodes: bool) -> None:
         broker = self._federation.broker
@@ -235,11 +308,45 @@ class _Writer:
                 f"{user}'s settings have [broker] hosts = {json.dumps(there)}, not "
                 f"{json.dumps(wanted)}; they are kept as they are"
             )
-        if self._registry is not None and table.cert is None:
+        if self._certifier is not None and table.cert is None:
             self._kits.notes.append(
                 f'{user}\'s settings have no cert = "{CLIENT.certificate}" and '
                 f'key = "{CLIENT.key}" in [broker], which this broker asks for'
             )
+
+    def _compare_security(self, user: str, table: SecurityTable) -> None:
+        if self._members is None:
+            return
+        if why := self._why_without_card(user):
+            self._kits.notes.append(
+                f"{user}/ {why}, and is not on the roster: --reissue {user} gives it keys"
+            )
+        if not table.is_used:
+            self._kits.notes.append(
+                f"{user}'s settings have no [security]; add this to them: "
+                + self._security_table().strip().replace("\n", "; ")
+            )
+        elif missing := set(self._federation.security.require) - set(table.require):
+            self._kits.notes.append(
+                f"{user}'s settings do not require {' and '.join(sorted(missing))} in [security]; "
+                "they are kept as they are"
+            )
+
+    def _why_without_card(self, user: str) -> str:
+        """Empty if it has one, or if its certificate tells already."""
+        if not (self._out / user / SEAL_KEY).exists():
+            return "is of a time without [security]"
+        is_told = user in self._with_keys or self._certifier is not None
+        return "" if is_told else "is of another authority"
+
+
+def _table(name: str, lines: Mapping[str, str | list[str]]) -> str:
+    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(lines[key])}\n" for key in lines)
+
+
+def read_bytes(path: Path) -> bytes:
+    with disk_errors(path):
+        return path.read_bytes()
 
 
 def _way(url: str, *, has_nodes: bool) -> tuple[str | None, ...]:
@@ -248,13 +355,11 @@ def _way(url: str, *, has_nodes: bool) -> tuple[str | None, ...]:
     return (parts.scheme, parts.username, parts.path, "" if has_nodes else parts.netloc)
 
 
-def _authority_of(federation: FederationFile, registry: Registry | None) -> bytes | None:
-    if registry is not None:
-        return registry.ca
-    if federation.broker.ca is None:
-        return None
-    with disk_errors(federation.broker.ca):
-        return federation.broker.ca.read_bytes()
+def _trusted(federation: FederationFile, certifier: Registry | None) -> bytes | None:
+    """Whom everyone trusts that they talk to the broker; None: whom their system trusts."""
+    if certifier is not None:
+        return certifier.ca
+    return None if federation.broker.ca is None else read_bytes(federation.broker.ca)
 
 
 def _unlisted(federation: FederationFile, out: Path) -> list[str]:

@@ -24,6 +24,7 @@ class Report:
         notes: what does not fit federation.toml and was left as it is.
         applied: whether a running broker has it all.
         replaced: control queues of an earlier kind that were made again on that broker.
+        roster: the number of the roster that is in force; None: there is none.
         placement: where its queues and streams are; None if it was not applied.
     """
 
@@ -37,6 +38,7 @@ class Report:
     notes: list[str]
     applied: bool
     replaced: list[str] = field(default_factory=list)
+    roster: int | None = None
     placement: Placement | None = None
 
     @property

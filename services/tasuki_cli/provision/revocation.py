@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -20,10 +19,8 @@ from tasuki.disk.writing import PUBLIC
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, FederationFile
 from tasuki_cli.provision import files
-from tasuki_cli.provision.layout import PASSWORD, REVOKED, SITE
-
-if TYPE_CHECKING:
-    from tasuki_cli.provision.authority import Registry
+from tasuki_cli.provision.authority import Registry
+from tasuki_cli.provision.layout import PASSWORD, REVOKED, SEAL_KEY, SITE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +30,17 @@ class Revoked:
     Attributes:
         serial: of the certificate, as hexadecimal digits; empty if there was none.
         is_shut_out: it got nothing new instead.
+        until: when the certificate stops being good; empty: at once.
     """
 
     name: str
     serial: str
     at: str
     is_shut_out: bool
+    until: str = ""
+
+    def is_over(self, now: datetime) -> bool:
+        return not self.until or datetime.fromisoformat(self.until) <= now
 
 
 class Revocations:
@@ -59,36 +61,47 @@ class Revocations:
 
     @property
     def serials(self) -> list[int]:
-        return [int(entry.serial, 16) for entry in self._all if entry.serial]
+        """Of the certificates that are not good any more."""
+        now = datetime.now(UTC)
+        return [int(each.serial, 16) for each in self._all if each.serial and each.is_over(now)]
 
     def shut_out_site(self, site: str, *, registry: Registry | None) -> None:
         """Record that a site is out, and move its kit away."""
+        self._all = [replace(e, until="") if e.name == site else e for e in self._all]
         kit = self._out / site
         entry = self._record(site, registry, is_shut_out=True)
         target = self._out / REVOKED / f"{site}-{entry.serial[:16] or entry.at.replace(':', '')}"
         files.move_folder(kit, target)
 
-    def take_back(self, user: str, *, registry: Registry | None) -> None:
-        """Let a kit have neither password nor certificate, so that it gets new ones."""
-        self._all = [
-            Revoked(name=e.name, serial=e.serial, at=e.at, is_shut_out=False)
-            if e.name == user
-            else e
-            for e in self._all
-        ]
-        self._record(user, registry, is_shut_out=False)
+    def take_back(
+        self, user: str, *, registry: Registry | None, until: datetime | None = None
+    ) -> None:
+        """Let a kit have neither password nor keys nor certificate, so that it gets new ones.
+
+        Args:
+            until: the certificate that it had is good so long, as its keys are; None: no longer.
+        """
+        self._all = [replace(e, is_shut_out=False) if e.name == user else e for e in self._all]
+        self._record(user, registry, is_shut_out=False, until=until)
         if registry is not None:
             registry.withdraw(user)
-        with disk_errors(self._out / user):
-            (self._out / user / PASSWORD).unlink(missing_ok=True)
+        files.set_aside(self._out / user / PASSWORD, self._out / user / SEAL_KEY)
 
-    def _record(self, user: str, registry: Registry | None, *, is_shut_out: bool) -> Revoked:
+    def _record(
+        self,
+        user: str,
+        registry: Registry | None,
+        *,
+        is_shut_out: bool,
+        until: datetime | None = None,
+    ) -> Revoked:
         serial = None if registry is None else registry.serial_of(user)
         entry = Revoked(
             name=user,
             serial="" if serial is None else f"{serial:x}",
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             is_shut_out=is_shut_out,
+            until="" if until is None else until.isoformat(timespec="seconds"),
         )
         self._all.append(entry)
         files.make_folder(self._path.parent)
