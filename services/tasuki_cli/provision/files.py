@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import sync, write_whole
-from tasuki_cli.provision.layout import OLD
+from tasuki.settings.broker import OLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ left alone, and what no longer fits federation.toml is said, not changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from tasuki.trust.sealing import SealingKey
 from tasuki.trust.signing import SigningKey
 from tasuki_cli.provision import files, nodes
 from tasuki_cli.provision.authority import Registry
+from tasuki_cli.provision.contents import Contents
 from tasuki_cli.provision.layout import (
     CA,
     CLIENT,
@@ -31,7 +32,6 @@ from tasuki_cli.provision.layout import (
     CONTROLLER_SETTINGS,
     COOKIE,
     PASSWORD,
-    ROSTER,
     SEAL_KEY,
     SIGNER,
     SITE,
@@ -39,7 +39,7 @@ from tasuki_cli.provision.layout import (
 )
 from tasuki_cli.provision.members import Members
 from tasuki_cli.provision.passwords import new_password
-from tasuki_cli.provision.texts import Gaps, render
+from tasuki_cli.provision.texts import render
 
 
 @dataclass(slots=True)
@@ -106,9 +106,9 @@ class _Writer:
         self._registry = registry
         self._certifier = registry if federation.has_own_authority else None
         self._members = members
-        self._owner = owner
         self._with_keys: list[str] = []
         self._ca = _trusted(federation, self._certifier)
+        self._contents = Contents(federation=federation, owner=owner, has_ca=self._ca is not None)
 
     def write_site(self, site: str) -> None:
         self._write_secrets(site, settings=SITE)
@@ -182,7 +182,7 @@ class _Writer:
         self._add(user, SEAL_KEY, SealingKey.new().pem(), mode=PRIVATE)
         if not self._federation.has_own_authority:
             self._add(user, SIGNER, registry.ca, mode=PUBLIC)
-        if read_bytes(kit / self._signer) != registry.ca:
+        if read_bytes(kit / self._contents.signer) != registry.ca:
             return  # of an authority before: nothing of ours would be good there
         members.admit(
             user,
@@ -210,75 +210,11 @@ class _Writer:
 
     def _add_text(self, user: str, name: str, template: str) -> None:
         if not (self._out / user / name).exists():
-            self._add(user, name, render(template, self._gaps(user)), mode=PUBLIC)
+            self._add(user, name, render(template, self._contents.gaps(user)), mode=PUBLIC)
 
     def _add(self, user: str, name: str, content: str | bytes, *, mode: int) -> None:
         if files.add(self._out / user / name, content, mode=mode):
             self._kits.created.append(f"{user}/{name}")
-
-    def _gaps(self, user: str) -> Gaps:
-        federation, broker = self._federation, self._federation.broker
-        is_mutual = federation.has_own_authority
-        encrypted = {True: " (TLS)", False: " (not encrypted)"}[broker.scheme == "amqps"]
-        certificates = {True: "broker-mutual.md", False: "broker-tls.md"}[is_mutual]
-        return {
-            "name": user,
-            "federation": federation.name,
-            "one_connection": "TCP connections" if broker.nodes else "one TCP connection",
-            "outgoing": "Outgoing TCP connections"
-            if broker.nodes
-            else "One outgoing TCP connection",
-            "where": nodes.addresses(broker),
-            "port": broker.port_number,
-            "management_port": federation.management_port,
-            "how": " (TLS, verified both ways)" if is_mutual else encrypted,
-            "secret_keys": self._secret_keys(),
-            "trust": "" if self._members is None else render("trust.md", {"name": user}),
-            "stream_bytes": federation.streams.max_bytes,
-            "broker_table": self._broker_table(user),
-            "security_table": self._security_table(),
-            "certificates": render(certificates, {}) if broker.scheme == "amqps" else "",
-            "nodes": nodes.page(broker),
-            "names": ", ".join(node.host for node in broker.nodes),
-            "has_full_names": str(nodes.has_full_names(broker)).lower(),
-            "uid": self._owner.uid,
-            "gid": self._owner.gid,
-        }
-
-    def _secret_keys(self) -> str:
-        if self._members is not None:
-            return f", `{CLIENT.key}` and `{SEAL_KEY}`"
-        return f" and `{CLIENT.key}`" if self._certifier is not None else ""
-
-    def _broker_table(self, user: str) -> str:
-        lines: dict[str, str | list[str]] = {"url": self._federation.url(user)}
-        if self._federation.broker.nodes:
-            lines["hosts"] = [str(node) for node in self._federation.broker.nodes]
-        lines["password_file"] = PASSWORD
-        if self._ca is not None:
-            lines["ca"] = CA
-        if self._certifier is not None:
-            lines |= {"cert": CLIENT.certificate, "key": CLIENT.key}
-        return _table("broker", lines)
-
-    @property
-    def _signer(self) -> str:
-        return CA if self._federation.has_own_authority else SIGNER
-
-    def _security_table(self) -> str:
-        """With an empty line before it; nothing in a federation without a roster."""
-        if self._members is None:
-            return ""
-        return "\n" + _table(
-            "security",
-            {
-                "authority": self._signer,
-                "roster": ROSTER,
-                "key": CLIENT.key,
-                "seal_key": SEAL_KEY,
-                "require": list(self._federation.security.require),
-            },
-        )
 
     def _compare_nodes(self, *, has_nodes: bool) -> None:
         broker = self._federation.broker
@@ -324,7 +260,7 @@ class _Writer:
         if not table.is_used:
             self._kits.notes.append(
                 f"{user}'s settings have no [security]; add this to them: "
-                + self._security_table().strip().replace("\n", "; ")
+                + self._contents.security_table().strip().replace("\n", "; ")
             )
         elif missing := set(self._federation.security.require) - set(table.require):
             self._kits.notes.append(
@@ -338,10 +274,6 @@ class _Writer:
             return "is of a time without [security]"
         is_told = user in self._with_keys or self._certifier is not None
         return "" if is_told else "is of another authority"
-
-
-def _table(name: str, lines: Mapping[str, str | list[str]]) -> str:
-    return f"[{name}]\n" + "".join(f"{key} = {json.dumps(lines[key])}\n" for key in lines)
 
 
 def read_bytes(path: Path) -> bytes:

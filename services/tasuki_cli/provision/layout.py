@@ -16,8 +16,6 @@ ROSTERS = "rosters"
 """All rosters of the authority's folder; the newest is beside them."""
 ROSTER = "roster.pem"
 SEAL_KEY = "seal.key"
-OLD = ".old"
-"""Behind the name of what a renewal replaced, while it may be needed."""
 
 PASSWORD = "password"  # noqa: S105 - a file's name
 TOKEN = "token"  # noqa: S105 - a file's name

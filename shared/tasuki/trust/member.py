@@ -50,11 +50,24 @@ class Said(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """A member's private keys, and its federation's roster."""
+    """A member's private keys, and its federation's roster.
+
+    Attributes:
+        others: what it unsealed with before, or will after a renewal: something may be under way
+            that was sealed for these.
+    """
 
     signing: SigningKey
     sealing: SealingKey
     rosters: Rosters
+    others: tuple[SealingKey, ...] = ()
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes | None:
+        """The content key; None if it was wrapped for none of ours."""
+        for key in (self.sealing, *self.others):
+            if (found := key.unwrap(wrapped, context)) is not None:
+                return found
+        return None
 
 
 def digest_of(written: bytes) -> str:
@@ -231,7 +244,7 @@ class Member:
         context = self._context(sender, recipients_of(found), transfer, weights)
         for name, wrapped in found.keys:
             if name == self.name:
-                key = self.keys.sealing.unwrap(wrapped, context)
+                key = self.keys.unwrap(wrapped, context)
                 if key is not None:
                     return Cipher(key, context)
         raise MessageError("weights that are sealed for others", reason=BAD_SEAL)
