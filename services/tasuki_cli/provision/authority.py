@@ -13,6 +13,9 @@ from pathlib import Path
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.federation import BROKER, FederationFile
+from tasuki.trust.rosters import authority_in
+from tasuki.trust.signing import public_bytes
+from tasuki_cli.enrolment.fingerprints import fingerprint
 from tasuki_cli.provision import certificates, files
 from tasuki_cli.provision.certificates import Authority, Pair
 from tasuki_cli.provision.layout import (
@@ -59,6 +62,11 @@ class Registry:
         path = self._out / AUTHORITY / CA
         with disk_errors(path):
             return path.read_bytes()
+
+    @property
+    def fingerprint(self) -> str:
+        """What members compare before they believe it."""
+        return fingerprint(public_bytes(authority_in(self._path_of_ca)))
 
     def certify(self, user: str) -> None:
         """Let a kit have a certificate; one that it has is kept, whatever there is to say of it."""

@@ -6,10 +6,44 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasuki.core.model import CONTROLLER
 from tasuki.settings.federation import FederationFile
 from tasuki_cli.provision import files, nodes
-from tasuki_cli.provision.layout import CA, CLIENT, PASSWORD, ROSTER, SEAL_KEY, SIGNER
+from tasuki_cli.provision.layout import (
+    CA,
+    CLIENT,
+    COMPOSE,
+    CONTROLLER_SETTINGS,
+    PASSWORD,
+    ROSTER,
+    SEAL_KEY,
+    SIGNER,
+    SITE,
+)
 from tasuki_cli.provision.texts import Gaps, render
+
+FOLDERS = {"site": ("state", "trainers", "data"), CONTROLLER: ("state",)}
+
+
+def texts_of(user: str) -> dict[str, str]:
+    """The files of a service's kit that are no secrets, and their templates; its settings last."""
+    kind = kind_of(user)
+    return {
+        ".env": "dotenv",
+        COMPOSE: f"{kind}.compose.yaml",
+        f"tasuki-{kind}.service": f"{kind}.service",
+        "README.md": f"{kind}.md",
+        settings_of(user): settings_of(user),
+    }
+
+
+def kind_of(user: str) -> str:
+    return CONTROLLER if user == CONTROLLER else "site"
+
+
+def settings_of(user: str) -> str:
+    """The file of its settings."""
+    return CONTROLLER_SETTINGS if user == CONTROLLER else SITE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,12 @@ def give(path: Path, owner: Owner) -> None:
             os.chown(path, owner.uid, owner.gid)
 
 
+def content_of(path: Path) -> bytes:
+    """Raises StorageError: it cannot be read."""
+    with disk_errors(path):
+        return path.read_bytes()
+
+
 def add(path: Path, content: str | bytes, *, mode: int) -> bool:
     """Write a file that is not there yet; whether it was missing."""
     if path.exists():

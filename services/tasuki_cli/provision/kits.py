@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tasuki.core.model import CONTROLLER
-from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.broker import BrokerTable, read_secret
 from tasuki.settings.controller import read_controller
@@ -24,7 +23,8 @@ from tasuki.trust.sealing import SealingKey
 from tasuki.trust.signing import SigningKey
 from tasuki_cli.provision import files, nodes
 from tasuki_cli.provision.authority import Registry
-from tasuki_cli.provision.contents import Contents
+from tasuki_cli.provision.contents import FOLDERS, Contents, kind_of, settings_of, texts_of
+from tasuki_cli.provision.enrolled import Enrolled
 from tasuki_cli.provision.layout import (
     CA,
     CLIENT,
@@ -51,12 +51,18 @@ class Kits:
         created: files that were not there before, seen from the output folder.
         notes: what does not fit federation.toml and was left as it is.
         removed: sites that have a kit and are no longer listed.
+        hashes: of the passwords of those who made theirs themselves.
+        earlier: passwords that such a one had from us before, which a broker may have yet.
+        awaited: who has neither a kit nor enrolled.
     """
 
     passwords: dict[str, str] = field(default_factory=dict, repr=False)
     created: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    earlier: dict[str, str] = field(default_factory=dict, repr=False)
+    awaited: list[str] = field(default_factory=list)
 
 
 def write_kits(
@@ -65,6 +71,7 @@ def write_kits(
     *,
     registry: Registry | None,
     members: Members | None,
+    enrolled: Enrolled,
     owner: files.Owner,
 ) -> Kits:
     """Make what is missing of every kit.
@@ -72,6 +79,7 @@ def write_kits(
     Args:
         registry: the federation's authority; None: it has none.
         members: who is on its roster; None: it has none.
+        enrolled: who made their keys themselves, and need no kit.
         owner: whose the files are where containers run.
 
     Raises:
@@ -79,10 +87,28 @@ def write_kits(
         StorageError: the folder cannot be written.
     """
     kits = Kits(removed=_unlisted(federation, out))
+
+    def is_made(user: str) -> bool:
+        """Whether it has a kit of ours; if not, how it comes in is recorded."""
+        if (one := enrolled.latest(user)) is not None:
+            kits.hashes[user] = one.request.password_hash
+            path = out / user / PASSWORD
+            if path.exists():
+                kits.earlier[user] = read_secret(path, what=f"the password of {user}")
+                kits.notes.append(f"{user} has enrolled: {user}/ is used no more, delete it")
+            if members is not None:
+                members.admit(user, signs=one.request.signs, unseals=one.request.unsealing)
+            return False
+        if federation.security.kits or (out / user / settings_of(user)).exists():
+            return True
+        kits.awaited.append(user)
+        return False
+
     writer = _Writer(federation, out, kits, registry=registry, members=members, owner=owner)
-    for site in federation.sites:
+    for site in filter(is_made, federation.sites):
         writer.write_site(site)
-    writer.write_controller()
+    if is_made(CONTROLLER):
+        writer.write_controller()
     writer.write_operator()
     writer.write_broker()
     writer.write_rosters()
@@ -111,19 +137,17 @@ class _Writer:
         self._contents = Contents(federation=federation, owner=owner, has_ca=self._ca is not None)
 
     def write_site(self, site: str) -> None:
-        self._write_secrets(site, settings=SITE)
-        self._add_text(site, SITE, SITE)
-        self._add_service(site, "site", folders=("state", "trainers", "data"))
+        self._write_secrets(site)
+        self._add_service(site)
         settings = read_site(self._out / site / SITE, {})
         self._compare(site, settings.broker)
         self._compare_security(site, settings.security)
 
     def write_controller(self) -> None:
-        self._write_secrets(CONTROLLER, settings=CONTROLLER_SETTINGS)
+        self._write_secrets(CONTROLLER)
         self._add(CONTROLLER, TOKEN, new_password() + "\n", mode=PRIVATE)
         # No list of sites: it would be out of date with the next one, and the reports tell.
-        self._add_text(CONTROLLER, CONTROLLER_SETTINGS, CONTROLLER_SETTINGS)
-        self._add_service(CONTROLLER, "controller", folders=("state",))
+        self._add_service(CONTROLLER)
         settings = read_controller(self._out / CONTROLLER / CONTROLLER_SETTINGS, {})
         self._compare(CONTROLLER, settings.broker)
         self._compare_security(CONTROLLER, settings.security)
@@ -131,9 +155,11 @@ class _Writer:
     def write_operator(self) -> None:
         """Their user of the broker, and what the controller asks of them."""
         self._write_password(OPERATOR)
+        self._add_text(OPERATOR, "README.md", "operator.md")
+        if not (self._out / CONTROLLER / TOKEN).exists():
+            return  # the controller made it, where it runs
         token = read_secret(self._out / CONTROLLER / TOKEN, what="the operators' token")
         self._add(OPERATOR, TOKEN, token + "\n", mode=PRIVATE)
-        self._add_text(OPERATOR, "README.md", "operator.md")
         theirs = read_secret(self._out / OPERATOR / TOKEN, what="the operators' token")
         if theirs != token:
             self._kits.notes.append(f"{OPERATOR}/{TOKEN} is not {CONTROLLER}/{TOKEN}; both kept")
@@ -160,7 +186,7 @@ class _Writer:
             self._members.issue()
             self._members.hand_out(self._with_keys)
 
-    def _write_secrets(self, user: str, *, settings: str) -> None:
+    def _write_secrets(self, user: str) -> None:
         # First: settings that name a password that is not there help nobody.
         self._write_password(user)
         if self._ca is not None:
@@ -168,26 +194,24 @@ class _Writer:
         if self._certifier is not None:
             self._certifier.certify(user)
         if self._members is not None and self._registry is not None:
-            self._write_keys(user, self._members, self._registry, settings=settings)
+            self._write_keys(user, self._members, self._registry)
 
-    def _write_keys(
-        self, user: str, members: Members, registry: Registry, *, settings: str
-    ) -> None:
+    def _write_keys(self, user: str, members: Members, registry: Registry) -> None:
         """A kit from before there were any has none until it is issued again."""
         kit = self._out / user
-        is_old = (kit / settings).exists() and not (kit / SEAL_KEY).exists()
+        is_old = (kit / settings_of(user)).exists() and not (kit / SEAL_KEY).exists()
         if is_old and members.renewed != user:
             return
         self._add(user, CLIENT.key, SigningKey.new().pem(), mode=PRIVATE)
         self._add(user, SEAL_KEY, SealingKey.new().pem(), mode=PRIVATE)
         if not self._federation.has_own_authority:
             self._add(user, SIGNER, registry.ca, mode=PUBLIC)
-        if read_bytes(kit / self._contents.signer) != registry.ca:
+        if files.content_of(kit / self._contents.signer) != registry.ca:
             return  # of an authority before: nothing of ours would be good there
         members.admit(
             user,
-            signs=SigningKey.load(read_bytes(kit / CLIENT.key), path=kit / CLIENT.key).public,
-            unseals=SealingKey.load(read_bytes(kit / SEAL_KEY), path=kit / SEAL_KEY).public,
+            signs=SigningKey.load(files.content_of(kit / CLIENT.key), path=kit / CLIENT.key).public,
+            unseals=SealingKey.load(files.content_of(kit / SEAL_KEY), path=kit / SEAL_KEY).public,
         )
         self._with_keys.append(user)
 
@@ -197,12 +221,10 @@ class _Writer:
         path = self._out / user / PASSWORD
         self._kits.passwords[user] = read_secret(path, what=f"the password of {user}")
 
-    def _add_service(self, user: str, kind: str, *, folders: Iterable[str]) -> None:
-        self._add_text(user, ".env", "dotenv")
-        self._add_text(user, COMPOSE, f"{kind}.compose.yaml")
-        self._add_text(user, f"tasuki-{kind}.service", f"{kind}.service")
-        self._add_text(user, "README.md", f"{kind}.md")
-        self._make_folders(user, folders)
+    def _add_service(self, user: str) -> None:
+        for name, template in texts_of(user).items():
+            self._add_text(user, name, template)
+        self._make_folders(user, FOLDERS[kind_of(user)])
 
     def _make_folders(self, user: str, folders: Iterable[str]) -> None:
         for name in folders:
@@ -276,11 +298,6 @@ class _Writer:
         return "" if is_told else "is of another authority"
 
 
-def read_bytes(path: Path) -> bytes:
-    with disk_errors(path):
-        return path.read_bytes()
-
-
 def _way(url: str, *, has_nodes: bool) -> tuple[str | None, ...]:
     """What has to be the same in two urls; a list of nodes stands in place of the host."""
     parts = urlsplit(url)
@@ -291,7 +308,7 @@ def _trusted(federation: FederationFile, certifier: Registry | None) -> bytes | 
     """Whom everyone trusts that they talk to the broker; None: whom their system trusts."""
     if certifier is not None:
         return certifier.ca
-    return None if federation.broker.ca is None else read_bytes(federation.broker.ca)
+    return None if federation.broker.ca is None else files.content_of(federation.broker.ca)
 
 
 def _unlisted(federation: FederationFile, out: Path) -> list[str]:

@@ -20,7 +20,8 @@ from tasuki.errors import SettingsError
 from tasuki.settings.site import read_site
 from tasuki_cli.provision import certificates
 from tasuki_cli.provision.certificates import Authority
-from tasuki_cli.provision.command import Changes, provision
+from tasuki_cli.provision.changes import Changes
+from tasuki_cli.provision.command import provision
 from tasuki_cli.provision.report import Report
 
 Provision = Callable[..., Report]

@@ -22,7 +22,8 @@ from tasuki.settings.federation import BROKER
 from tasuki.settings.site import ENVIRONMENT as SITE_ENVIRONMENT
 from tasuki.settings.site import read_site
 from tasuki_cli.provision import files, texts
-from tasuki_cli.provision.command import Changes, provision
+from tasuki_cli.provision.changes import Changes
+from tasuki_cli.provision.command import provision
 
 Service = dict[str, Any]  # Any: YAML
 KITS = [BROKER, CONTROLLER, "site-1"]

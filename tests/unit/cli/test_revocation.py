@@ -14,7 +14,8 @@ from support.tls import handshake, server_of
 from tasuki.errors import SettingsError
 from tasuki.settings.site import read_site
 from tasuki_cli.provision import files, passwords
-from tasuki_cli.provision.command import Changes, provision
+from tasuki_cli.provision.changes import Changes
+from tasuki_cli.provision.command import provision
 from tasuki_cli.provision.report import Report
 
 Provision = Callable[..., Report]

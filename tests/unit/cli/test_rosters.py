@@ -16,7 +16,8 @@ from tasuki.settings.security import SecurityTable
 from tasuki.settings.site import read_site
 from tasuki.trust.member import Member
 from tasuki.trust.rosters import Rosters, authority_in, read_issued, verified
-from tasuki_cli.provision.command import Changes, provision
+from tasuki_cli.provision.changes import Changes
+from tasuki_cli.provision.command import provision
 from tasuki_cli.provision.report import Report
 
 Provision = Callable[..., Report]
