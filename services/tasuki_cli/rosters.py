@@ -18,10 +18,10 @@ from tasuki.settings.controller import read_controller
 from tasuki.settings.security import SecurityTable
 from tasuki.settings.site import read_site
 from tasuki.settings.toml import top_level
+from tasuki.trust.fingerprints import fingerprint
 from tasuki.trust.rosters import ENDED, KEPT, authority_in, read_issued, verified
 from tasuki.trust.signing import public_bytes
 from tasuki.wire.messages import decode, signed_in
-from tasuki_cli.enrolment.fingerprints import fingerprint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,10 +16,10 @@ from tasuki.errors import MessageError, SettingsError
 from tasuki.settings.broker import NEXT
 from tasuki.settings.federation import RESERVED
 from tasuki.settings.toml import top_level
+from tasuki.trust.papers import REQUEST, Request, Written, certificate_request, read_request
 from tasuki.trust.rosters import authority_in, read_issued, verified
 from tasuki.trust.sealing import SealingKey
 from tasuki.trust.signing import SigningKey
-from tasuki_cli.enrolment.papers import REQUEST, Request, Written, certificate_request, read_request
 from tasuki_cli.enrolment.places import (
     Places,
     beside,

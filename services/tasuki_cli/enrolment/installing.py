@@ -21,10 +21,10 @@ from tasuki.settings.broker import NEXT, OLD
 from tasuki.settings.federation import FederationFile
 from tasuki.settings.toml import checked
 from tasuki.trust.armor import armored
+from tasuki.trust.fingerprints import fingerprint
+from tasuki.trust.papers import Answer, Request, authority_of, read_answer, read_request
 from tasuki.trust.rosters import WHAT, authority_in, read_issued, verified
 from tasuki.trust.signing import PublicKey, SigningKey, public_bytes
-from tasuki_cli.enrolment.fingerprints import fingerprint
-from tasuki_cli.enrolment.papers import Answer, Request, authority_of, read_answer, read_request
 from tasuki_cli.enrolment.places import (
     Places,
     beside,

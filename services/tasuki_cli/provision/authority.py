@@ -13,9 +13,9 @@ from pathlib import Path
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.federation import BROKER, FederationFile
+from tasuki.trust.fingerprints import fingerprint
 from tasuki.trust.rosters import authority_in
 from tasuki.trust.signing import public_bytes
-from tasuki_cli.enrolment.fingerprints import fingerprint
 from tasuki_cli.provision import certificates, files
 from tasuki_cli.provision.certificates import Authority, Pair
 from tasuki_cli.provision.layout import (

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from tasuki.disk.writing import PUBLIC
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import FederationFile
-from tasuki_cli.enrolment.papers import ANSWER, REQUEST, Answer, Request, Written, read_request
+from tasuki.trust.papers import ANSWER, REQUEST, Answer, Request, Written, read_request
 from tasuki_cli.provision import certificates, files
 from tasuki_cli.provision.authority import Registry
 from tasuki_cli.provision.layout import CLIENT, ENROLLED

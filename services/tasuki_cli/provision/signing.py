@@ -9,8 +9,8 @@ from pathlib import Path
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import FederationFile
+from tasuki.trust.papers import Request, Written, read_request
 from tasuki.trust.signing import public_key
-from tasuki_cli.enrolment.papers import Request, Written, read_request
 from tasuki_cli.provision.contents import settings_of
 from tasuki_cli.provision.enrolled import Enrolled
 from tasuki_cli.provision.members import Members

@@ -23,11 +23,11 @@ from tasuki.settings.broker import read_secret
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.trust.armor import armored, unarmored
+from tasuki.trust.papers import Written, read_answer
 from tasuki.trust.rosters import authority_in, read_issued, verified
 from tasuki.trust.signing import SigningKey
 from tasuki_cli.enrolment.asking import Asked, ask, renew
 from tasuki_cli.enrolment.installing import install
-from tasuki_cli.enrolment.papers import Written, read_answer
 from tasuki_cli.main import app
 from tasuki_cli.provision import passwords
 from tasuki_cli.provision.changes import Changes

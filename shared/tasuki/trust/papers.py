@@ -23,9 +23,9 @@ from tasuki.core.model import check_name
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
 from tasuki.trust.armor import armored, unarmored
+from tasuki.trust.fingerprints import fingerprint
 from tasuki.trust.sealing import SUITE
 from tasuki.trust.signing import PublicKey, SigningKey, is_signature, public_bytes
-from tasuki_cli.enrolment.fingerprints import fingerprint
 
 REQUEST, ANSWER = "REQUEST", "ANSWER"
 _HASH_BYTES = 4 + 32
