@@ -53,21 +53,28 @@ def run_roster(
         SettingsError: there is none, or nobody is named who should have signed it.
         MessageError: it is not of this authority, or, if it must be proved, it has ended.
     """
-    if config is not None:
-        table, folder = _security(config)
-        file = file or _newest(table, folder)
-        authority = authority or table.authority
-    if file is None:
-        raise SettingsError("name a roster, or with --config the settings that have one")
-    if must_be_proved and authority is None:
-        raise SettingsError("name with --authority the certificate of who should have signed it")
-    shown = _read(file, authority)
+    shown = _found(file, config, authority, must_be_proved=must_be_proved)
     typer.echo(json.dumps(document(shown))) if as_json else _show(shown)
     if must_be_proved and shown.roster.ends <= time.time():
         raise MessageError(
             f"roster {shown.roster.number} has ended: have the authority issue the next one",
             reason=ENDED,
         )
+
+
+def _found(
+    file: Path | None, config: Path | None, authority: Path | None, *, must_be_proved: bool
+) -> Shown:
+    if config is not None:
+        table, folder = _security(config)
+        authority = authority or table.authority
+        if file is None:
+            return newest(table, folder)
+    if file is None:
+        raise SettingsError("name a roster, or with --config the settings that have one")
+    if must_be_proved and authority is None:
+        raise SettingsError("name with --authority the certificate of who should have signed it")
+    return _read(file, authority)
 
 
 def document(shown: Shown) -> dict[str, object]:
@@ -109,13 +116,21 @@ def _security(config: Path) -> tuple[SecurityTable, Path]:
     return table, folder
 
 
-def _newest(table: SecurityTable, folder: Path) -> Path | None:
-    """What came over the broker wins over what the kit had, if it is newer."""
-    kept, given, authority = folder / KEPT, table.roster, table.authority
-    there = [path for path in (given, kept) if path is not None and path.exists()]
-    if authority is None or len(there) < 2:
-        return there[0] if there else given
-    return max(there, key=lambda path: _read(path, authority).roster.number)
+def newest(table: SecurityTable, folder: Path) -> Shown:
+    """The roster that these settings go by: what came over the broker, if it is newer.
+
+    Args:
+        folder: where their service keeps that.
+
+    Raises:
+        SettingsError: there is none.
+        MessageError: it is not of their authority.
+    """
+    paths = [path for path in (table.roster, folder / KEPT) if path is not None and path.exists()]
+    if not paths:
+        raise SettingsError(f"[security] roster: there is no {table.roster}; take the kit's")
+    found = [_read(path, table.authority) for path in paths]
+    return max(found, key=lambda shown: shown.roster.number)
 
 
 def _read(file: Path, authority: Path | None) -> Shown:
