@@ -41,6 +41,24 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """A message that one member alone can read.
+
+    Attributes:
+        kind: the type of the message inside; `signed` of one that is signed.
+        by, to: members' names.
+        keys: the message's own key, wrapped for each card of the one that it is to.
+        data: the message, encoded and sealed.
+    """
+
+    kind: str
+    by: str
+    to: str
+    keys: tuple[bytes, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warrant:
     """What the controller says of a turn that it gives out, for every site on its way.
 

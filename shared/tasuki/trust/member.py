@@ -12,14 +12,31 @@ from typing import Generic, TypeVar
 import blake3
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
-from tasuki.core.trust import Must, Seal, Signed, Warrant
+from tasuki.core.trust import Must, Seal, Sealed, Signed, Warrant
 from tasuki.core.turn.proof import before, why_not_whole
 from tasuki.errors import MessageError
 from tasuki.ports import Buffer
 from tasuki.trust.rosters import ENDED, Rosters
-from tasuki.trust.sealing import Cipher, SealingKey, context_of, recipients_of, wrap
+from tasuki.trust.sealing import (
+    Cipher,
+    SealingKey,
+    context_of,
+    message_context,
+    new_key,
+    recipients_of,
+    wrap,
+)
 from tasuki.trust.signing import SigningKey
-from tasuki.wire.messages import decode, enclose, encode, kind_of, signed_in
+from tasuki.wire.messages import (
+    close,
+    decode,
+    enclose,
+    encode,
+    kind_in,
+    kind_of,
+    sealed_in,
+    signed_in,
+)
 
 NOT_SIGNED, NOT_SEALED = "not_signed", "not_sealed"
 BAD_SIGNATURE, BAD_SEAL = "bad_signature", "bad_seal"
@@ -249,10 +266,65 @@ class Member:
                     return Cipher(key, context)
         raise MessageError("weights that are sealed for others", reason=BAD_SEAL)
 
+    def close(self, body: bytes, *, to: str) -> bytes:
+        """An encoded message, so that one member alone can read it; as it is without keys.
+
+        Raises:
+            MessageError: that member has no good card, and it must be sealed.
+        """
+        if self.keys is None:
+            return body
+        roster = self.keys.rosters.newest
+        cards = roster.cards_of(to, at=self._now())
+        if not cards:
+            if Must.SEALED in self.require:
+                raise MessageError(
+                    f"roster {roster.number} has no good card of {to}", reason=NOT_SEALED
+                )
+            return body
+        kind, key = kind_in(body), new_key()
+        context = message_context(federation=self._federation, by=self.name, to=to, kind=kind)
+        return close(
+            Sealed(
+                kind=kind,
+                by=self.name,
+                to=to,
+                keys=tuple(wrapped for _, wrapped in wrap(key, context, cards)),
+                data=Cipher(key, context).seal(body, at=0, is_last=True),
+            )
+        )
+
+    def open(self, body: Buffer, *, sender: str) -> Buffer:
+        """The encoded message in one that was sealed for us; nothing is proved by that.
+
+        Raises:
+            MessageError: it is for somebody else, was altered, or is not sealed and has to be.
+        """
+        sealed = sealed_in(body)
+        if sealed is None:
+            self.check_plain(sender)
+            return body
+        if self.keys is None:
+            raise MessageError("a sealed message, and no key here", reason=BAD_SEAL)
+        context = message_context(
+            federation=self._federation, by=sender, to=self.name, kind=sealed.kind
+        )
+        for wrapped in sealed.keys:
+            if (key := self.keys.sealing.unwrap(wrapped, context)) is not None:
+                opened = Cipher(key, context).unseal(sealed.data, at=0, is_last=True)
+                if (sealed.by, sealed.to, sealed.kind) == (sender, self.name, kind_in(opened)):
+                    return opened
+        raise MessageError(
+            f"a message of {sender or 'somebody'} that was sealed for others, or altered",
+            reason=BAD_SEAL,
+        )
+
     def check_plain(self, sender: str) -> None:
-        """Raises MessageError: weights have to be sealed, and these are not."""
+        """Raises MessageError: what comes has to be sealed, and this is not."""
         if Must.SEALED in self.require:
-            raise MessageError(f"weights of {sender} that are not sealed", reason=NOT_SEALED)
+            raise MessageError(
+                f"something of {sender or 'somebody'} that is not sealed", reason=NOT_SEALED
+            )
 
     def _check(self, signed: Signed, *, sender: str) -> None:
         if signed.by != sender:

@@ -31,6 +31,7 @@ SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 _WRAP = b"tasuki key 1\0"
 _CONTENT = b"tasuki content 1\0"
 _PIECE = b"tasuki piece 1\0"
+_MESSAGE = b"tasuki message 1\0"
 
 
 class SealingKey:
@@ -122,6 +123,18 @@ def wrap(key: bytes, context: bytes, cards: Iterable[Card]) -> tuple[tuple[str, 
         )
         for card in cards
     )
+
+
+def message_context(*, federation: str, by: str, to: str, kind: str) -> bytes:
+    """32 bytes that stand for what everybody can read of a sealed message."""
+    parts = [text.encode() for text in (federation, by, to, kind)]
+    framed = _MESSAGE + b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return blake3.blake3(framed).digest()
+
+
+def new_key() -> bytes:
+    """For one message, and no other."""
+    return AESGCM.generate_key(8 * KEY_BYTES)
 
 
 def recipients_of(seal: Seal) -> tuple[str, ...]:

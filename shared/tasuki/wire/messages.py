@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasuki.core import control, model, report, run, trust
 from tasuki.core.model import Turn, TurnRecord
-from tasuki.core.trust import Signed, Warrant
+from tasuki.core.trust import Sealed, Signed, Warrant
 from tasuki.errors import MessageError
 from tasuki.ports import Buffer
 
@@ -57,7 +57,7 @@ _IF_ANY = ("warrant", "said")
 _WARRANTED = ("itinerary", "task", "kind", "split")
 """What a turn's warrant says does not travel twice."""
 
-_SIGNED = "signed"
+_SIGNED, _SEALED = "signed", "sealed"
 
 
 def written(record: TurnRecord) -> TurnRecord:
@@ -109,6 +109,44 @@ def signed_in(body: Buffer) -> Signed | None:
     if enclose(signed) != bytes(body):
         raise MessageError("a signed message in another form than the one that was signed")
     return signed
+
+
+def close(sealed: Sealed) -> bytes:
+    """A sealed message as bytes, in the one form that it has."""
+    content = {
+        "v": VERSION,
+        "type": _SEALED,
+        "kind": sealed.kind,
+        "by": sealed.by,
+        "to": sealed.to,
+        "keys": list(sealed.keys),
+        "data": sealed.data,
+    }
+    return bytes(msgpack.packb(content))
+
+
+def sealed_in(body: Buffer) -> Sealed | None:
+    """A sealed message, as far as everybody can read it; None: these bytes are something else.
+
+    Raises:
+        MessageError: one that is not in the form in which its sender wrote it.
+    """
+    content = _unpack(body)
+    if content.get("type") != _SEALED:
+        return None
+    names = ("kind", "by", "to", "keys", "data")
+    try:
+        sealed = _adapters()[Sealed].validate_python({name: content[name] for name in names})
+    except (ValidationError, KeyError) as exc:
+        raise MessageError(f"a malformed sealed message: {_first_error(exc)}") from exc
+    if close(sealed) != bytes(body):
+        raise MessageError("a sealed message in another form than the one that was sent")
+    return cast("Sealed", sealed)
+
+
+def kind_in(body: Buffer) -> str:
+    """The type of an encoded message."""
+    return str(_unpack(body).get("type"))[:64]
 
 
 def kind_of(message: object) -> str:
@@ -239,7 +277,7 @@ def _unpack(body: Buffer) -> dict[object, object]:
 
 @cache
 def _adapters() -> dict[type, TypeAdapter[Any]]:  # Any: one adapter for each kind
-    return {kind: TypeAdapter(kind) for kind in (*MESSAGES.values(), Signed)}
+    return {kind: TypeAdapter(kind) for kind in (*MESSAGES.values(), Signed, Sealed)}
 
 
 def _brief(value: object) -> str:

@@ -185,6 +185,29 @@ def test_what_is_sealed_again_is_the_same_bytes(members: dict[str, Member]) -> N
     assert 2 == len(pieces)  # cut otherwise, it has another key
 
 
+def test_one_member_alone_reads_what_is_closed_for_it(members: dict[str, Member]) -> None:
+    signed = members["a"].sign(SiteBeat(site="secret-words"))
+    body = members["a"].close(signed, to=CONTROLLER)
+    assert b"secret-words" not in body
+    assert signed == members[CONTROLLER].open(body, sender="a")
+    for member, sender in ((members["b"], "a"), (members[CONTROLLER], "b")):
+        with pytest.raises(MessageError):
+            member.open(body, sender=sender)
+
+
+def test_every_byte_of_a_closed_message_counts(members: dict[str, Member]) -> None:
+    body = members["a"].close(members["a"].sign(SiteBeat(site="a")), to=CONTROLLER)
+    for at in range(len(body)):
+        altered = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
+        with pytest.raises(MessageError):
+            members[CONTROLLER].open(altered, sender="a")
+
+
+def test_who_insists_opens_nothing_that_everybody_can_read(members: dict[str, Member]) -> None:
+    with pytest.raises(MessageError, match="not sealed"):
+        members[CONTROLLER].open(encode(SiteBeat(site="a")), sender="a")
+
+
 def test_a_member_without_keys_signs_nothing() -> None:
     member = Member("a")
     fence = FenceRaised(run="r", lane=0, term=1)
