@@ -310,7 +310,7 @@ class Member:
             federation=self._federation, by=sender, to=self.name, kind=sealed.kind
         )
         for wrapped in sealed.keys:
-            if (key := self.keys.sealing.unwrap(wrapped, context)) is not None:
+            if (key := self.keys.unwrap(wrapped, context)) is not None:
                 opened = Cipher(key, context).unseal(sealed.data, at=0, is_last=True)
                 if (sealed.by, sealed.to, sealed.kind) == (sender, self.name, kind_in(opened)):
                     return opened
