@@ -266,6 +266,32 @@ def test_reissue_disconnects_whoever_has_the_old_password(clinics: Clinics) -> N
     run(scenario())
 
 
+def test_a_reissued_site_stays_connected_and_comes_in_with_its_old_certificate(
+    clinics: Clinics,
+) -> None:
+    """All but the password overlaps, and open connections are left alone."""
+    old = clinics.kit("site-3", name="before-its-renewal")
+
+    async def scenario() -> None:
+        connection = BrokerConnection(read_site(old / "site.toml", {}).broker)
+        await connection.transport.open()
+        report = clinics.provision(changes=Changes(reissue="site-3"), apply=True)
+        assert any("do it soon" in note for note in report.notes)
+        assert connection.is_up
+        await connection.transport.close()
+
+    run(scenario())
+
+    assert "the broker refuses user 'site-3'" in refusal(old, NotPermitted)
+    shutil.copy(clinics.out / "site-3/password", old / "password.next")
+
+    async def again() -> None:
+        async with opened(BrokerConnection(read_site(old / "site.toml", {}).broker).transport):
+            pass
+
+    run(again())
+
+
 def test_the_doctor_finds_a_kit_in_order(
     clinics: Clinics, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -171,6 +171,7 @@ def check_reissue(user: str, federation: FederationFile) -> None:
 
 def check_revoke(site: str, out: Path) -> None:
     """Raises SettingsError: there is no such site that could be shut out."""
-    is_enrolled = site != CONTROLLER and (out / ENROLLED / site).is_dir()
-    if not is_enrolled and not (out / site / SITE).is_file():
+    is_plain = Path(site).name == site and site != CONTROLLER
+    is_enrolled = is_plain and (out / ENROLLED / site).is_dir()
+    if not is_enrolled and not (is_plain and (out / site / SITE).is_file()):
         raise SettingsError(f"--revoke {site}: there is no kit of a site of this name in {out}")
