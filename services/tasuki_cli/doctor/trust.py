@@ -56,7 +56,10 @@ def steps(table: SecurityTable, *, who: str, folder: Path) -> list[Step]:
 
 
 def _nothing() -> Finding:
-    return Finding(found="no [security]: nothing is signed or sealed, and the broker is believed")
+    return Finding(
+        found="no [security]: nothing is signed or sealed, and the broker is believed",
+        brief="none: nothing is signed or sealed",
+    )
 
 
 def _keys(table: SecurityTable) -> Finding:
