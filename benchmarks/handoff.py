@@ -19,6 +19,7 @@ import os
 import statistics
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,9 +136,19 @@ def measure(broker: Broker, mb: float, rounds: int) -> Found:
 
 
 def run_once(
-    broker: Broker | Cluster, mb: float, rounds: int, notes: Path, *, traces: bool = False
+    broker: Broker | Cluster,
+    mb: float,
+    rounds: int,
+    notes: Path,
+    *,
+    traces: bool = False,
+    require: Sequence[str] = (),
 ) -> MemoryWatch:
-    """One run of so many rounds; what its trainers noted is in `notes`."""
+    """One run of so many rounds; what its trainers noted is in `notes`.
+
+    Args:
+        require: what every service takes nothing without: `signed`, `sealed`, or nothing.
+    """
     script = notes / "script"
     # Round 0 warms up. Of small weights every other round is traced, and the rest is timed: what
     # is traced takes some longer.
@@ -149,7 +160,7 @@ def run_once(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         (folder / "walk.py").write_text(TRAINER)
-        federation = stack.enter_context(Federation(folder, broker, vhost))
+        federation = stack.enter_context(Federation(folder, broker, vhost, require=require))
         pids = {name: process.pid for name, process in federation.processes.items()}
         with MemoryWatch(pids) as watch:
             _hand_around(federation, rounds)

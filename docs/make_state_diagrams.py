@@ -279,6 +279,7 @@ def _turn_events(state: turn.SiteState) -> Iterator[turn.Event]:
         yield turn.TurnArrived(turn=_turn(name, term, kind), sender=CONTROLLER)
         yield turn.TermRaised(run=name, lane=0, term=term)
         yield turn.RunOver(run=name)
+        yield turn.RunBegan(run=name)
     yield turn.Restarted()
     yield turn.DrainRequested()
     if state.current is not None:

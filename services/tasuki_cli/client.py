@@ -14,12 +14,14 @@ from tasuki import errors
 from tasuki.core.model import WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import NotPermitted, TasukiError, TransportError
+from tasuki.ledger.sqlite import Row
 from tasuki.settings.broker import read_secret
 from tasuki.settings.initial import RunWeights
 from tasuki.weights.digest import verify_digest
 from tasuki_cli import http_client
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import Kept
+from tasuki_controller.kept_rows import KeptRows
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.news import Update
 
@@ -116,6 +118,14 @@ class ControllerClient:
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
         return self._ask("GET", f"/runs/{run}/ledger", documents.Ledger).rows
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        after = 0
+        while rows := self._ask("GET", f"/runs/{run}/ledger/rows?after={after}", KeptRows).rows:
+            if rows[-1].seq <= after:
+                raise TransportError(f"{self.url} repeats rows of {run}; upgrade the controller")
+            yield from (row.row(run) for row in rows)
+            after = rows[-1].seq
 
     def turns(self, run: str) -> documents.TurnTable:
         return self._ask("GET", f"/runs/{run}/turns", documents.TurnTable)

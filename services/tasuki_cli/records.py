@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -16,11 +16,12 @@ from rich.text import Text
 from tasuki.clock import SystemClock
 from tasuki.core.run import OVER
 from tasuki.errors import LedgerBroken, SettingsError
+from tasuki.ledger.sqlite import Row
 from tasuki.observe.printable import headline, printable
 from tasuki.weights.digest import verify_digest
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
-from tasuki_controller.data_folder import DataFolder, is_removed
+from tasuki_controller.data_folder import DataFolder, verified_ledger
 from tasuki_controller.history import Step
 from tasuki_controller.ledger_in_words import ledger_rows, replayed_rows
 from tasuki_controller.removal import remove
@@ -29,14 +30,21 @@ from tasuki_controller.turn_now import doing
 from tasuki_controller.turn_rows import turn_table
 
 
-class Archive(Protocol):
+class Ledgers(Protocol):
+    """Where the ledgers of runs are."""
+
+    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
+        """The ledger of a run. Raises UnknownRun."""
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        """Its rows as they were written. Raises UnknownRun."""
+
+
+class Archive(Ledgers, Protocol):
     """Where runs are on record."""
 
     def runs(self, *, even_removed: bool = False) -> Sequence[documents.RunRow]:
         """A line for each run."""
-
-    def rows(self, run: str) -> Sequence[documents.LedgerRow]:
-        """The ledger of a run. Raises UnknownRun."""
 
     def turns(self, run: str) -> documents.TurnTable:
         """Every turn of a run. Raises UnknownRun."""
@@ -81,6 +89,9 @@ class LocalArchive:
             return replayed_rows(self._steps(run))
         return ledger_rows(self._data.rows(run))
 
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        return self._data.kept_rows(run)
+
     def turns(self, run: str) -> documents.TurnTable:
         steps = self._steps(run)
         return turn_table(self._data.state(steps), history.records(steps), history.merges(steps))
@@ -91,14 +102,9 @@ class LocalArchive:
         return scores_of(state, records, history.evaluations(steps), metric=metric, mode=mode)
 
     def verify(self, run: str) -> documents.VerifiedLedger:
-        self._newest, files = self._data.verify(run)
-        return documents.VerifiedLedger(
-            run=run,
-            rows=len(self._newest),
-            checkpoints=files,
-            removed=is_removed(self._newest),
-            verified=True,
-        )
+        found = self._data.verify(run)
+        self._newest = found.steps
+        return verified_ledger(run, found)
 
     def _steps(self, run: str) -> list[Step]:
         """Its rows, replayed; not again as long as there are no more of them."""
@@ -139,7 +145,7 @@ def show_runs(archive: Archive, *, even_removed: bool = False, as_json: bool) ->
     Console().print(table)
 
 
-def show_ledger(run: str, archive: Archive, *, as_json: bool) -> None:
+def show_ledger(run: str, archive: Ledgers, *, as_json: bool) -> None:
     """A line for each row."""
     rows = archive.rows(run)
     if as_json:
@@ -165,18 +171,6 @@ def _details(rows: Sequence[documents.LedgerRow]) -> Mapping[str, list[str]]:
         if row.detail:
             found.setdefault(row.detail, []).append(str(row.seq))
     return found
-
-
-def verify(run: str, archive: Archive, *, as_json: bool) -> None:
-    """Raises LedgerBroken: naming the first row or file that is not what was recorded."""
-    found = archive.verify(run)
-    if as_json:
-        print_json(found)
-        return
-    checked = f"{found.rows} rows and {found.checkpoints} checkpoints"
-    if found.removed:
-        checked = f"its weights were removed; {found.rows} rows"
-    Console(soft_wrap=True).print(f"{run}: {checked} are as they were recorded")
 
 
 def remove_run(run: str, archive: Archive, *, yes: bool, stop: bool, as_json: bool) -> int:

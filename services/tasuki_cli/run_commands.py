@@ -174,20 +174,61 @@ def runs(
     records.show_runs(archive, even_removed=all_, as_json=as_json)
 
 
-@_asking(_archive)
 def ledger(
-    archive: Archive,
     run: RunName,
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the chain and every checkpoint.")
     ] = False,
+    roster: Annotated[
+        Path | None,
+        typer.Option(
+            "--roster",
+            metavar="FILE",
+            help="With --verify: prove who said what, by the keys of this roster.",
+        ),
+    ] = None,
+    authority: Annotated[
+        Path | None,
+        typer.Option(
+            "--authority",
+            metavar="FILE",
+            help="Whose certificate signed the roster; else the ca.pem beside it.",
+        ),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option("--export", metavar="FILE", help="Write its rows and signatures to a file."),
+    ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Read the rows that --export wrote."),
+    ] = None,
+    data: OtherData = None,
+    url: OtherUrl = None,
+    token_file: TokenFile = TOKEN_FILE,
+    ca: Ca = None,
+    proxy: Proxy = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what happened in a run, or prove that its record is whole."""
-    from tasuki_cli import records
+    """Show what happened in a run, or prove that its record is whole and who said what in it."""
+    from tasuki_cli import ledgers, records
 
-    show = records.verify if verify else records.show_ledger
-    show(run, archive, as_json=as_json)
+    ledgers.check_asked(
+        verify=verify,
+        roster=roster,
+        authority=authority,
+        export=export,
+        has_two=from_ is not None and (data or export) is not None,
+    )
+    kept = ledgers.LedgerFile(from_) if from_ else _archive(data, url, token_file, ca, proxy)
+    if export is not None:
+        ledgers.export(run, export, kept, as_json=as_json)
+    elif roster is not None:
+        ledgers.prove(run, kept, ledgers.read_roster(roster, authority), as_json=as_json)
+    elif verify:
+        ledgers.verify(run, kept, as_json=as_json)
+    else:
+        records.show_ledger(run, kept, as_json=as_json)
 
 
 @_asking(_archive)

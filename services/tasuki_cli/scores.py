@@ -141,11 +141,22 @@ def _show_rolling(run: str, scores: RollingScores, console: Console) -> None:
             f"rolling scores of {run} by {short_name(scores.metric)} ({better} is better): what "
             "each site says of the weights that it received. Within a round these are different "
             "weights: no mean here judges one model."
+            f"{_over_lanes(scores.rounds)}"
         )
     )
     first = Column(head="round", cells=[str(each.round) for each in scores.rounds])
     _print_table(console, scores.rounds, [first])
     console.print(Text(_over_rounds(scores)))
+
+
+def _over_lanes(rounds: Sequence[ScoredRound]) -> str:
+    lanes = max((score.lanes for each in rounds for score in each.sites), default=1)
+    if lanes == 1:
+        return ""
+    return (
+        f" A site receives those of up to {lanes} lanes in a round: what it says is their mean, "
+        "weighted by samples; `tasuki turns` has each."
+    )
 
 
 def _print_table(

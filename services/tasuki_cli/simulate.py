@@ -224,6 +224,7 @@ class _Federation:
             )
             if origin is not None and origin.digest != weights.digest:
                 raise LedgerBroken(f"{initial} has other bytes than the ledger says")
+            self._warn_of_waits()
             controller.submit(replace(self._plan, origin=origin), first, weights)
             first.unlink(missing_ok=True)
         else:
@@ -232,6 +233,17 @@ class _Federation:
             if controller.runs[run].status is Status.PAUSED:
                 self._resume(controller)
         return await self._until_over_or_paused(controller)
+
+    def _warn_of_waits(self) -> None:
+        """A lane is late by the clock, whatever its turn waits for."""
+        at_once, lanes = self._trainers.at_once, self._plan.lanes
+        if lanes.wait_s is not None and at_once < lanes.count:
+            one = "process" if at_once == 1 else "processes"
+            self._s.output(
+                self._plan.run,
+                f"[lanes] wait_s counts also how long turns wait for one of {at_once} {one}: have "
+                f"[simulate] processes = {len(self._s.sites)}",
+            )
 
     async def _score(self, controller: ControllerService, to_score: ToScore) -> RunState:
         run, folder, split = self._plan.run, self._s.data, to_score.split

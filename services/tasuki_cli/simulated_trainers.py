@@ -11,7 +11,7 @@ from tasuki_cli.simulation import Simulation
 from tasuki_site.trainer.child_trainer import ChildTrainer, Output
 from tasuki_site.trainer.pool import Trainer, TrainerPool
 from tasuki_site.trainer.process_limit import ProcessLimit, fitting
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome
 from tasuki_site.trainer.workplace import Workplaces
 
@@ -47,6 +47,11 @@ class SimulatedTrainers:
         for pool in self._pools:
             pool.end(run)
         await asyncio.gather(*(pool.all_gone() for pool in self._pools))
+
+    @property
+    def at_once(self) -> int:
+        """How many turns train at a time."""
+        return len(self._shared) or self._processes()
 
     def _processes(self) -> int:
         """How many stay between turns: with many sites, one for each would fill the memory."""
@@ -90,13 +95,14 @@ class _Placed:
     workplaces: Workplaces
     output: Output
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
         place = self.workplaces.ready(request.site)
         if place is None or not place.is_dir():  # its own code may have removed it
             with disk_errors(Path(request.result)):
                 place = await asyncio.to_thread(self.workplaces.prepare, request.site)
         try:
-            return await self.trainer.train(replace(request, folder=str(place)), log)
+            placed = replace(request, folder=str(place))
+            return await self.trainer.train(placed, log, began=began)
         finally:
             for name in self.workplaces.written_to():
                 self.output(

@@ -26,7 +26,8 @@ from tasuki.settings.run import RunFile
 from tasuki.settings.toml import parse
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import BEST, LATEST, Kept
-from tasuki_controller.data_folder import DataFolder
+from tasuki_controller.data_folder import DataFolder, verified_ledger
+from tasuki_controller.kept_rows import KeptRows
 from tasuki_controller.live_updates import LiveUpdate
 from tasuki_controller.operations import Operations
 from tasuki_controller.refusals import (
@@ -76,6 +77,7 @@ def make_app(
     may_come = refusals(401, 422, 503)
     routers = (
         _submitting(operations, folder),
+        _recording(operations, folder),
         _reading(operations, folder),
         _steering(operations, folder),
     )
@@ -161,6 +163,30 @@ def _submitting(operations: Operations, folder: DataFolder) -> APIRouter:
 # Reading.
 
 
+def _recording(operations: Operations, folder: DataFolder) -> APIRouter:
+    router = APIRouter(tags=["read"], responses=refusals(404, 410, 422, 500))
+
+    @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
+    async def ledger(
+        run: str,
+        verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
+    ) -> documents.Ledger | documents.VerifiedLedger:
+        if not verify:
+            return documents.Ledger(run=run, rows=await operations.rows(run))
+        operations.state(run)
+        found = await run_in_threadpool(folder.verify, run)
+        return verified_ledger(run, found)
+
+    @router.get("/runs/{run}/ledger/rows", summary="A run's rows as they were written, in pages")
+    async def kept_rows(
+        run: str,
+        after: Annotated[int, Query(description="The number of a row.", ge=0, le=MOST)] = 0,
+    ) -> KeptRows:
+        return operations.kept_rows(run, after=after)
+
+    return router
+
+
 def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["read"], responses=refusals(404, 410, 422, 500))
 
@@ -177,20 +203,6 @@ def _reading(operations: Operations, folder: DataFolder) -> APIRouter:
     @router.get("/runs/{run}/plan", summary="What is run, and what it began with")
     async def plan(run: str) -> documents.SubmittedRun:
         return operations.submitted(run)
-
-    @router.get("/runs/{run}/ledger", summary="A run's record, or the proof that it is whole")
-    async def ledger(
-        run: str,
-        verify: Annotated[bool, Query(description="Check chain and checkpoints.")] = False,
-    ) -> documents.Ledger | documents.VerifiedLedger:
-        if not verify:
-            return documents.Ledger(run=run, rows=await operations.rows(run))
-        operations.state(run)
-        steps, files = await run_in_threadpool(folder.verify, run)
-        is_removed = operations.state(run).removed
-        return documents.VerifiedLedger(
-            run=run, rows=len(steps), checkpoints=files, removed=is_removed, verified=True
-        )
 
     @router.get("/runs/{run}/turns", summary="Every turn of a run, with all that its site reported")
     async def turns(run: str) -> documents.TurnTable:
@@ -254,6 +266,14 @@ async def _told(operations: Operations, run: str) -> AsyncIterator[str]:
 
 def _steering(operations: Operations, folder: DataFolder) -> APIRouter:
     router = APIRouter(tags=["steer"], responses=refusals(404, 422, 507))
+
+    @router.post(
+        "/roster",
+        summary="Go by a newer roster, and tell every site",
+        openapi_extra=_body("application/x-pem-file", "The roster, as the authority signed it."),
+    )
+    async def take_roster(request: Request) -> documents.TakenRoster:
+        return operations.take_roster(await _text(request, what="roster"))
 
     @router.post(
         "/runs/{run}/rounds/{rounds}",
@@ -359,17 +379,17 @@ def _body(kind: str, meaning: str) -> dict[str, Any]:  # Any: OpenAPI
     return {"requestBody": {"required": True, "description": meaning, "content": content}}
 
 
-async def _text(request: Request) -> str:
-    """A run file, which is small."""
+async def _text(request: Request, *, what: str = "run file") -> str:
+    """A file that is small."""
     content = bytearray()
     async for piece in request.stream():
         content += piece
         if len(content) > MAX_RUN_FILE_BYTES:
-            raise SettingsError(f"a run file has no more than {MAX_RUN_FILE_BYTES} bytes")
+            raise SettingsError(f"a {what} has no more than {MAX_RUN_FILE_BYTES} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise SettingsError(f"the run file is not UTF-8: {exc}") from exc
+        raise SettingsError(f"the {what} is not UTF-8: {exc}") from exc
 
 
 def _weights(digest: str | None, size: int | None) -> WeightsRef | None:

@@ -26,6 +26,10 @@ from tasuki.weights.digest import verify_digest
 from tasuki.wire.strict_json import json_text
 
 LATEST, BEST = "latest", "best"
+
+HELD = "held"
+"""The folder of weights of no checkpoint: to be scored, or what a lane goes on from."""
+
 Document = Mapping[str, Any]  # Any: JSON
 
 
@@ -39,13 +43,15 @@ class Anchor:
 
 def document(plan: Plan, number: int, saved: SaveCheckpoint, anchor: Anchor) -> Document:
     """What is kept beside the weights of the end of round `number` (counted from 1)."""
+    turns = (*saved.earlier, *saved.records)
+    newest = max((record.id.round for record in turns), default=0)
     content = {
         "run": plan.run,
         "round": number,
         "digest": saved.weights.digest,
         "size": saved.weights.size,
-        "metrics": mean_metrics(saved.records),
-        "turns": [_told(record) for record in saved.records],
+        "metrics": mean_metrics(tuple(r for r in turns if r.id.round == newest)),
+        "turns": [_told(record) for record in turns],
         "ledger": asdict(anchor),
     }
     if saved.parts:
@@ -84,6 +90,15 @@ class Checkpoints:
             if json.loads(path.read_text()).get("digest") == weights.digest and kept.exists():
                 return kept
         return None
+
+    def held_path(self, weights: WeightsRef) -> Path:
+        """Where they lie if they are of no checkpoint, and are kept."""
+        return self.folder / HELD / f"{weights.digest.replace(':', '-')}.safetensors"
+
+    def find_anywhere(self, weights: WeightsRef) -> Path | None:
+        """As `find`, of weights that no checkpoint has, too."""
+        held = self.held_path(weights)
+        return self.find(weights) or (held if held.exists() else None)
 
     def save(self, source: Path, content: Document, policy: CheckpointPolicy) -> Path:
         """Keep a copy of `source`; complete on disk when this returns. Safe to do again.
@@ -139,8 +154,13 @@ class Checkpoints:
                     found.setdefault(stat.st_ino, []).append(stat)
         return sum(its[0].st_size for its in found.values() if len(its) >= its[0].st_nlink)
 
-    def verify(self, expected: Mapping[int, Document]) -> int:
+    def verify(
+        self, expected: Mapping[int, Document], *, before: Mapping[int, Document] | None = None
+    ) -> int:
         """Compare what is kept with what the ledger says; returns how many were checked.
+
+        Args:
+            before: how an earlier Tasuki has said the same.
 
         Raises:
             LedgerBroken: naming the first file that is not what was recorded.
@@ -151,7 +171,8 @@ class Checkpoints:
             number = _number(path)
             weights = path.with_suffix(".safetensors")
             try:
-                if number not in expected or path.read_bytes() != _encoded(expected[number]):
+                said = [_encoded(of[number]) for of in (expected, before or {}) if number in of]
+                if path.read_bytes() not in said:
                     raise LedgerBroken(f"{path} is not what the ledger says")
                 if verify_digest(weights) != expected[number]["digest"]:
                     raise LedgerBroken(f"{weights} has other bytes than the ledger says")

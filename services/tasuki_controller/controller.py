@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tasuki.core.trust import Submission
 from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.moments import UNWATCHED, Moments
-from tasuki.ports import Clock, Transport
+from tasuki.ports import Clock, Route, Transport
 from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.spool import Spool
 
@@ -25,6 +26,7 @@ class Controller:
         hears_since: the event loop's time from which reports could come without a break; None if
             they cannot now.
         held_up: why they cannot, in words; empty if they can.
+        refused: why what is sent there waits, in words; empty if it does not.
         only: leave every other run of the ledger alone.
     """
 
@@ -38,5 +40,11 @@ class Controller:
     alone_s: float = 0.0
     hears_since: Callable[[], float | None] = lambda: 0.0
     held_up: Callable[[], str] = lambda: ""
+    refused: Callable[[Route], str] = lambda _: ""
     only: str | None = None
     moments: Moments = UNWATCHED
+
+    def submission(self, run: str) -> Submission:
+        """What all that is signed about a run names it by; nothing where nobody signs."""
+        first = None if self.member.keys is None else next(self.ledger.rows(run), None)
+        return Submission() if first is None else Submission(about=first.hash, began=first.at)

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,26 @@ from tasuki.settings.initial import RunWeights
 from tasuki_controller import history
 from tasuki_controller.checkpoints import BEST, LATEST, Checkpoints, Kept
 from tasuki_controller.continuing import removed
+from tasuki_controller.documents import VerifiedLedger
 from tasuki_controller.history import Step
+from tasuki_controller.proven_merges import check_merges, merged_again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What of a run holds.
+
+    Attributes:
+        steps: all of its rows.
+        files: how many checkpoints.
+        merges: how often several lanes were made one as the rows before it say.
+        merged_again: how many of these were made once more, from files.
+    """
+
+    steps: list[Step]
+    files: int = 0
+    merges: int = 0
+    merged_again: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +95,17 @@ class DataFolder:
 
     def rows(self, run: str) -> list[Row]:
         """Raises UnknownRun: the ledger has no such run."""
+        return list(self.kept_rows(run))
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        """A run's rows as they come. Raises UnknownRun, once it is asked for one."""
+        row = None
         with closing(self.ledger()) as ledger:
-            rows = list(ledger.rows(run))
+            for row in ledger.rows(run):
+                yield row
             known = ", ".join(ledger.runs()) or "none"
-        if not rows:
+        if row is None:
             raise UnknownRun(f"there is no run {run!r} in {self.path}; it has {known}")
-        return rows
 
     def newest(self, run: str) -> tuple[int, str]:
         """The number and the hash of a run's newest row; 0 and any: there is none."""
@@ -119,8 +143,8 @@ class DataFolder:
         steps = self.steps(run)
         return self.state(steps), history.records(steps)
 
-    def verify(self, run: str) -> tuple[list[Step], int]:
-        """Check a run's chain, origin and checkpoints; returns its rows and how many files hold.
+    def verify(self, run: str) -> Verified:
+        """Check a run's chain, origin, merges and checkpoints.
 
         One that was removed has no files, or none that still count. A controller may keep, prune
         and remove files meanwhile: only what is found twice is wrong.
@@ -134,14 +158,24 @@ class DataFolder:
             with closing(self.ledger()) as ledger:
                 steps = list(history.steps(ledger.verify(run)))
                 history.check_origin(steps, ledger)
+            merges = check_merges(steps)
             if is_removed(steps):
-                return steps, 0
+                return Verified(steps=steps, merges=merges)
             try:
-                return steps, self.checkpoints(run).verify(history.documents(steps))
+                return Verified(
+                    steps=steps,
+                    files=self._files_that_hold(run, steps),
+                    merges=merges,
+                    merged_again=merged_again(steps, self.checkpoints(run)),
+                )
             except LedgerBroken as exc:
                 if str(exc) == found:
                     raise
                 found = str(exc)
+
+    def _files_that_hold(self, run: str, steps: Sequence[Step]) -> int:
+        expected, before = history.documents(steps), history.documents(steps, of_before=True)
+        return self.checkpoints(run).verify(expected, before=before)
 
     def checkpoint(self, run: str, names: tuple[str, ...] = (BEST, LATEST)) -> Kept:
         """The weights to use: the best checkpoint if the run has chosen one, else the latest.
@@ -185,18 +219,45 @@ class DataFolder:
         folder = self.checkpoints(run)
         if (kept := folder.of_round(number)) is not None:
             return kept
-        self._check_there(run)
+        steps = self._check_there(run)
         raise UnknownRun(
             f"run {run!r} keeps no weights of round {number}, only of {folder.kept_in_words()}: "
-            "[checkpoint] keep and every_n_rounds say which stay"
+            f"{_why_not_kept(steps, number)}"
         )
 
-    def _check_there(self, run: str) -> None:
-        """Raises WeightsRemoved, LedgerBroken: no weights of the run are here any more."""
+    def _check_there(self, run: str) -> Sequence[Step]:
+        """The run's rows. Raises WeightsRemoved, LedgerBroken: its weights are gone from here."""
         steps = self.steps(run)
         if is_removed(steps):
             raise WeightsRemoved(removed(run))
         self.checkpoints(run).check_there(history.documents(steps))
+        return steps
+
+
+def _why_not_kept(steps: Sequence[Step], number: int) -> str:
+    """Why there is no checkpoint of a round's end."""
+    state = history.state_after(steps)
+    if number in history.documents(steps) or state is None:
+        return "[checkpoint] keep and every_n_rounds say which stay"
+    if number <= state.round:
+        return (
+            "the lanes were not made one after it, as [lanes] every_n_rounds = "
+            f"{state.plan.lanes.every_n_rounds} says; take a round after which they were"
+        )
+    return "that round is not over" if number <= state.plan.task.rounds else "it has no such round"
+
+
+def verified_ledger(run: str, found: Verified) -> VerifiedLedger:
+    """It as operators are told."""
+    return VerifiedLedger(
+        run=run,
+        rows=len(found.steps),
+        checkpoints=found.files,
+        merges=found.merges,
+        merged_again=found.merged_again,
+        removed=is_removed(found.steps),
+        verified=True,
+    )
 
 
 def is_removed(steps: Sequence[Step]) -> bool:

@@ -77,6 +77,13 @@ class UploadedWeights(Document):
     size: int = Field(description="In bytes.")
 
 
+class TakenRoster(Document):
+    """Who is a member from now on."""
+
+    number: int = Field(description="Of the roster that the controller goes by.")
+    ends: datetime
+
+
 class LaneRow(Document):
     """One of several models on their way, in one line."""
 
@@ -267,6 +274,11 @@ class SiteScore(Document):
     forgotten: float | None = Field(
         description="How much worse than right after its own turn before; null: not known."
     )
+    lanes: int = Field(
+        default=1,
+        description="In so many lanes it received other weights in this round; the value is their "
+        "mean, weighted by samples.",
+    )
 
 
 class ScoredRound(Document):
@@ -379,6 +391,11 @@ class LedgerRow(Document):
     what: str = Field(description="In words; rounds and turns are counted from 1 there.")
     detail: str = Field(description="All that a site said of a failure.")
     led_to: list[str]
+    merged: MergedWeights | None = Field(
+        default=None,
+        description="What all lanes go on from, and of which of them it was made; of a single one "
+        "if no other was trained.",
+    )
     issued: list[LedgerTurn] = Field(
         default=[],
         description="Of a run with several lanes, the turns that were given out to be trained.",
@@ -401,8 +418,46 @@ class VerifiedLedger(Document):
     run: str
     rows: int
     checkpoints: int
+    merges: int = Field(
+        default=0,
+        description="How often several lanes were made one, of just what sites have handed in, "
+        "and went on from that.",
+    )
+    merged_again: int = Field(
+        default=0, description="How many of these were repeated from files that are still there."
+    )
     removed: bool = Field(default=False, description="Whether its weights were removed.")
     verified: Literal[True]
+
+
+class ProvedLedger(Document):
+    """A run's record holds, and who said what in it is proved by their signatures."""
+
+    run: str
+    rows: int
+    records: int = Field(description="Results and scores, each signed by its site.")
+    reports: int = Field(description="Failures and turns given back, signed by their sites.")
+    unsaid: int = Field(description="Those of which only the controller tells.")
+    status: str = Field(description="As the run stands after its last row here.")
+    hash: str = Field(description="Of that row: it fixes all that came before it.")
+    at: datetime = Field(description="When the controller wrote that row.")
+    origin: Origin | None = Field(description="The run that it began from; prove that one too.")
+    checkpoints: int | None = Field(
+        description="Kept ones that hold, as who keeps them says; null: none are."
+    )
+    removed: bool = Field(description="Whether its weights were removed.")
+    removal_signed: bool = Field(description="Not if that was done without the controller.")
+    federation: str
+    roster: int = Field(description="The number of the roster that it is proved by.")
+    verified: Literal[True]
+
+
+class ExportedLedger(Document):
+    """A run's rows were written to a file."""
+
+    run: str
+    path: str
+    rows: int
 
 
 class ExportedWeights(Document):

@@ -6,7 +6,7 @@ A run's first two rows are its plan and its first weights; every other row is an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import get_args
 
@@ -14,7 +14,6 @@ from tasuki.core import run as machine
 from tasuki.core.model import EVALUATION, Plan, TurnRecord, WeightsRef
 from tasuki.core.report import TurnRefused
 from tasuki.core.run import Evaluation, RunState
-from tasuki.core.run.machine import LATE
 from tasuki.errors import LedgerBroken, MessageError
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.wire.messages import decode
@@ -72,12 +71,17 @@ class Replay:
         if row.seq != (before.row.seq + 1 if before else 1):
             before = None
             for earlier in islice(self._ledger.rows(row.run), row.seq - 1):
-                before = _step(earlier, before)
-        self.know(_step(row, before))
+                before = step_of(earlier, before)
+        self.know(step_of(row, before))
         return self._newest[row.run]
 
 
-def _step(row: Row, before: Step | None) -> Step:
+def step_of(row: Row, before: Step | None) -> Step:
+    """What a row led to, after the one before it.
+
+    Raises:
+        LedgerBroken: it is no event of this version.
+    """
     state = after = before.after if before else None
     effects: tuple[machine.Effect, ...] = ()
     try:
@@ -106,7 +110,7 @@ def steps(rows: Iterable[Row]) -> Iterator[Step]:
     """
     step: Step | None = None
     for row in rows:
-        step = _step(row, step)
+        step = step_of(row, step)
         yield step
 
 
@@ -118,8 +122,11 @@ def state_after(steps: Iterable[Step]) -> RunState | None:
     return None if state is None or state.status is machine.Status.SUBMITTED else state
 
 
-def documents(steps: Sequence[Step]) -> dict[int, Document]:
-    """What each checkpoint's JSON must say, by the number of its round; 0 is the start."""
+def documents(steps: Sequence[Step], *, of_before: bool = False) -> dict[int, Document]:
+    """What each checkpoint's JSON must say, by the number of its round; 0 is the start.
+
+    `of_before`: as it was written when it named the turns of its last round alone.
+    """
     expected: dict[int, Document] = {}
     for step in steps:
         state, anchor = step.after, Anchor(seq=step.row.seq, hash=step.row.hash)
@@ -130,7 +137,8 @@ def documents(steps: Sequence[Step]) -> dict[int, Document]:
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
                 number = effect.round + 1
-                expected[number] = document(state.plan, number, effect, anchor)
+                saved = replace(effect, earlier=()) if of_before else effect
+                expected[number] = document(state.plan, number, saved, anchor)
     return expected if len(steps) > len(_FIRST_ROWS) else {}
 
 
@@ -157,26 +165,18 @@ def check_origin(found: Sequence[Step], ledger: SqliteLedger) -> None:
 def records(steps: Iterable[Step]) -> list[TurnRecord]:
     """Every turn that was accepted and not undone, in its order."""
     closed: list[TurnRecord] = []
-    open_round: tuple[TurnRecord, ...] = ()
+    saved: tuple[TurnRecord, ...] = ()
+    state: RunState | None = None
     for step in steps:
-        open_round = () if step.after is None else step.after.records
-        if any(isinstance(effect, machine.KeepLane) for effect in step.effects):
-            closed.extend(_of_unmerged_round(step))
+        state = step.after
         for effect in step.effects:
             if isinstance(effect, machine.SaveCheckpoint):
-                closed.extend(effect.records)
-                open_round = ()
-    return [*closed, *(record for record in open_round if record not in closed)]
-
-
-def _of_unmerged_round(step: Step) -> Iterator[TurnRecord]:
-    """What stays of a round that this step has closed without making its lanes one."""
-    if step.before is None or step.after is None:
-        return
-    void = {(skip.round, skip.lane) for skip in step.after.skipped if skip.reason == LATE}
-    for record in step.before.records:
-        if (record.id.round, record.id.lane) not in void:
-            yield record
+                saved = effect.records
+                closed.extend((*effect.earlier, *saved))
+    if state is None:
+        return closed
+    # The last round's stay in the state until the next one is planned.
+    return [*closed, *state.unmerged, *(each for each in state.records if each not in saved)]
 
 
 def evaluations(steps: Iterable[Step]) -> list[Evaluation]:

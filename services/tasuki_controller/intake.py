@@ -12,6 +12,7 @@ import structlog
 from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.errors import MessageError, StorageError, Unroutable
 from tasuki.ports import Delivery, Settlement, Transport
+from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.position import KeptPosition, PositionFile
 from tasuki.weights.receiver import Receiver
 from tasuki.weights.spool import Spool
@@ -31,6 +32,7 @@ class Intake:
     Args:
         patience_s: how long weights that should be coming may stand still.
         refused: told of each chunk that was not taken, and why.
+        member: the controller: each transfer is sealed for it too, also those for a site.
         is_there: whether the broker is; one that is away is waited for.
     """
 
@@ -41,10 +43,12 @@ class Intake:
         *,
         patience_s: float,
         refused: Callable[[str], None],
+        member: Member = NOBODY,
         is_there: Callable[[], bool] = lambda: True,
     ) -> None:
         self._transport = transport
         self._refused = refused
+        self._member = member
         self._spool = spool
         self._patience_s = patience_s
         self._is_there = is_there
@@ -79,6 +83,7 @@ class Intake:
             stream,
             self._spool,
             refuse=self._refuse,
+            member=self._member,
             position=position,
             ends_by=(StorageError,),
         )
@@ -98,6 +103,7 @@ class Intake:
                     raise Unroutable(f"{stuck.stream} gives no reader anything") from None
 
     def _refuse(self, delivery: Delivery, why: MessageError) -> None:
-        log.warning("chunk refused", queue=delivery.queue, reason=str(why))
+        queue, sender = delivery.queue, delivery.sender
+        log.warning("chunk refused", queue=queue, sender=sender, reason=str(why))
         self._refused(why.reason)
         self._transport.settle(delivery, Settlement.DONE)

@@ -17,9 +17,10 @@ from tasuki.core.run import RunState, Status
 from tasuki.errors import LedgerBroken
 from tasuki.ledger.sqlite import Row
 from tasuki_controller import history
-from tasuki_controller.documents import LedgerRow, LedgerTurn
+from tasuki_controller.documents import LedgerRow, LedgerTurn, MergedWeights
 from tasuki_controller.history import Step
 from tasuki_controller.turn_now import doing
+from tasuki_controller.turn_rows import merged_weights
 
 _IN_WORDS: Mapping[type, str] = {
     machine.RunSubmitted: "the run began",
@@ -69,6 +70,7 @@ def _ledger_row(step: Step) -> LedgerRow:
         what=_described(event, site, has_lanes=has_lanes),
         detail=event.detail if isinstance(event, machine.TurnFailed) else "",
         led_to=[] if after is None else list(_led_to(before, event, after, step.effects)),
+        merged=None if after is None else _merged(step.effects),
         issued=[] if after is None or not has_lanes else list(_issued(step.effects)),
         skipped=list(newly),
         outcome=row.outcome,
@@ -108,8 +110,8 @@ def _done_about(effect: machine.Effect, after: RunState) -> str:
             return f"{lane}issued to {site}, term {id.term}, attempt {_attempts(after, id)}"
         case machine.MergeWeights(parts=parts):
             return f"to be made one of {len(parts)} lanes: {_parts(parts)}"
-        case machine.SaveCheckpoint(round=round):
-            return f"checkpoint of round {round + 1}"
+        case machine.SaveCheckpoint(round=round, parts=parts):
+            return f"checkpoint of round {round + 1}{_not_merged(after, parts)}"
     return ""
 
 
@@ -130,6 +132,21 @@ def _parts(parts: Iterable[machine.Part]) -> str:
         f"{part.lane + 1} {_short(part.weights.digest)} with {part.samples} samples"
         for part in parts
     )
+
+
+def _not_merged(state: RunState, parts: Sequence[machine.Part]) -> str:
+    """From which lane all go on, where they were not made one; nothing where they were."""
+    if not state.has_lanes or len(parts) > 1:
+        return ""
+    if not parts:
+        return ": no lane was trained, all go on from what they had"
+    alone = parts[0]
+    return f": all go on from lane {_parts([alone])}, no other was trained"
+
+
+def _merged(effects: Iterable[machine.Effect]) -> MergedWeights | None:
+    saved = (e for e in effects if isinstance(e, machine.SaveCheckpoint) and e.parts)
+    return next(map(merged_weights, saved), None)
 
 
 def _issued(effects: Iterable[machine.Effect]) -> Iterator[LedgerTurn]:

@@ -217,7 +217,8 @@ class LiveUpdate(Document):
 def _dumped(kind: type, what: object) -> dict[str, Any]:  # Any: JSON
     if isinstance(what, TurnFinished):
         return {"record": AcceptedTurn.of(what.record).model_dump(mode="json")}
-    dumped: dict[str, Any] = _adapter(kind).dump_python(what, mode="json")
+    # What its site has signed is no text, and nobody looks at it here.
+    dumped: dict[str, Any] = _adapter(kind).dump_python(what, mode="json", exclude={"said"})
     return dumped
 
 

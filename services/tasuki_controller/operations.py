@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from tasuki.core import run as machine
 from tasuki.core.model import CONTROLLER, EVALUATION, Origin, WeightsRef
@@ -22,11 +23,14 @@ from tasuki.errors import (
 from tasuki.ledger.sqlite import Row, SqliteLedger
 from tasuki.observe.controller import ControllerMetrics
 from tasuki.settings.run import RunFile
+from tasuki.trust.armor import unarmored
+from tasuki.trust.rosters import WHAT as ROSTER
 from tasuki.wire import names
 from tasuki_controller import documents, history
 from tasuki_controller.checkpoints import Kept
 from tasuki_controller.continuing import check_evaluated, check_joined, check_over, removed
 from tasuki_controller.followers.watch import Onlookers
+from tasuki_controller.kept_rows import KeptRows, page
 from tasuki_controller.ledger_in_words import ledger_rows
 from tasuki_controller.news import HeldUp, MessageDiscarded, TurnOut, Update
 from tasuki_controller.scoreboard import scores_of
@@ -89,6 +93,22 @@ class Operations:
         """The weights' streams of the controller and of every site that it knows."""
         sites = {*(self.sites or ()), *self._heard}
         return [names.weights_stream(name) for name in (CONTROLLER, *sorted(sites))]
+
+    def take_roster(self, text: str) -> documents.TakenRoster:
+        """Go by the roster in a file, and tell every site.
+
+        Raises:
+            SettingsError: there is none in it, or it is not to be taken.
+            StorageError: it cannot be kept.
+        """
+        try:
+            issued = unarmored(text.encode(), what=ROSTER)
+        except ValueError as exc:
+            raise SettingsError(str(exc)) from exc
+        roster = self.service.take_roster(issued)
+        return documents.TakenRoster(
+            number=roster.number, ends=datetime.fromtimestamp(roster.ends, UTC)
+        )
 
     def submit(
         self, run_file: RunFile, weights: WeightsRef, *, origin: Origin | None = None
@@ -165,6 +185,11 @@ class Operations:
     async def rows(self, run: str) -> list[documents.LedgerRow]:
         self.state(run)
         return await asyncio.to_thread(ledger_rows, self._rows(run))
+
+    def kept_rows(self, run: str, *, after: int) -> KeptRows:
+        """Some of its rows behind one of them, as they were written."""
+        self.state(run)
+        return page(run, self.ledger.rows(run, after=after))
 
     async def turns(self, run: str) -> documents.TurnTable:
         state, rows = self.state(run), self._rows(run)

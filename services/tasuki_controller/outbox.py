@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
 import structlog
 
 from tasuki.core import run as machine
-from tasuki.core.control import FenceRaised, RunEnded
+from tasuki.core.control import FenceRaised, RosterIssued, RunEnded
 from tasuki.core.model import EVALUATION, Kind, Lane, Turn, TurnId
 from tasuki.core.run import RunState
-from tasuki.errors import StorageError, Unroutable
+from tasuki.core.trust import Warrant
+from tasuki.errors import CannotSeal, StorageError, Unroutable
 from tasuki.ledger.sqlite import Pending
 from tasuki.moments import Moment
+from tasuki.trust.member import digest_of
 from tasuki.weights.sender import hand_over, take_back
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
@@ -101,23 +104,45 @@ class Outbox:
         if run in self._waiting:
             await self._waiting[run].join()
 
-    async def tell(self, message: FenceRaised | RunEnded, *, site: str | None = None) -> None:
-        """Tell one site, or all."""
-        with suppress(Unroutable):  # a federation that has no site yet
-            await self._c.transport.publish(names.to_control(site), [(encode(message),)])
+    async def tell(
+        self, message: FenceRaised | RunEnded, *, site: str | None = None, about: str = ""
+    ) -> None:
+        """Tell one site, or all.
 
-    async def remind(self, site: str, fence: FenceRaised) -> None:
+        Args:
+            about: which run it is about, if that is none of ours.
+        """
+        known = self._c.submission(message.run).about or about
+        await self._tell(self._c.member.sign(message, about=known), site=site)
+
+    async def remind(self, site: str, fence: FenceRaised, *, about: str = "") -> None:
         """Of a fence that it missed. It is reminded again with its next beat, so not for ever."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._c.patience_s):
-                await self.tell(fence, site=site)
+                await self.tell(fence, site=site, about=about)
+
+    async def tell_roster(self, *, site: str | None = None) -> None:
+        """As its authority has signed it: it needs nobody else's word."""
+        if (keys := self._c.member.keys) is not None:
+            await self._tell(encode(RosterIssued(roster=keys.rosters.issued)), site=site)
+
+    async def bring_roster(self, site: str, *, has: int) -> None:
+        """To a site that goes by an older one; not to one that goes by none. It may ask again."""
+        if 0 < has < self._c.member.roster_number:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._c.patience_s):
+                    await self.tell_roster(site=site)
+
+    async def _tell(self, body: bytes, *, site: str | None) -> None:
+        with suppress(Unroutable):  # a federation that has no site yet
+            await self._c.transport.publish(names.to_control(site), [(body,)])
 
     async def _do_all(self, waiting: asyncio.Queue[Pending]) -> None:
         """In their order: what one lane calls for waits for no other lane, what all do for each."""
         lanes: dict[int, asyncio.Task[None]] = {}
         while True:
             pending = await waiting.get()
-            effect = decode(pending.effect, TO_BE_DONE)
+            effect = decode(pending.effect, TO_BE_DONE, travelled=False)
             finish = partial(self._finish, pending, effect, waiting)
             lane = _lane_of(effect) if self._runs[pending.run].has_lanes else None
             if isinstance(effect, machine.IssueTurn) and effect.kind is Kind.EVALUATE:
@@ -210,6 +235,7 @@ class Outbox:
                 turn,
                 to=turn.site,
                 came_on=came_on,
+                member=self._c.member,
                 moments=self._c.moments,
             )
             self._c.moments.reach(Moment.CONFIRMED, turn.id)
@@ -217,19 +243,25 @@ class Outbox:
             if not self._runs[effect.id.run].awaits(effect.id):
                 self._take_back(turn)
             raise
-        except Unroutable as exc:
+        except (CannotSeal, Unroutable) as exc:
             failed = machine.TurnFailed(
-                id=turn.id, site=turn.site, error="Unroutable", detail=str(exc)
+                id=turn.id, site=turn.site, error=type(exc).__name__, detail=str(exc)
             )
             self._apply(turn.id.run, failed)
 
     def _take_back(self, turn: Turn) -> None:
-        within_s = self._c.patience_s
-        self._spawn(take_back(self._c.transport, turn, to=turn.site, within_s=within_s))
+        back = take_back(
+            self._c.transport,
+            turn,
+            to=turn.site,
+            within_s=self._c.patience_s,
+            member=self._c.member,
+        )
+        self._spawn(back)
 
     def _turn(self, effect: machine.IssueTurn) -> Turn:
         """As it travels."""
-        return Turn(
+        turn = Turn(
             id=effect.id,
             itinerary=effect.itinerary,
             weights=effect.weights,
@@ -239,6 +271,26 @@ class Outbox:
             merged=effect.merged,
             history=tuple(map(encode, effect.records)),
         )
+        return replace(turn, warrant=self._warrant(turn))
+
+    def _warrant(self, turn: Turn) -> bytes:
+        """What all sites on its way believe of it; nothing where nobody signs."""
+        member, submission = self._c.member, self._c.submission(turn.id.run)
+        if member.keys is None:
+            return b""
+        warrant = Warrant(
+            id=turn.id,
+            itinerary=turn.itinerary,
+            weights=turn.weights,
+            task=turn.task,
+            kind=turn.kind,
+            split=turn.split,
+            merged=turn.merged,
+            before=tuple(map(digest_of, turn.history)),
+            began=submission.began,
+            roster=member.roster_number,
+        )
+        return member.sign(warrant, about=submission.about)
 
     async def _collect(self, run: str, effect: machine.CollectWeights) -> None:
         found = await self._weights.obtain(run, effect.weights, effect.at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 from pathlib import Path
 
 import structlog
@@ -27,7 +28,7 @@ from tasuki.transport.broker import BrokerConnection
 from tasuki.weights.sender import noting_turns
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Limits
-from tasuki_controller import dead_letters
+from tasuki_controller import dead_letters, roster_file
 from tasuki_controller.controller import Controller
 from tasuki_controller.data_folder import DataFolder
 from tasuki_controller.followers import followers
@@ -72,7 +73,8 @@ async def _run(
     outlet: Outlet,
 ) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
-    ledger = SqliteLedger(folder.ledger_path)
+    member = settings.security.member(CONTROLLER, folder=folder.path)
+    ledger = SqliteLedger(folder.ledger_path, sign=None if member.keys is None else member.sign_row)
     started = asyncio.Event()
     metrics = ControllerMetrics(
         Subject(
@@ -82,6 +84,7 @@ async def _run(
             folder=folder.path,
             certificate=settings.broker.cert,
             lines_lost=lambda: outlet.lost,
+            member=member,
         )
     )
     operations = Operations(
@@ -103,11 +106,13 @@ async def _run(
             runs=folder.runs_path,
             spool=_spool(folder.spool_path, settings, metrics),
             clock=SystemClock(),
+            member=member,
             patience_s=settings.patience_s,
             # The broker gives up a connection that is silent for two or three heartbeats.
             alone_s=4 * settings.broker.heartbeat_s,
             hears_since=lambda: connection.hears_since,
             held_up=lambda: connection.held_up,
+            refused=connection.refused,
             moments=moments,
         ),
         watcher=operations.watch,
@@ -129,11 +134,20 @@ async def _run(
         service.stop()
         return started.is_set()
 
+    for path in settings.security.secrets_of_all():
+        log.warning("everyone on this machine can read a secret: chmod it to 600", path=str(path))
     log.info("controller starts", broker=settings.broker.url, folder=str(folder.path))
     try:
         async with (
             opened(door, settings.http),
             beside(watch(settings.broker.cert)),
+            beside(
+                roster_file.watch(
+                    settings.security.roster,
+                    None if member.keys is None else member.keys.rosters,
+                    service.tell_roster,
+                )
+            ),
             beside(dead_letters.count(connection.transport, metrics.dead_letters, started)),
             tried(settings.broker, operations.streams, metrics.stream_replicas),
             following.led(),
@@ -144,8 +158,10 @@ async def _run(
 
 
 def _spool(folder: Path, settings: ControllerSettings, metrics: ControllerMetrics) -> Spool:
+    disk = shutil.disk_usage(settings.folder).total
     return Spool(
         folder,
-        limits=Limits(size=settings.stream_bytes),
+        # Nobody fills the disk with weights that no run waits for.
+        limits=Limits(size=min(settings.stream_bytes, disk // 2)),
         refused=lambda reason, count: metrics.refused("weights", reason, count=count),
     )

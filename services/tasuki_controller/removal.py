@@ -59,7 +59,8 @@ def _record(
     after, effects = machine.step(state, event)
     outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
     if not outcome:
-        lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
+        to_be_done = (effect for effect in effects if isinstance(effect, TO_BE_DONE))
+        lasting = [encode(effect, travels=False) for effect in to_be_done]
         ledger.append(state.plan.run, encode(event), at=clock.now(), effects=lasting)
     return after, outcome
 
@@ -67,7 +68,7 @@ def _record(
 def _finish(folder: DataFolder, ledger: SqliteLedger, run: str) -> None:
     """Strike out what needs weights that are gone, and do what a crash has left undone."""
     for pending in ledger.pending():
-        effect = decode(pending.effect, TO_BE_DONE)
+        effect = decode(pending.effect, TO_BE_DONE, travelled=False)
         if isinstance(effect, machine.DiscardWeights):
             _let_go(folder, ledger, pending.run)
             ledger.strike(pending)

@@ -200,8 +200,13 @@ def _round(number: int, row: Row, forgot: Mapping[str, float], *, mode: str) -> 
 
 
 def _site(site: str, score: Score, forgotten: float | None) -> SiteScore:
-    value = _number(score.value)
-    return SiteScore(site=site, value=value, samples=score.samples, forgotten=_number(forgotten))
+    return SiteScore(
+        site=site,
+        value=_number(score.value),
+        samples=score.samples,
+        forgotten=_number(forgotten),
+        lanes=score.lanes,
+    )
 
 
 def _number(value: float | None) -> float | None:

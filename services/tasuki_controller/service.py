@@ -17,10 +17,9 @@ from pathlib import Path
 import structlog
 
 from tasuki.core import run as machine
-from tasuki.core.model import EVALUATION, Plan, TurnRecord, WeightsRef
+from tasuki.core.model import EVALUATION, Plan, WeightsRef
 from tasuki.core.report import (
     MOST_ERROR,
-    REPORTS,
     Report,
     RosterWanted,
     SiteBeat,
@@ -40,9 +39,18 @@ from tasuki.core.run.reports import (
     judge,
     turn_of,
 )
-from tasuki.errors import LedgerBroken, MessageError, RunExists, TasukiError, UnknownRun
+from tasuki.core.trust import Roster
+from tasuki.errors import (
+    LedgerBroken,
+    MessageError,
+    RunExists,
+    SettingsError,
+    TasukiError,
+    UnknownRun,
+)
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Settlement
+from tasuki.trust.member import Said
 from tasuki.weights.chunks import transfer_id
 from tasuki.weights.container.merge import check_mergeable
 from tasuki.wire import names
@@ -55,6 +63,7 @@ from tasuki_controller.continuing import (
     never_begun,
 )
 from tasuki_controller.controller import Controller
+from tasuki_controller.hearing import REPLAYED, Hearing, proved
 from tasuki_controller.intake import Intake
 from tasuki_controller.lane_waits import LaneWaits
 from tasuki_controller.news import HeldUp, MessageDiscarded, Update, Watcher
@@ -94,6 +103,7 @@ class ControllerService:
             controller.spool,
             patience_s=controller.patience_s,
             refused=partial(self._tell_refused, "weights"),
+            member=controller.member,
             is_there=lambda: controller.hears_since() is not None,
         )
         self._weights = WeightStore(controller, self._intake)
@@ -103,6 +113,7 @@ class ControllerService:
         self._leases = self._turns_out.leases
         self._inbox: asyncio.Queue[Callable[[], object]] = asyncio.Queue()
         self._refusals: Counter[str] = Counter()
+        self._hearing = Hearing(controller)
         self._workers: set[asyncio.Task[None]] = set()
         self._outbox = Outbox(
             controller,
@@ -179,6 +190,7 @@ class ControllerService:
                     prefetch=64,
                 )
                 self._work_on(self._serve())
+                self.tell_roster()  # it may have come while this service was away
                 started.set()
                 await self._stopped.wait()
                 self._leases.close()
@@ -189,6 +201,29 @@ class ControllerService:
         finally:
             self._intake.close()
             await self._c.transport.close()
+
+    def tell_roster(self) -> None:
+        """A newer one counts: every site is to go by it."""
+        self._soon(lambda: self._work_on(self._outbox.tell_roster()))
+
+    def take_roster(self, issued: bytes) -> Roster:
+        """Go by a roster from now on, as every site is to; one that counts already changes nothing.
+
+        Raises:
+            SettingsError: it is not to be taken, or nobody signs here.
+            DiskFull, StorageError: it cannot be kept; it counts until the next start.
+        """
+        keys = self._c.member.keys
+        if keys is None:
+            raise SettingsError("this controller has no keys: give it [security] first")
+        try:
+            is_new = keys.rosters.take(issued)
+            roster = keys.rosters.newest
+        except MessageError as exc:
+            raise SettingsError(str(exc)) from exc
+        if is_new:
+            self.tell_roster()
+        return roster
 
     def stop(self) -> None:
         self._stopped.set()
@@ -254,7 +289,8 @@ class ControllerService:
         outcome = next((e.reason for e in effects if isinstance(e, machine.Drop)), "")
         if outcome and not (is_worth_recording(event, outcome) and self._may_record_refusal(run)):
             return outcome
-        lasting = [encode(effect) for effect in effects if isinstance(effect, TO_BE_DONE)]
+        to_be_done = (effect for effect in effects if isinstance(effect, TO_BE_DONE))
+        lasting = [encode(effect, travels=False) for effect in to_be_done]
         row, pending = self._c.ledger.append(
             run, encode(event), at=self._c.clock.now(), outcome=outcome, effects=lasting
         )
@@ -357,14 +393,20 @@ class ControllerService:
 
     def _on_report(self, delivery: Delivery) -> None:
         try:
-            report: Report = decode(delivery.body, REPORTS)
-            verdict = judge(self._runs, report, sender=delivery.sender, read=_record)
+            said = self._hearing.report(delivery)
+            report = said.message
+            if self._hearing.is_replayed(said):
+                self._tell_refused("reports", REPLAYED)
+                self._c.transport.settle(delivery, Settlement.DONE)
+                return
+            read = self._hearing.record
+            verdict = judge(self._runs, report, sender=delivery.sender, read=read)
             for run, event in verdict.presence:
                 self.apply(run, event)
             if verdict.refused is not None:
                 self._refuse(delivery, verdict.refused)
                 return
-            self._carry_out(report, verdict)
+            self._carry_out(said, verdict)
         except MessageError as exc:
             self._refuse(delivery, Refused(reason=exc.reason, detail=str(exc)))
             return
@@ -381,8 +423,11 @@ class ControllerService:
         refused = MessageDiscarded(queue_kind=queue_kind, reason=reason)
         self._watch(Update(run=None, what=refused))
 
-    def _carry_out(self, report: Report, verdict: Verdict) -> None:
+    def _carry_out(self, said: Said[Report], verdict: Verdict) -> None:
+        report = said.message
         if isinstance(report, SiteStarted | SiteBeat | SiteMeasured | RosterWanted):
+            if isinstance(report, SiteStarted | RosterWanted):
+                self._work_on(self._outbox.bring_roster(report.site, has=report.roster))
             self._watch(Update(run=None, what=report))
             return
         run = turn_of(report).run
@@ -394,11 +439,12 @@ class ControllerService:
             self._tell(report, outcome=report.reason[:MOST_ERROR])
         for event in verdict.events:
             self._reach(Moment.REPORT_RECEIVED, run, lane_of(event))
-            self.apply(run, event)
+            self.apply(run, proved(event, said))
         if verdict.comes_on is not None:
+            self._hearing.note_sign(verdict.comes_on.id, said)
             self._turns_out.come_on(verdict.comes_on)
         if verdict.void is not None:
-            self._work_on(self._outbox.remind(report.site, verdict.void))
+            self._work_on(self._outbox.remind(report.site, verdict.void, about=said.about))
         if isinstance(report, TurnTaken | TurnProgressed):
             self._tell(report, outcome=verdict.ignored)
 
@@ -424,7 +470,8 @@ class ControllerService:
         for pending in self._c.ledger.pending():
             if pending.run not in self._runs:
                 continue
-            self._leases.apply(pending.run, decode(pending.effect, TO_BE_DONE))
+            effect = decode(pending.effect, TO_BE_DONE, travelled=False)
+            self._leases.apply(pending.run, effect)
             self._outbox.put(pending)
         for run, state in self._runs.items():
             for relay in state.relays:
@@ -443,10 +490,3 @@ class ControllerService:
         lanes = self._runs[run].lanes
         relay = lanes[lane if 0 <= lane < len(lanes) else 0].relay
         self._c.moments.reach(moment, relay.expected)
-
-
-def _record(written: bytes) -> TurnRecord | Refused:
-    try:
-        return decode(written, TurnRecord)
-    except MessageError as exc:
-        return Refused(reason=exc.reason, detail=str(exc))

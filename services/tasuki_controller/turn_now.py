@@ -25,6 +25,7 @@ class TurnNow:
         still_s: how long it has not come on, as far as was heard.
         silent_s: how long its holder has said nothing of it.
         held_s: how long its holder has had it.
+        refused: why the broker does not take it for its holder; empty if it does.
         held_up: why nobody can come on or be heard; empty if that is not so.
     """
 
@@ -32,6 +33,7 @@ class TurnNow:
     still_s: float = 0.0
     silent_s: float = 0.0
     held_s: float = 0.0
+    refused: str = ""
     held_up: str = ""
 
 
@@ -67,7 +69,8 @@ def _trouble(state: RunState, turn: TurnNow, holder: str) -> str:
         return f"{holder} was last heard of {turn.silent_s:.0f} s ago"
     does = doing(holder, turn.phase) or f"the turn of {holder}"
     if turn.still_s - turn.silent_s >= lease_s / 4:
-        return f"{does}: it has stood still for {turn.still_s:.0f} s"
+        why = f"; {turn.refused}" if turn.refused else ""
+        return f"{does}: it has stood still for {turn.still_s:.0f} s{why}"
     if is_overdue(state, holder, held_s=turn.held_s):
         usual = _compared(state.took.get(holder, ()))
         return f"{does}: it has had the turn for {span(turn.held_s)}, {usual}"

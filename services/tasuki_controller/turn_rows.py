@@ -21,12 +21,13 @@ def turn_table(
     # site's turn has as well, and would have come before it.
     rows = [*map(_skipped, state.skipped), *map(_accepted, records)]
     turns = sorted(rows, key=lambda row: (row.round, row.lane, row.turn))
-    merged = list(map(_merged, merges))
+    merged = list(map(merged_weights, merges))
     best = state.plan.checkpoint.best
     return TurnTable(run=state.plan.run, best=best, turns=turns, merges=merged)
 
 
-def _merged(saved: SaveCheckpoint) -> MergedWeights:
+def merged_weights(saved: SaveCheckpoint) -> MergedWeights:
+    """What all lanes go on from after a round, and what went into it."""
     lanes = [
         MergedLane(lane=part.lane + 1, digest=part.weights.digest, samples=part.samples)
         for part in saved.parts

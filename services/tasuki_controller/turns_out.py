@@ -18,7 +18,6 @@ from tasuki.core.run import RunState
 from tasuki.core.run.reports import ComesOn
 from tasuki.errors import Unroutable
 from tasuki.wire import names
-from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
 from tasuki_controller.leases import Leases
 from tasuki_controller.turn_now import TurnNow
@@ -73,12 +72,21 @@ class TurnsOut:
         still_s, held_s = max(0.0, now - lease.moved_at), self.leases.held_s(id)
         if not (lease.phase or self.leases.is_given_out(id)) or lease.phase == Stage.GIVEN_OUT:
             # What we do ourselves says nothing, and nobody else can say anything of it yet.
-            phase = Stage.GIVEN_OUT
-            return TurnNow(phase=phase, still_s=still_s, held_s=held_s, held_up=held_up)
+            return TurnNow(
+                phase=Stage.GIVEN_OUT,
+                still_s=still_s,
+                held_s=held_s,
+                held_up=held_up,
+                refused=self._refused(run, lane),
+            )
         silent_s = max(0.0, now - lease.heard_at)
         return TurnNow(
             phase=lease.phase, still_s=still_s, silent_s=silent_s, held_s=held_s, held_up=held_up
         )
+
+    def _refused(self, run: str, lane: int) -> str:
+        holder = self._runs[run].lanes[lane].relay.holder
+        return "" if holder is None else self._c.refused(names.to_turns(holder))
 
     async def _make_sure(self, id: TurnId) -> None:
         """Before a lease runs out. A sign of life may come meanwhile, or an excuse."""
@@ -99,6 +107,7 @@ class TurnsOut:
         if relay is None or (holder := relay.holder) is None:
             return
         known = FenceRaised(run=id.run, lane=id.lane, term=id.term)
+        body = self._c.member.sign(known, about=self._c.submission(id.run).about)
         with suppress(TimeoutError, Unroutable):
             async with asyncio.timeout(ANSWER_S):
-                await self._c.transport.publish(names.to_control(holder), [(encode(known),)])
+                await self._c.transport.publish(names.to_control(holder), [(body,)])

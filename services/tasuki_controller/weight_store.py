@@ -17,12 +17,9 @@ from tasuki.weights.container import read_manifest
 from tasuki.weights.container.merge import Part, merge
 from tasuki.weights.spool import Spool
 from tasuki_controller import history
-from tasuki_controller.checkpoints import LATEST, Anchor, Checkpoints, document, first
+from tasuki_controller.checkpoints import HELD, LATEST, Anchor, Checkpoints, document, first
 from tasuki_controller.controller import Controller
 from tasuki_controller.intake import Intake
-
-HELD = "held"
-"""The folder of weights of no checkpoint: to be scored, or what a lane goes on from."""
 
 MERGED = "merged.safetensors"
 """Where weights are while they are merged."""
@@ -206,8 +203,7 @@ class WeightStore:
         return Checkpoints(self._c.runs / run)
 
     def _held(self, run: str, weights: WeightsRef) -> Path:
-        name = weights.digest.replace(":", "-")
-        return self._c.runs / run / HELD / f"{name}.safetensors"
+        return self._of(run).held_path(weights)
 
 
 def free(
@@ -226,11 +222,11 @@ def free(
 def is_needed(weights: WeightsRef, *, runs: Mapping[str, RunState], folder: Path) -> bool:
     """Whether one of these runs has weights in the spool alone.
 
-    Also one that is over may still have to save what it ended with.
+    Also one that is over may still have to save what it ended with; of its lanes it needs no more.
     """
     return any(
         not state.removed
-        and weights in weights_of(state)
+        and weights in ({state.merged} if state.has_lanes and state.is_over else weights_of(state))
         and Checkpoints(folder / run).find(weights) is None
         for run, state in runs.items()
     )

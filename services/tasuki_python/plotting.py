@@ -83,7 +83,8 @@ def _points(
     """By site: when in the run, what it received, what it trained."""
     turns = max((turn.turn for turn in table.turns), default=1)
     points = defaultdict(list)
-    for turn in table.turns:
+    # Of several lanes, the turns of one come before those of the next, be they later.
+    for turn in sorted(table.turns, key=lambda turn: (turn.round, turn.turn)):
         found = turn.metrics.get(RECEIVED + metric), turn.metrics.get(metric)
         points[turn.site].append((turn.round - 1 + turn.turn / turns, *found))
     return points

@@ -196,8 +196,9 @@ def _run_file(given: Mapping[str, Any]) -> RunFile:  # Any: as above
         )
     if given["evaluate"] is not None:
         simulated["evaluate"] = f"{cell.MODULE}:evaluate"
-        lanes = content.get("lanes") or {}
-        each = {"every_n_rounds": lanes.get("every_n_rounds", 1)}  # once all lanes are one
+        lanes = content.get("lanes")
+        every = lanes.get("every_n_rounds", 1) if isinstance(lanes, Mapping) else 1
+        each = {"every_n_rounds": every}  # once all lanes are one
         evaluation = each if evaluation is None else evaluation
     elif evaluation is not None:
         raise SettingsError("evaluation says when to evaluate: give evaluate=, a function, too")

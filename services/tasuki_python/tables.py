@@ -23,6 +23,7 @@ SCORE_COLUMNS = (
     "value",
     "samples",
     "forgotten",
+    "lanes",
 )
 
 

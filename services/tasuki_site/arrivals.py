@@ -33,6 +33,7 @@ class Arrivals:
             names.weights_stream(site.name),
             site.spool,
             refuse=site.bury,
+            member=site.member,
             position=site.journal,
             handler=handler,
         )
@@ -58,11 +59,21 @@ class Arrivals:
 
     def expect(self, turn: Turn) -> None:
         """A turn was taken: its weights stay until they are discarded."""
-        self._site.spool.claim(transfer_id(turn.id, turn.weights), turn.weights)
+        transfer = transfer_id(turn.id, turn.weights)
+        self._receiver.expect(transfer)
+        self._site.spool.claim(transfer, turn.weights)
 
     async def obtain(self, turn: Turn) -> None:
-        """A turn comes after its weights. Once for each that gets none the stream is read anew."""
-        await self._receiver.obtain(lambda: self._found(turn), patience_s=self._site.stall_s)
+        """A turn comes after its weights. Once for each that gets none the stream is read anew.
+
+        Raises:
+            MessageError: it gets none then either, and pieces of them were refused.
+        """
+        patience_s = self._site.stall_s
+        found = await self._receiver.obtain(lambda: self._found(turn), patience_s=patience_s)
+        if found is None:
+            transfer = transfer_id(turn.id, turn.weights)
+            self._receiver.check_refused(transfer, senders=_senders(turn))
 
     def path_of(self, turn: Turn) -> Path | None:
         """The file of a turn's weights; None while they have not come.
@@ -71,7 +82,7 @@ class Arrivals:
             TasukiError: they will not come, not as they were promised.
         """
         transfer = transfer_id(turn.id, turn.weights)
-        self._receiver.check(transfer, senders={turn.predecessor, CONTROLLER})
+        self._receiver.check(transfer, senders=_senders(turn))
         if (path := self._found(turn)) is not None:
             self.check(turn.id, path, turn.weights)
         return path
@@ -95,3 +106,8 @@ class Arrivals:
     def _found(self, turn: Turn) -> Path | None:
         path = self._site.spool.path(transfer_id(turn.id, turn.weights), turn.weights)
         return path if path.exists() else None
+
+
+def _senders(turn: Turn) -> set[str]:
+    """Who may send its weights."""
+    return {turn.predecessor, CONTROLLER}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tasuki.clock import Stopwatch
 from tasuki.core.model import Turn, TurnRecord
 from tasuki.errors import GateRejected
-from tasuki.wire.messages import written
+from tasuki.trust.member import submission_of
 from tasuki.wire.size import check_record
 from tasuki_site.gate.metrics import some
 from tasuki_site.sending import transfer_of
@@ -19,17 +20,17 @@ async def evaluate(site: Site, turn: Turn, log: Log) -> TurnRecord:
     Raises:
         TasukiError: why there are no scores.
     """
-    started = site.clock.now()
+    stopwatch = Stopwatch(site.clock)
     received = site.spool.path(transfer_of(turn), turn.weights)
     unused = site.spool.part(f"{transfer_of(turn).hex()}-{site.name}-scores")
     request = TurnRequest.of(
         turn, received=received, result=unused, data=site.data, device=site.device
     )
-    outcome = await site.trainers.train(turn.task.trainer, request, log)
+    outcome = await site.trainers.train(turn.task.trainer, request, log, began=stopwatch.start)
     _check(turn, outcome)
-    record = _record(turn, outcome, seconds=site.clock.now() - started)
+    record = _record(turn, outcome, seconds=stopwatch.seconds)
     check_record(turn, record)
-    return written(record)
+    return site.member.write(record, about=submission_of(turn).about)
 
 
 def _check(turn: Turn, outcome: Outcome) -> None:

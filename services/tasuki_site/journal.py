@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tasuki.core.model import CONTROLLER, Lane, Turn, TurnRecord
+from tasuki.core.trust import Submission
 from tasuki.core.turn import Phase, Progress, SiteState
 from tasuki.errors import DiskFull, StorageError
 from tasuki.ledger import migrations
@@ -74,12 +75,28 @@ class Journal:
         """What is below this term stays void after a restart too."""
         self._execute("REPLACE INTO fences VALUES (?, ?, ?, ?)", (self._site, run, lane, term))
 
+    def submission(self, run: str) -> Submission:
+        """Which run of this name the site knows; nothing is known of one that nobody signed for."""
+        query = "SELECT about, began FROM submissions WHERE site = ? AND run = ?"
+        found = self._db.execute(query, (self._site, run)).fetchone()
+        return Submission(about=found[0], began=found[1]) if found else Submission()
+
+    def write_submission(self, run: str, submission: Submission) -> None:
+        """Turns of an earlier run of this name are refused from now on."""
+        values = (self._site, run, submission.about, submission.began)
+        self._execute("REPLACE INTO submissions VALUES (?, ?, ?, ?)", values)
+
     def forget(self, run: str) -> None:
         """The run is over: only which turns it had is still of interest."""
         self._execute(
             "UPDATE turns SET record = NULL, phase = 'done' WHERE site = ? AND run = ?",
             (self._site, run),
         )
+
+    def forget_lanes(self, run: str) -> None:
+        """Its name is another run's now: not even which turns it had is of interest."""
+        self._execute("DELETE FROM turns WHERE site = ? AND run = ?", (self._site, run))
+        self._execute("DELETE FROM fences WHERE site = ? AND run = ?", (self._site, run))
 
     def next_offset(self) -> int | None:
         """Where to go on reading the weights stream; None: from its start."""

@@ -98,6 +98,7 @@ async def _run(
 ) -> int:
     connection = BrokerConnection(settings.broker, on_sent=noting_turns(moments))
     database = open_journal(settings.folder / "journal.sqlite")
+    member = settings.security.member(settings.name, folder=settings.folder)
     metrics = SiteMetrics(
         Subject(
             service=settings.name,
@@ -106,6 +107,7 @@ async def _run(
             folder=settings.folder,
             certificate=settings.broker.cert,
             lines_lost=lambda: outlet.lost,
+            member=member,
         ),
         has_turn=lambda: service.has_turn,
     )
@@ -119,6 +121,7 @@ async def _run(
                 trainers.make, limit=ProcessLimit(settings.processes or fitting())
             ),
             clock=SystemClock(),
+            member=member,
             capacity=settings.concurrency,
             data=None if settings.data.path is None else str(settings.data.path),
             device=settings.device,
@@ -145,6 +148,8 @@ async def _run(
         trainers=", ".join(trainers.names) or "none",
     )
     warn_of_data(settings.data.path)
+    for path in settings.security.secrets_of_all():
+        log.warning("everyone on this machine can read a secret: chmod it to 600", path=str(path))
     try:
         async with (
             served(pages, settings.http.host, settings.http.port),
@@ -174,6 +179,7 @@ def _spool(settings: SiteSettings, metrics: SiteMetrics) -> Spool:
         settings.folder / "spool",
         # Nobody fills the disk with weights that no turn has asked for.
         limits=Limits(size=shutil.disk_usage(settings.folder).total // 2),
+        free=lambda: shutil.disk_usage(settings.folder).free,
         refused=lambda reason, count: metrics.refused("weights", reason, count=count),
     )
     spool.sweep()

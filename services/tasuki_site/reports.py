@@ -12,6 +12,7 @@ from tasuki.core.model import CONTROLLER, Kind, Turn, TurnId, TurnRecord
 from tasuki.core.report import (
     MOST_ERROR,
     Report,
+    RosterWanted,
     RoundDone,
     SiteBeat,
     SiteMeasured,
@@ -23,6 +24,7 @@ from tasuki.core.report import (
     TurnTaken,
     shortened,
 )
+from tasuki.core.run.reports import turn_of
 from tasuki.wire import names
 from tasuki.wire.messages import encode
 from tasuki_site.facts import TurnDropped
@@ -52,7 +54,9 @@ class Reports:
         """One after the other, so that they arrive in the order in which things happened."""
         while True:
             take, then = await self._waiting.get()
-            await self._site.transport.publish(names.to_controller(), [(encode(take()),)])
+            member = self._site.member
+            body = member.close(self._signed(take()), to=CONTROLLER)
+            await self._site.transport.publish(names.to_controller(), [(body,)])
             then()
             self._waiting.task_done()
 
@@ -73,7 +77,10 @@ class Reports:
         journal = self._site.journal
         self._say(
             SiteStarted(
-                site=self._name, fresh=not journal.is_introduced, version=tasuki.__version__
+                site=self._name,
+                fresh=not journal.is_introduced,
+                version=tasuki.__version__,
+                roster=self._site.member.roster_number,
             ),
             then=journal.introduce,
         )
@@ -83,6 +90,9 @@ class Reports:
 
     def measured(self, series: Mapping[str, float]) -> None:
         self._say_newest("measured", SiteMeasured(site=self._name, series=series))
+
+    def roster_wanted(self) -> None:
+        self._say(RosterWanted(site=self._name, roster=self._site.member.roster_number))
 
     def taken(self, turn: Turn) -> None:
         self._log.info("turn taken", **named(turn.id))
@@ -127,6 +137,13 @@ class Reports:
         self._log.info("dropped", **named(id), reason=reason)
         self._site.watcher(TurnDropped(id=id, reason=reason))
         self._say(TurnRefused(id=id, site=self._name, reason=reason))
+
+    def _signed(self, report: Report) -> bytes:
+        """As it travels, about the run of its turn."""
+        if isinstance(report, SiteStarted | SiteBeat | SiteMeasured | RosterWanted):
+            return self._site.member.sign(report)
+        submission = self._site.journal.submission(turn_of(report).run)
+        return self._site.member.sign(report, about=submission.about)
 
     def _say(self, report: Report, *, then: Callable[[], None] = lambda: None) -> None:
         self._waiting.put_nowait((lambda: report, then))

@@ -51,7 +51,7 @@ async def send(
         ready_at: the event loop's time when the result was there, if that was in this process.
 
     Raises:
-        DigestMismatch, Unroutable: it cannot be sent.
+        DigestMismatch, Unroutable, MessageError: it cannot be sent.
     """
     loop, following = asyncio.get_running_loop(), passed_on(turn, record)
     began = loop.time() if ready_at is None else ready_at
@@ -63,6 +63,7 @@ async def send(
         following,
         to=turn.successor,
         came_on=came_on,
+        member=site.member,
         moments=site.moments,
     )
     seconds = loop.time() - began
@@ -73,7 +74,13 @@ async def withdraw(site: Site, turn: Turn, record: TurnRecord) -> None:
     """Its result is void: nobody keeps any of it, here or at the successor."""
     let_go(site, turn, record)
     following = passed_on(turn, record)
-    await take_back(site.transport, following, to=turn.successor, within_s=site.farewell_s)
+    await take_back(
+        site.transport,
+        following,
+        to=turn.successor,
+        within_s=site.farewell_s,
+        member=site.member,
+    )
 
 
 def let_go(site: Site, turn: Turn, record: TurnRecord) -> None:

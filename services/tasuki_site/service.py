@@ -15,11 +15,13 @@ from pathlib import Path
 import structlog
 
 from tasuki.core import turn as machine
-from tasuki.core.control import FenceRaised, RunEnded
-from tasuki.core.model import CONTROLLER, Kind, Turn, TurnId, TurnRecord
+from tasuki.core.control import FenceRaised, RosterIssued, RunEnded
+from tasuki.core.model import Kind, Turn, TurnId, TurnRecord
 from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
+from tasuki.trust.member import NEWER_ROSTER
+from tasuki.trust.rosters import ENDED
 from tasuki.weights.chunks import transfer_id
 from tasuki.wire import names
 from tasuki.wire.messages import decode, encode
@@ -27,6 +29,7 @@ from tasuki_site import evaluating, sending, training
 from tasuki_site.arrivals import Arrivals
 from tasuki_site.held_turns import HeldTurns
 from tasuki_site.reports import Reports
+from tasuki_site.roll import Roll
 from tasuki_site.site import Site
 
 log = structlog.get_logger()
@@ -41,6 +44,7 @@ class SiteService:
         restored = {held.turn.id for held in self._state.held}
         self._arrivals = Arrivals(site, self._later(self._on_chunk), restored=restored)
         self._reports = Reports(site)
+        self._roll = Roll(site, ask=self._reports.roster_wanted, again=self._later(self._on_turn))
         self._tasks: asyncio.TaskGroup
         self._parting: asyncio.Task[None]
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
@@ -81,6 +85,7 @@ class SiteService:
             # The worker first, the connection last, so that heartbeats flow while it ends.
             await site.trainers.close()
             self._arrivals.close()
+            self._roll.close()
             await site.transport.close()
 
     def drain(self) -> None:
@@ -135,12 +140,20 @@ class SiteService:
 
     def _on_turn(self, delivery: Delivery) -> None:
         try:
-            turn = decode(delivery.body, Turn)
+            turn = decode(self._site.member.open(delivery.body, sender=delivery.sender), Turn)
             encode(turn)  # what cannot be written down cannot be taken
             sending.check_sender(self._site, turn, delivery.sender)
+            self._site.member.check_turn(turn)
+            begins = self._roll.check_run(turn)
         except MessageError as exc:
-            self._site.bury(delivery, exc)
+            if exc.reason in {NEWER_ROSTER, ENDED}:
+                self._roll.keep(delivery, exc)
+            else:
+                self._site.bury(delivery, exc)
             return
+        if begins:
+            self._step(machine.RunBegan(run=turn.id.run))
+            self._roll.note_run(turn)
         self._reach(Moment.TURN_RECEIVED, turn.id)
         self._step(machine.TurnArrived(turn=turn, sender=delivery.sender), delivery)
         if machine.is_past(self._state, turn.id):
@@ -148,12 +161,13 @@ class SiteService:
 
     def _on_control(self, delivery: Delivery) -> None:
         try:
-            message = decode(delivery.body, (FenceRaised, RunEnded))
-            _check_controller(delivery)
+            message = self._roll.read(delivery)
         except MessageError as exc:
             self._site.bury(delivery, exc)
             return
         match message:
+            case RosterIssued():
+                self._site.transport.settle(delivery, Settlement.DONE)
             case FenceRaised(run=run, lane=lane, term=term):
                 self._step(machine.TermRaised(run=run, lane=lane, term=term), delivery)
             case RunEnded(run=run, term=term):
@@ -184,6 +198,9 @@ class SiteService:
             case machine.ForgetRun(run=run):
                 self._site.trainers.end(run)
                 self._site.journal.forget(run)
+            case machine.ForgetLanes(run=run):
+                self._site.trainers.end(run)
+                self._site.journal.forget_lanes(run)
             case machine.Settle():
                 if delivery is not None:
                     self._site.transport.settle(delivery, Settlement.DONE)
@@ -235,7 +252,14 @@ class SiteService:
     def _await_weights(self, turn: Turn) -> None:
         """Weights come before their turn; those of one that has none are looked for beside."""
         self._check_weights(turn)
-        self._held.look_for_weights(turn.id, self._spawn)
+        self._held.look_for_weights(turn.id, lambda search: self._spawn(self._look(turn, search)))
+
+    async def _look(self, turn: Turn, search: Coroutine[object, object, None]) -> None:
+        """What was refused on the way fails the turn only once nothing better has come."""
+        try:
+            await search
+        except MessageError as exc:
+            self._soon(self._fail, turn.id, exc)
 
     def _check_weights(self, turn: Turn) -> None:
         """Go on with a turn if its weights are here, or broken; else wait for more chunks."""
@@ -282,7 +306,7 @@ class SiteService:
                 came_on=partial(self._held.come_on, turn.id),
                 ready_at=self._held.ready_at(turn.id),
             )
-        except (DigestMismatch, Unroutable) as exc:
+        except (DigestMismatch, MessageError, Unroutable) as exc:
             # Whether to try again is for the run; a missing queue is the operator's to mend.
             self._fail(turn.id, exc)
             sending.let_go(self._site, turn, record)
@@ -322,10 +346,3 @@ class SiteService:
 
 def _has_scores(progress: machine.Progress) -> bool:
     return progress.turn.kind is Kind.EVALUATE and progress.record is not None
-
-
-def _check_controller(delivery: Delivery) -> None:
-    """Raises MessageError: somebody else claims to be the controller."""
-    if delivery.sender != CONTROLLER:
-        who = delivery.sender or "somebody"
-        raise MessageError(f"{who} speaks for the controller", reason="wrong_sender")

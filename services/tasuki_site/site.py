@@ -64,6 +64,7 @@ class Site:
 
     def bury(self, delivery: Delivery, why: MessageError) -> None:
         """Refuse a message for good: it is no message of ours."""
-        log.warning("message refused", site=self.name, queue=delivery.queue, reason=str(why))
+        queue, sender = delivery.queue, delivery.sender
+        log.warning("message refused", site=self.name, queue=queue, sender=sender, reason=str(why))
         self.watcher(DeadLettered(queue=delivery.queue, error=why))
         self.transport.settle(delivery, Settlement.DEAD)

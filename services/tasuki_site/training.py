@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import secrets
 
+from tasuki.clock import Stopwatch
 from tasuki.core.model import Turn, TurnRecord, WeightsRef
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import WeightsError
-from tasuki.wire.messages import written
+from tasuki.trust.member import submission_of
 from tasuki.wire.size import check_one_more, check_record
 from tasuki_site import gate
 from tasuki_site.facts import GateClosed, Trained
@@ -27,7 +28,7 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
         TasukiError: why there is no result that may be handed on.
     """
     check_one_more(turn)
-    started = site.clock.now()
+    stopwatch = Stopwatch(site.clock)
     received = site.spool.path(transfer_of(turn), turn.weights)
     # A name of its own each time: an aborted trainer in a thread may go on writing for a while.
     result = site.spool.part(f"{transfer_of(turn).hex()}-{site.name}-{secrets.token_hex(4)}")
@@ -35,14 +36,14 @@ async def train(site: Site, turn: Turn, log: Log) -> TurnRecord:
         request = TurnRequest.of(
             turn, received=received, result=result, data=site.data, device=site.device
         )
-        outcome = await site.trainers.train(turn.task.trainer, request, log)
+        outcome = await site.trainers.train(turn.task.trainer, request, log, began=stopwatch.start)
         with disk_errors(result):  # whatever the site's code started may have removed it
             candidate = Candidate(task=turn.task, received=received, result=result, outcome=outcome)
             gate.check(candidate)
             outcome = gate.as_received(turn, candidate)
-        record = _record(turn, outcome, seconds=site.clock.now() - started)
+        record = _record(turn, outcome, seconds=stopwatch.seconds)
         check_record(turn, record)
-        record = written(record)
+        record = site.member.write(record, about=submission_of(turn).about)
         site.spool.adopt(result, transfer_of(passed_on(turn, record)), record.sent)
     except BaseException as exc:
         result.unlink(missing_ok=True)

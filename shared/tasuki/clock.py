@@ -1,8 +1,10 @@
-"""The machine's own clock, the `Clock` of every service outside tests."""
+"""The machine's own clock, the `Clock` of every service outside tests, and what is timed by one."""
 
 from __future__ import annotations
 
 import time
+
+from tasuki.ports import Clock
 
 
 class SystemClock:
@@ -10,3 +12,19 @@ class SystemClock:
 
     def now(self) -> float:
         return time.time()
+
+
+class Stopwatch:
+    """Says how long something takes, from now or from when it is started again."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._began = clock.now()
+
+    def start(self) -> None:
+        """What was before does not count."""
+        self._began = self._clock.now()
+
+    @property
+    def seconds(self) -> float:
+        return self._clock.now() - self._began

@@ -25,7 +25,8 @@
     │   ├── DataInUse           another process has the folder                       43
     │   └── LedgerBroken        the chain does not verify                            44
     ├── MessageError            bytes from elsewhere that are no message of ours     50
-    │   └── TurnTooLarge        a round's records do not fit into a message          51
+    │   ├── TurnTooLarge        a round's records do not fit into a message          51
+    │   └── CannotSeal          weights must be sealed, and there is nobody to do so for  52
     ├── TransportError          the broker                                           60
     │   ├── Unroutable          nobody has that queue                                61
     │   ├── BrokerUnreachable                                                        62
@@ -213,6 +214,12 @@ class TurnTooLarge(MessageError):
     """The round's records do not fit into a message; report fewer metrics, or have fewer turns."""
 
     exit_code = 51
+
+
+class CannotSeal(MessageError):
+    """The weights must be sealed, and the roster has no card of who is to get them; issue one."""
+
+    exit_code = 52
 
 
 class TransportError(TasukiError):

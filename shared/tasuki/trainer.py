@@ -91,7 +91,8 @@ class Turn:
     """One site's turn with the weights, as its trainer sees it.
 
     Attributes:
-        run, lane, term, round, hop: which turn; round and hop count from 0.
+        run, lane, term, round, hop: which turn; lane, round and hop count from 0. What is evaluated
+            is of no lane: it has 0.
         rounds: how many rounds the run has.
         site: this site's name.
         params: the run's `[params]`.

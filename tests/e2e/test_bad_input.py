@@ -23,11 +23,11 @@ SETTINGS = [
     ({"order": '["site-1", "site-9"]'}, errors.UnknownSite, "'site-9'"),
     ({"sites": 0}, errors.SettingsError, "sites"),
     ({"sites": 1}, errors.TooFewSites, "min_sites = 1"),
-    ({"bottom": "[lanes]\ncount = 4"}, errors.TooFewSites, "4 lanes and 3 sites"),
+    ({"best": "", "bottom": "[lanes]\ncount = 4"}, errors.TooFewSites, "4 lanes and 3 sites"),
     ({"bottom": '[lanes]\ncount = 2\ncover = "al"'}, errors.SettingsError, "did you mean 'all'"),
     ({"order": '[["site-1"], ["site-1"]]'}, errors.SettingsError, "'site-1' in lane 1 and in"),
     (
-        {"initial": "walk:make_complex", "bottom": "[lanes]\ncount = 2"},
+        {"best": "", "initial": "walk:make_complex", "bottom": "[lanes]\ncount = 2"},
         errors.WeightsError,
         "[weights] initial holds tensors whose type cannot be merged: 'phase' (C64)",
     ),

@@ -83,7 +83,12 @@ def test_the_record_can_be_read_verified_and_exported_over_http(
     runs = {run["run"]: run["digest"] for run in federation.ask("runs").last["runs"]}
     assert runs[name] == digest
     assert federation.ask("ledger", name, "--verify").last["verified"] is True
-    assert len(federation.ask("ledger", name).last["rows"]) >= 6
+    rows = federation.ask("ledger", name).last["rows"]
+    assert len(rows) >= 6
+    file = tmp_path / "rows"
+    assert len(rows) == federation.ask("ledger", name, "--export", file).last["rows"]
+    alone = tasuki("ledger", name, "--verify", "--from", file, "--json")
+    assert (True, len(rows)) == (alone.last["verified"], alone.last["rows"])
     exported = federation.ask("export", name, "-o", tmp_path / "model.safetensors")
     assert exported.last["digest"] == digest
     assert load_file(tmp_path / "model.safetensors")["n"] == 3

@@ -45,6 +45,8 @@ def written(
         "trainer": "train_with_others",
     }
     bottom = "\n".join([changes.pop("simulated", ""), *tables, "[lanes]", *said])
+    if planned.count > 1 and "every_n_rounds" not in "".join(tables):
+        settings["best"] = ""  # turns choose none
     return write_run(folder, **{**settings, "bottom": bottom, **changes})
 
 
@@ -87,7 +89,9 @@ def test_every_site_in_a_process_of_its_own_changes_nothing(tmp_path: Path) -> N
 def test_a_script_says_it_as_a_run_file_does(tmp_path: Path) -> None:
     lanes = [["site-3", "site-1"], ["site-2"]]
     planned = Planned(sites=SITES[:3], count=2, order=lanes, merge="equal", rounds=2)
-    settings = f'order={list(map(tuple, lanes))}, lanes={{"merge": "equal"}}, rounds=2'
+    settings = (
+        f'order={list(map(tuple, lanes))}, lanes={{"merge": "equal"}}, rounds=2, checkpoint={{}}'
+    )
     ended = python(tmp_path, f"print(simulate(train_with_others, {settings}).digest)")
     assert ended.code == 0, ended.err
     assert digest_of(plain_lanes(planned, SAMPLES)[2]) == ended.out.splitlines()[-1]
@@ -111,6 +115,20 @@ def test_a_lane_without_samples_counts_for_nothing_unless_all_are_without(tmp_pa
         told = ", ".join(f"{site} = {number}" for site, number in samples.items())
         run = written(folder, planned, params=f"samples = {{ {told} }}")
         ends_as(simulate(run, "--one-process"), planned, samples=samples)
+
+
+def test_a_turn_takes_as_long_as_it_trains_however_long_it_waited_for_a_process(
+    tmp_path: Path,
+) -> None:
+    planned = Planned(sites=SITES, count=4, rounds=1)
+    said = written(tmp_path, planned, lanes="wait_s = 60", pause_s=0.4, trainer="train")
+    ended = simulate(said, "--one-process")
+    assert ended.code == 0, ended.err
+    turns = tasuki("turns", "walk", "--data", tmp_path / "data", "--json").last["turns"]
+    assert 4 == len(turns)
+    assert sum(turn["seconds"] for turn in turns) <= ended.last["wall_s"]
+    assert min(turn["seconds"] for turn in turns) >= 0.4
+    assert "wait_s counts also how long turns wait for one of 1 process" in ended.err
 
 
 def test_checkpoints_are_of_the_rounds_that_all_lanes_are_one_after(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ ROUND = ["site-2", "site-1", "site-3"]
 ROUNDS = 6
 MEMORY = 64 * 2**20
 LATE = {"stale_term", "stale_position", "duplicate", "not_awaited", "run_over", "unknown_run"}
-KEPT = {"unclaimed", "unwanted"}
+KEPT = {"unclaimed", "unwanted", "too_large"}
 """What becomes of weights that nobody asks for, sooner or later."""
 REFUSED = re.compile(r'tasuki_messages_refused_total\{queue_kind="(\w+)",reason="(\w+)",.*\}')
 Counts = Counter[tuple[str, str, str]]
@@ -69,7 +69,7 @@ def test_ten_thousand_hostile_messages_are_refused_each_for_its_reason(
     shots = magazine(caught)
     assert len(shots) >= 10_000
     before, pids = memory(federation), [process.pid for process in federation.processes.values()]
-    counts = refused(federation)
+    counts, repeated = refused(federation), sent_twice(federation)
 
     run = federation.begin(a_run(tmp_path, "going", order=list_of(ROUND), rounds=ROUNDS))
     federation.await_turns(run.name, 1)
@@ -81,7 +81,8 @@ def test_ten_thousand_hostile_messages_are_refused_each_for_its_reason(
     assert [process.pid for process in federation.processes.values()] == pids
     for process in federation.processes.values():
         process.await_ready()
-    check_refusals(federation, refused(federation) - counts, shots)
+    repeated = sent_twice(federation) - repeated
+    check_refusals(federation, refused(federation) - counts, shots, repeated=repeated)
     check_shown_by_the_controller(federation)
     dead = sum(shot.is_dead_letter for shot in shots)
     await_number(federation, "tasuki_dead_letters", dead)
@@ -121,7 +122,10 @@ def catch(federation: Federation, folder: Path) -> list[Message]:
         tap = Wiretap(listening, SITES)
         done = federation.submit(a_run(folder, "done", order=EARLIER, rounds=2))
         assert done.code == 0, done.err
-        long = a_run(folder, "stopped", order=EARLIER, pause_s=2)
+        # Stopped while a site hands over, it is sent that turn once more, to be refused: perhaps
+        # only when nobody listens any more. So the second one trains until the end.
+        held = 'hold = { site-2 = "never" }'
+        long = a_run(folder, "stopped", order=EARLIER, params=held)
         stopped = federation.ask("submit", long).last["run"]
         federation.await_turns(stopped, 1)
         assert federation.ask("stop", stopped).code == 0
@@ -178,6 +182,17 @@ def refused(federation: Federation) -> Counts:
     return counts
 
 
+def sent_twice(federation: Federation) -> int:
+    """How many messages may have come twice: each connection that broke has left one unsettled."""
+    names = "tasuki_broker_reconnects_total", "tasuki_broker_resent_messages_total"
+    return sum(
+        int(value)
+        for name in federation.processes
+        for series, value in numbers_of(federation, name).items()
+        if series.startswith(names) and f'service="{name}"' in series
+    )
+
+
 def numbers_of(federation: Federation, name: str) -> dict[str, float]:
     return shown(federation[name].metrics())
 
@@ -219,16 +234,20 @@ def await_number(federation: Federation, series: str, value: float) -> None:
     )
 
 
-def check_refusals(federation: Federation, counts: Counts, shots: Sequence[Shot]) -> None:
+def check_refusals(
+    federation: Federation, counts: Counts, shots: Sequence[Shot], *, repeated: int
+) -> None:
     """Every shot was refused exactly once, for its reason, and nothing else was.
 
-    What a run says twice as a matter of course is refused as well, by the controller alone.
+    What a run says twice as a matter of course is refused as well, by the controller alone. Turns
+    come twice only where a connection broke: as often as services say that one did, if they do.
     """
     expected = counted(shots)
     assert once(counts) == once(expected)
     for site in SITES:
         late = sum(counts[site, "turns", reason] for reason in LATE)
-        assert (site, late) == (site, expected[site, "turns", REPLAYED])
+        twice = late - expected[site, "turns", REPLAYED]
+        assert 0 <= twice <= repeated, (site, late, expected[site, "turns", REPLAYED], repeated)
     late = sum(counts[CONTROLLER, "reports", reason] for reason in LATE)
     assert late >= expected[CONTROLLER, "reports", REPLAYED]
     for name in federation.processes:

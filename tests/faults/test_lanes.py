@@ -66,7 +66,9 @@ def lanes(planned: Planned, more: str = "") -> dict[str, str]:
     table = (
         f'[lanes]\ncount = {planned.count}\ncover = "{planned.cover}"\nmerge = "{planned.merge}"'
     )
-    return {"bottom": f"{table}\nevery_n_rounds = {planned.every}\n{more}"}
+    # Without an evaluation turns would choose the best round, and cannot.
+    best = {} if planned.count == 1 or "[evaluate]" in more else {"best": ""}
+    return {"bottom": f"{table}\nevery_n_rounds = {planned.every}\n{more}", **best}
 
 
 def written(write: Write, planned: Planned, more: str = "", **changes: object) -> Path:

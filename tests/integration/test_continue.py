@@ -87,7 +87,7 @@ def test_a_run_that_finished_goes_on_to_the_weights_of_one_with_all_the_rounds(
         assert (Status.FINISHED, 12) == (it.state.status, it.state.turns)
         assert expected == it.state.weights.digest
         folder = DataFolder(it.folder)
-        assert (5, 4) == (folder.verify(it.run)[1], folder.checkpoint(it.run).round)
+        assert (5, 4) == (folder.verify(it.run).files, folder.checkpoint(it.run).round)
 
     expected = digest_of(tmp_path / "whole", rounds=4)
     with_relay(tmp_path / "added", doing, rounds=2)
@@ -272,7 +272,7 @@ def test_a_removed_run_is_gone_but_for_its_rows_and_its_name(tmp_path: Path) -> 
         assert "removed_already" == (await operations.remove(it.run)).outcome
         assert [] == operations.runs()
         assert [True] == [row.removed for row in operations.runs(even_removed=True)]
-        assert 0 == DataFolder(it.folder).verify(it.run)[1]
+        assert 0 == DataFolder(it.folder).verify(it.run).files
         with pytest.raises(WeightsRemoved):
             operations.extend(it.run, 9)
         with pytest.raises(RunExists, match="its name is taken"):

@@ -13,24 +13,26 @@ from pathlib import Path
 import pika
 import pytest
 from pika import exceptions as pika_errors
+from pika.adapters.blocking_connection import BlockingChannel
 from typer.testing import CliRunner
 
 from support.broker import Broker
 from support.transports import Inbox, numbered, opened, run
 from support.waiting import wait_until
 from support.wiretap import channel
-from tasuki.broker.topology import Sizes, topology
+from tasuki.broker.topology import PRIORITY, Sizes, topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import BrokerUnreachable, NotPermitted, SettingsError
 from tasuki.ports import Settlement
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport
+from tasuki.weights.chunks import MAX_CHUNK_BYTES
 from tasuki.wire import names
 from tasuki_cli.main import app
 from tasuki_cli.provision import Admin, passwords, run_provision
 from tasuki_cli.provision.command import provision
-from tasuki_cli.provision.definitions import MOST_CONNECTIONS
+from tasuki_cli.provision.definitions import MOST_CHANNELS, MOST_CONNECTIONS
 from tasuki_cli.provision.report import Report
 
 SITES = ["site-1", "site-2", "site-3"]
@@ -112,6 +114,85 @@ def test_a_site_cannot_take_all_the_connections_of_its_broker(provisioned: Provi
             held.enter_context(pika.BlockingConnection(parameters))
         with pytest.raises(pika_errors.AMQPConnectionError, match="user connection limit"):
             pika.BlockingConnection(parameters)
+
+
+def test_a_site_cannot_take_the_broker_s_memory_by_channels(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    with ExitStack() as held:
+        one, other = (held.enter_context(bare(provisioned, "site-1")) for _ in range(2))
+        for _ in range(MOST_CHANNELS - 1):
+            one.channel()
+        other.channel()
+        with pytest.raises(pika_errors.ConnectionClosedByBroker, match="user limit"):
+            other.channel()
+        held.enter_context(bare(provisioned, "site-2")).channel()
+
+
+def bare(provisioned: Provisioned, user: str) -> pika.BlockingConnection:
+    """To do what our own transport would not."""
+    settings = provisioned.settings(user)
+    return pika.BlockingConnection(settings.parameters(settings.nodes[0], name="bare"))
+
+
+def test_queues_of_before_are_bounded_and_keep_what_is_in_them(provisioned: Provisioned) -> None:
+    """As an earlier Tasuki provisioned them: without policies, and with fewer limits."""
+    provisioned.apply()
+    ask = provisioned.broker.management.ask
+    for policy in topology(SITES).policies:
+        ask("DELETE", "policies", VHOST, policy.name)
+    ask("DELETE", "user-limits", "site-2", "max-channels")
+
+    async def give_out() -> None:
+        async with opened(provisioned.connect(CONTROLLER)) as controller:
+            await controller.publish(names.to_turns("site-1"), numbered(3))
+
+    run(give_out())
+    assert [] == provisioned.apply().notes
+
+    with bare(provisioned, "site-2") as connection:
+        sending = connection.channel()
+        sending.confirm_delivery()
+        taken = fill(sending, at_most=2 * Sizes().turns.messages)
+        sending.basic_publish(names.TURNS, "site-3", b"x", mandatory=True)
+    assert Sizes().turns.messages <= 3 + taken < 2 * Sizes().turns.messages
+    (limits,) = list_of_limits(provisioned.broker, "site-2")
+    expected = {"max-connections": MOST_CONNECTIONS, "max-channels": MOST_CHANNELS}
+    assert expected == limits["value"]
+
+    async def take() -> None:
+        async with opened(provisioned.connect("site-1")) as site:
+            inbox = Inbox(site, Settlement.DONE)
+            await site.consume(names.turns_queue("site-1"), inbox)
+            assert [b"0", b"1", b"2", b"x"] == await inbox.bodies(4)
+
+    run(take())
+
+
+def fill(sending: BlockingChannel, *, at_most: int) -> int:
+    """Send turns to site-1 until the broker takes no more; how many it took."""
+    for count in range(at_most):
+        try:
+            sending.basic_publish(names.TURNS, "site-1", b"x", mandatory=True)
+        except pika_errors.NackError:
+            return count
+    return at_most
+
+
+def list_of_limits(broker: Broker, user: str) -> list[dict[str, object]]:
+    found = broker.management.ask("GET", "user-limits", user)
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_policy_that_lifts_a_bound_is_named(provisioned: Provisioned) -> None:
+    provisioned.apply()
+    theirs = {"pattern": "^tasuki", "definition": {"max-length": 10**6}, "apply-to": "queues"}
+    ask = provisioned.broker.management.ask
+
+    ask("PUT", "policies", VHOST, "theirs", body={**theirs, "priority": PRIORITY - 1})
+    assert [] == provisioned.apply().notes
+    ask("PUT", "policies", VHOST, "theirs", body={**theirs, "priority": PRIORITY})
+    assert 2 + len(SITES) == sum("policy theirs" in note for note in provisioned.apply().notes)
 
 
 def test_a_site_takes_what_is_sent_to_it_with_its_generated_password(
@@ -239,7 +320,8 @@ def test_a_second_time_changes_nothing_on_the_broker(provisioned: Provisioned) -
 def broker_state(broker: Broker) -> object:
     exported = broker.management.ask("GET", "definitions")
     assert isinstance(exported, dict)
-    kinds = ("users", "permissions", "topic_permissions", "queues", "exchanges", "bindings")
+    of_users = ("users", "permissions", "topic_permissions")
+    kinds = (*of_users, "policies", "queues", "exchanges", "bindings")
     return {kind: sorted(exported[kind], key=json.dumps) for kind in kinds}
 
 
@@ -402,6 +484,17 @@ def test_a_broker_that_starts_with_the_files_has_it_all(
         start_with_definitions(broker, tmp_path, federation.out)
 
         run(turn_to_site_3(federation))
+        send_weights(federation, MAX_CHUNK_BYTES + 2**10)
+        with pytest.raises(pika_errors.ChannelClosedByBroker, match="larger than"):
+            send_weights(federation, MAX_CHUNK_BYTES + 2**17)
+
+
+def send_weights(federation: Provisioned, size: int) -> None:
+    """One message of so many bytes, from a site to another."""
+    with bare(federation, "site-1") as connection:
+        sending = connection.channel()
+        sending.confirm_delivery()
+        sending.basic_publish(names.WEIGHTS, "site-3", bytes(size), mandatory=True)
 
 
 def test_a_broker_that_starts_with_the_files_speaks_tls(

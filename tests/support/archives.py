@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from support.runs import Relay
 from tasuki.core.model import CheckpointPolicy, TurnRecord
 from tasuki.core.run import Skip
+from tasuki.ledger.sqlite import Row
 from tasuki_controller import documents
 from tasuki_controller.checkpoints import Kept
 from tasuki_controller.scoreboard import scores_of
@@ -29,6 +30,9 @@ class Archive:
         return [documents.run_row(self.state)]
 
     def rows(self, run: str) -> Sequence[documents.LedgerRow]:
+        raise NotImplementedError(run)
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
         raise NotImplementedError(run)
 
     def turns(self, run: str) -> documents.TurnTable:

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from urllib.parse import quote
 
 import httpx
 
+from support.members import REQUIRED, Signatory, security
 from support.simulation import Outcome, command, environment, tasuki
 from support.vhosts import Vhosts
 from support.waiting import wait_until
@@ -139,6 +141,7 @@ class Federation:
         broker_settings: further lines of a service's [broker].
         trainers: further tables of a site's trainers.
         sites: who they are.
+        require: what they take nothing without; if it is anything, all of them have keys.
     """
 
     folder: Path
@@ -150,12 +153,16 @@ class Federation:
     broker_settings: Mapping[str, str] = field(default_factory=dict)
     trainers: Mapping[str, str] = field(default_factory=dict)
     sites: Sequence[str] = SITES
+    require: Sequence[str] = REQUIRED
+    signatory: Signatory = field(default_factory=lambda: Signatory(now=time.time()))
     processes: dict[str, Process] = field(default_factory=dict)
     _operators: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         self.broker.provision(self.vhost, topology(self.sites))
         self.broker.sync()
+        if self.require:
+            self.signatory.write(self.folder, (CONTROLLER, *self.sites))
         try:
             for name in (CONTROLLER, *self.sites):
                 self.processes[name] = self._process(name)
@@ -302,7 +309,8 @@ class Federation:
         trainers = self.trainers.get(name, "")
         settings = {"trainer": self.trainer, "trainers": trainers, "broker": lines}
         settings["sites"] = json.dumps(list(self.sites))
-        config.write_text(text.format(name=name, url=url, port=port, **settings))
+        text = text.format(name=name, url=url, port=port, **settings)
+        config.write_text(text + (security(name, self.require) if self.require else ""))
         (self.folder / f"{name}.password").write_text(self.broker.password(name) + "\n")
         kind = "controller" if name == CONTROLLER else "site"
         return Process(

@@ -147,7 +147,10 @@ class Hostile:
             yield Shot(message=Message(route=real.route, body=body, sender=sender), reason=reason)
 
     def greedy(self, count: int) -> Iterator[Shot]:
-        """More than a site may have lying with another unasked, less than the format allows."""
+        """More than a site may have lying with another unasked, less than the format allows.
+
+        Where it is more than the disk has left, too, that is what is said of it.
+        """
         for _ in range(count):
             real = self._real("weights")
             body = _chunk(self._rng, size=10**12, at=0, data=b"x", digest=self._rng.randbytes(32))

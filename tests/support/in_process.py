@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tasuki.core.model import Kind
 from tasuki_site.trainer.failure import failure_of, told_error
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome, outcome_of
 from tasuki_site.trainer.seeding import seed_everything
 from tasuki_site.trainer.source import Source, load_function
@@ -22,7 +22,8 @@ class InProcessTrainer:
 
     source: Source
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
+        began()
         loop = asyncio.get_running_loop()
 
         def report(values: Mapping[str, float]) -> None:

@@ -18,6 +18,7 @@ from tasuki.core.report import REPORTS, Report
 from tasuki.ledger import migrations
 from tasuki.ports import Delivery, Settlement, Transport
 from tasuki.transport.memory import MemoryFederation
+from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.chunks import ChunkedFile, transfer_id
 from tasuki.weights.spool import Spool
 from tasuki.wire import names
@@ -40,7 +41,10 @@ Talk = Callable[["Peer"], Awaitable[None]]
 class Peer:
     """The controller's end, by hand."""
 
-    def __init__(self, queues: MemoryFederation, folder: Path) -> None:
+    def __init__(
+        self, queues: MemoryFederation, folder: Path, *, controller: Member = NOBODY
+    ) -> None:
+        self._member = controller
         self._transport = queues.connect(CONTROLLER)
         self._other = queues.connect("c")
         self._reports: asyncio.Queue[Report] = asyncio.Queue()
@@ -74,7 +78,8 @@ class Peer:
             await self._transport.publish(names.to_weights(turn.site), chunks)
 
     async def send_turn(self, turn: Turn) -> None:
-        await self._transport.publish(names.to_turns(turn.site), [(encode(turn),)])
+        body = self._member.close(encode(turn), to=turn.site)
+        await self._transport.publish(names.to_turns(turn.site), [(body,)])
 
     async def send_rubbish(self) -> None:
         await self._transport.publish(names.to_turns("a"), [(b"rubbish",)])
@@ -105,7 +110,8 @@ class Peer:
         return report
 
     def _take(self, delivery: Delivery) -> None:
-        report: Report = decode(delivery.body, REPORTS)
+        body = self._member.open(delivery.body, sender=delivery.sender)
+        report: Report = decode(body, REPORTS)
         self._reports.put_nowait(report)
         self._transport.settle(delivery, Settlement.DONE)
 
@@ -121,6 +127,7 @@ def with_site(
     journal: Journal | None = None,
     through: Callable[[Transport], Transport] = lambda transport: transport,
     stall_s: float = 0.2,
+    controller: Member = NOBODY,
     **changes: Any,  # any of Site
 ) -> Spool:
     """Talk to site `a`, the only one that is provisioned, then drain it; its spool.
@@ -133,7 +140,7 @@ def with_site(
 
     async def run() -> None:
         queues = MemoryFederation(["a"], is_durable=True)
-        peer = Peer(queues, folder)
+        peer = Peer(queues, folder, controller=controller)
         source = Source(run=f"walk:{trainer}", folder=TRAINERS, evaluate=evaluate)
         service = SiteService(
             Site(

@@ -19,6 +19,7 @@ from tasuki.ledger.sqlite import SqliteLedger
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
+from tasuki.trust.member import NOBODY, Member
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Limits
 from tasuki_controller.controller import Controller
@@ -27,6 +28,7 @@ from tasuki_controller.followers.following import Following
 from tasuki_controller.followers.watch import Watch
 from tasuki_controller.news import Update
 from tasuki_controller.service import ControllerService
+from tasuki_site.facts import Fact
 from tasuki_site.journal import Journal
 from tasuki_site.model_files.initial import write_initial
 from tasuki_site.service import SiteService
@@ -47,12 +49,16 @@ class Relay:
     sites: tuple[str, ...]
     controller: ControllerService = field(init=False)
     ledger: SqliteLedger = field(init=False)
+    member: Member = field(init=False)  # the controller's
     updates: list[Update] = field(default_factory=list)
     hears_since: float | None = 0.0
     held_up: str = ""
+    stall_s: float = 15.0
+    facts: list[Fact] = field(default_factory=list)
     stuck: Stuck = field(default_factory=lambda: Stuck(set()))
     followers: Sequence[Follower] = ()
     limits: Limits | None = None
+    members: Callable[[str], Member] = lambda _: NOBODY
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _close: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -66,7 +72,9 @@ class Relay:
         return self.controller.runs[self.run]
 
     async def start_controller(self) -> None:
-        self.ledger = SqliteLedger(self.folder / "ledger.sqlite")
+        self.member = member = self.members(CONTROLLER)
+        sign = None if member.keys is None else member.sign_row
+        self.ledger = SqliteLedger(self.folder / "ledger.sqlite", sign=sign)
         self._keep(CONTROLLER, self.ledger.close)
         parts = Controller(
             transport=self.stuck.through(self.queues.connect(CONTROLLER)),
@@ -74,6 +82,7 @@ class Relay:
             runs=self.folder / "runs",
             spool=Spool(self.folder / "spool" / CONTROLLER, limits=self.limits),
             clock=SystemClock(),
+            member=member,
             patience_s=0.5,
             hears_since=lambda: self.hears_since,
             held_up=lambda: self.held_up,
@@ -108,6 +117,9 @@ class Relay:
                 spool=Spool(self.folder / "spool" / name),
                 trainers=TrainerPool(lambda _: InProcessTrainer(source)),
                 clock=SystemClock(),
+                member=self.members(name),
+                watcher=self.facts.append,
+                stall_s=self.stall_s,
                 idle_beat_s=0.1,
                 farewell_s=0.5,
             )
@@ -175,12 +187,24 @@ async def relay(
     *,
     running: Sequence[str] | None = None,
     followers: Sequence[Follower] = (),
+    members: Callable[[str], Member] = lambda _: NOBODY,
 ) -> AsyncIterator[Relay]:
-    """A relay of three sites with its run submitted; `running` names those that are up."""
+    """A relay of three sites with its run submitted; `running` names those that are up.
+
+    Args:
+        members: who signs as each service, each time that it starts.
+    """
     run_file = read(write_run(folder, **changes), RunFile)
     sites = run_file.simulated_sites()
     queues = MemoryFederation(sites, is_durable=True)
-    it = Relay(folder=folder, queues=queues, run_file=run_file, sites=sites, followers=followers)
+    it = Relay(
+        folder=folder,
+        queues=queues,
+        run_file=run_file,
+        sites=sites,
+        followers=followers,
+        members=members,
+    )
     await it.start_controller()
     try:
         for name in sites if running is None else running:

@@ -120,11 +120,12 @@ def turn(
     *,
     round: int = 0,
     hop: int = 0,
+    lane: int = 0,
     samples: int = 10,
     named: Mapping[str, float] = MappingProxyType({}),
     **metrics: float,
 ) -> TurnRecord:
     """A turn that was accepted. `named`: metrics whose names no argument can have."""
     record = Relay().record()
-    id = replace(record.id, round=round, hop=hop)
+    id = replace(record.id, lane=lane, round=round, hop=hop)
     return replace(record, id=id, site=site, samples=samples, metrics={**named, **metrics})

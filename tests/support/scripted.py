@@ -18,6 +18,7 @@ import pika
 import pytest
 
 from support.federation import NO_TORCH, SITES, Federation
+from support.members import REQUIRED
 from support.plain import plain_loop
 from support.simulation import write_run
 from support.supervision import Supervisor
@@ -144,6 +145,7 @@ def scripted(
     settings: str = "",
     hosts: Sequence[str] = (),
     trainers: str = "",
+    require: Sequence[str] = REQUIRED,
 ) -> Iterator[Scripted]:
     """Everybody at work and kept at it; in the end no message may be in anybody's hands.
 
@@ -151,6 +153,7 @@ def scripted(
         settings: further lines of every service's [broker].
         hosts: the broker's nodes, if not as it says itself.
         trainers: further lines of every site's trainers.
+        require: what everybody takes nothing without.
     """
     vhost, script = broker.vhost(), folder / "script"
     script.touch()
@@ -167,6 +170,7 @@ def scripted(
             hosts=hosts,
             broker_settings=settings_of_all,
             trainers=dict.fromkeys(SITES, trainers),
+            require=require,
         ) as federation:
             with Supervisor(federation.processes) as supervisor:
                 yield Scripted(federation, supervisor, broker, script)

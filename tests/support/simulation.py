@@ -31,7 +31,7 @@ max_attempts = {attempts}
 min_sites = {min_sites}
 {failure}
 [checkpoint]
-best = "accuracy"
+{best}
 [simulate]
 sites = {sites}
 trainer = "walk:{trainer}"
@@ -50,6 +50,7 @@ DEFAULTS: Mapping[str, Any] = {  # Any: whatever goes into the file
     "top": "",
     "params": "",
     "failure": "",
+    "best": 'best = "accuracy"',
     "bottom": "",
 }
 

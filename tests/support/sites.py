@@ -70,6 +70,9 @@ class Site:
             self.journal[id.run, id.lane] = effect.progress
         elif isinstance(effect, machine.JournalFence):
             self.fences[effect.run, effect.lane] = effect.term
+        elif isinstance(effect, machine.ForgetLanes):
+            self.journal = {lane: it for lane, it in self.journal.items() if lane[0] != effect.run}
+            self.fences = {lane: it for lane, it in self.fences.items() if lane[0] != effect.run}
 
     @property
     def kinds(self) -> list[str]:

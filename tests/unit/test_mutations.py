@@ -104,6 +104,30 @@ MUTATIONS = {
         becomes=":",
         tests="unit/core/test_evaluation.py",
     ),
+    "weights that have to be sealed and are not are taken": Mutation(
+        file="weights/receiver.py",
+        text="self._seals.check_plain(sender)",
+        becomes="pass",
+        tests="unit/weights/test_sealed.py",
+    ),
+    "nobody has to have signed a seal": Mutation(
+        file="trust/member.py",
+        text="self._check(signed, sender=sender)\n        if (found.transfer",
+        becomes="if (found.transfer",
+        tests="unit/weights/test_sealed.py",
+    ),
+    "a sealed piece may stand anywhere": Mutation(
+        file="trust/sealing.py",
+        text='struct.pack(">QB3x", at, is_last)',
+        becomes='struct.pack(">QB3x", 0, is_last)',
+        tests="unit/weights/test_sealed.py",
+    ),
+    "a sealed piece of any sender is unsealed": Mutation(
+        file="weights/seals.py",
+        text="name = (sender, piece.transfer)",
+        becomes='name = ("", piece.transfer)',
+        tests="unit/weights/test_sealed.py",
+    ),
     "what a late lane was trained on counts": Mutation(
         file="core/run/lanes.py",
         text="relay, records = lane.relay, lane.records\n    if lane.is_late:",

@@ -36,6 +36,7 @@ KNOWN = {
     "trainer/printing.py heard_out": "only after a trainer died or was ended",
     "trainer/connection.py next_request": "only if the trainer's script itself sets a limit",
     "tasuki_controller/outbox.py remind": "after a hand-over that nobody awaits any more",
+    "tasuki_controller/outbox.py bring_roster": "only to a site that has an older roster",
     "tasuki_controller/turns_out.py _ask_broker": "only after silence",
     "followers/following.py led": "how long a follower may take when its controller ends",
     "followers/following.py _lead": "only before a follower is told again what it failed at",

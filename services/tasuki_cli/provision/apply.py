@@ -17,6 +17,7 @@ from tasuki_cli.provision.passwords import HASHING, is_hash_of
 
 View = Mapping[str, Any]  # Any: JSON
 _TYPE = "x-queue-type"
+_OF_QUEUES = {"queues", "all", "quorum_queues"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +71,10 @@ def apply(
         _disconnect(reissued, management)  # who came in with the old password
     queues = management.ask("GET", "queues", vhost)
     return Applied(
-        differences=_differences(document, queues),
+        differences=[
+            *_differences(document, queues),
+            *shadowed(document, management.ask("GET", "policies", vhost)),
+        ],
         unlisted=_unlisted(document, queues),
         replaced=sorted(replaced),
     )
@@ -170,6 +174,37 @@ def _differences(document: Document, queues: Iterable[View]) -> list[str]:
         if queue["name"] in there and key not in PLACING
         if there[queue["name"]].get(key) != wanted
     ]
+
+
+def shadowed(document: Document, policies: Iterable[View]) -> list[str]:
+    """Queues without their bound: a queue has one policy, and the broker has one that wins.
+
+    Args:
+        policies: those of the vhost, ours among them.
+    """
+    ours = {policy["name"]: policy for policy in document["policies"]}
+    rivals = [
+        policy
+        for policy in policies
+        if policy["name"] not in ours and policy["apply-to"] in _OF_QUEUES
+    ]
+    return [
+        f"the broker keeps {queue['name']} by its policy {rival['name']}, and not by "
+        f"{mine['name']}, so that its length has no bound of ours; give {rival['name']} a priority "
+        f"below {mine['priority']}"
+        for queue in document["queues"]
+        for mine in ours.values()
+        if _matches(mine, queue)
+        for rival in rivals
+        if rival["priority"] >= mine["priority"] and _matches(rival, queue)
+    ]
+
+
+def _matches(policy: View, queue: View) -> bool:
+    try:
+        return re.search(policy["pattern"], queue["name"]) is not None
+    except re.error:  # Erlang's patterns have a few forms that these have not
+        return False
 
 
 def _unlisted(document: Document, queues: Iterable[View]) -> list[str]:

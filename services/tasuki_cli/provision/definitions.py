@@ -62,6 +62,7 @@ def document(
         "exchanges": defined["exchanges"],
         "queues": defined["queues"],
         "bindings": defined["bindings"],
+        "policies": defined["policies"],
     }
 
 
@@ -104,7 +105,11 @@ def _advanced(federation: FederationFile) -> str:
 
 MOST_CONNECTIONS = 64
 """Of one site. It has two; those that a bad network broke count for a minute."""
+MOST_CHANNELS = 256
+"""Of one site, on all its connections: each costs the broker memory, and can hold a message that
+has not come whole. A site has a handful, and no more than 40 with 32 hand-overs under way."""
 
+_SITE_LIMITS = {"max-connections": MOST_CONNECTIONS, "max-channels": MOST_CHANNELS}
 _OPERATOR = Permissions(user=OPERATOR, read=f"^{re.escape(names.DEAD)}$")
 
 
@@ -121,8 +126,8 @@ def _user(user: str, password_hash: str) -> dict[str, object]:
         "hashing_algorithm": HASHING,
         # Operators see their own vhost in the management pages; nobody else has a page.
         "tags": ["management"] if user == OPERATOR else [],
-        # Or one site could take all connections that the broker has.
-        "limits": {"max-connections": MOST_CONNECTIONS} if is_site else {},
+        # Or one site could take all connections that the broker has, or its memory.
+        "limits": _SITE_LIMITS if is_site else {},
     }
 
 

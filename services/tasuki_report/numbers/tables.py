@@ -39,7 +39,8 @@ def tables_of(material: Material) -> Mapping[str, str]:
             _evaluated(scores),
         ),
         "rolling_scores.csv": csv_text(
-            ("metric", "round", "site", "score", "samples", "forgotten"), _rolling(scores)
+            ("metric", "round", "site", "score", "samples", "forgotten", "lanes"),
+            _rolling(scores),
         ),
         "matrix.csv": csv_text(
             ("by", "split", "metric", "scored_at", "trained_at", "score", "round"),
@@ -88,7 +89,7 @@ def _rolling(scores: Scores) -> Rows:
         for row in of.rounds:
             for each in row.sites:
                 where = (foreign(of.metric), row.round, each.site)
-                yield *where, _number(each.value), each.samples, each.forgotten
+                yield *where, _number(each.value), each.samples, each.forgotten, each.lanes
 
 
 def _matrix(matrix: Matrix) -> Rows:

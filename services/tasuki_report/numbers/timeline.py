@@ -122,10 +122,15 @@ class Timeline:
         return sorted(spells | skipped, key=by_number)
 
     @property
+    def lanes(self) -> int:
+        """How many models were on their way."""
+        both: list[Spell | Skipped] = [*self.spells, *self.skipped]
+        return max((each.lane for each in both), default=1)
+
+    @property
     def has_lanes(self) -> bool:
         """Whether several models were on their way."""
-        both: list[Spell | Skipped] = [*self.spells, *self.skipped]
-        return any(each.lane > 1 for each in both)
+        return self.lanes > 1
 
     @property
     def seconds(self) -> Mapping[str, float]:

@@ -31,7 +31,7 @@ def _lines(curves: Curves) -> Chart:
     return Chart(
         title=curves.metric,
         caption="Solid: what each site says of the weights that it trained. Dashed, with hollow "
-        "marks: of those that it received, before it trained.",
+        "marks: of those that it received, before it trained." + _over_lanes(curves),
         traces=[
             _line(curves.rounds, curve, number, name)
             for number, curve in enumerate(curves.sites)
@@ -39,6 +39,14 @@ def _lines(curves: Curves) -> Chart:
             if any(value is not None for value in which(curve))
         ],
         layout=_over_rounds(curves.metric, curves.rounds),
+    )
+
+
+def _over_lanes(curves: Curves) -> str:
+    return (
+        " A site trains in several lanes of a round: its value is their mean, weighted by samples."
+        if curves.means
+        else ""
     )
 
 
@@ -63,7 +71,7 @@ def _together(curves: Curves) -> Chart:
         title=f"{curves.metric}: all sites together",
         caption="The lines are medians over sites, of what each says of the weights that it "
         "trained (solid) and received (dashed); half of the sites lie in the dark bands, all in "
-        "the pale ones. Within a round these are different weights.",
+        "the pale ones. Within a round these are different weights." + _over_lanes(curves),
         traces=[
             trace
             for (name, which), colour, dash in zip(

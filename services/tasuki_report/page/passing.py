@@ -26,23 +26,25 @@ _MARKS: Mapping[str, str] = {
     How.SILENT: "hourglass",
     How.RETURNED: "triangle-left",
 }
+LINE = 0.75
+"""How high a lane's line is, of the row of a site that has no more than one."""
+
 LEAST_SHARE = 1 / 1500
 """Of the whole time: what was shorter is drawn as if it had taken so long, to be seen at all."""
 
 
 def timeline(of: Timeline) -> Chart | None:
-    """A row for each site; a bar for each spell with the weights."""
+    """A row for each site with a line for each lane; a bar for each spell with the weights."""
     if not of.spells:
         return None
-    sites = of.sites
-    places = {site: number for number, site in enumerate(sites)}
+    sites, places = of.sites, Places(of)
     least = LEAST_SHARE * (of.spells[-1].until - of.spells[0].since)
     return Chart(
         title="Who had the weights when",
         caption="A thin bar: the weights were on their way to the site, or waited there. A thick "
         "one: it trained. A tall tick: it scored in an evaluation. Times are those at which the "
         "controller learned of it; how long a training took is what its site says. However short, "
-        "a turn can be seen.",
+        "a turn can be seen." + _lines_of(of.lanes),
         traces=[
             *map(_key, _there(of)),
             _about(of.spells, places, lanes=of.has_lanes),
@@ -50,7 +52,7 @@ def timeline(of: Timeline) -> Chart | None:
             *_skips(of, places),
         ],
         layout={
-            "height": max(240, 110 + ROW * len(sites)),
+            "height": round(max(240, 110 + ROW * len(sites) * max(1, LINE * of.lanes))),
             "shapes": [_bars(how, of, places, least=least) for how in _there(of)],
             "xaxis": {"type": "date", "title": {"text": "time (UTC)"}},
             "yaxis": {
@@ -64,29 +66,50 @@ def timeline(of: Timeline) -> Chart | None:
     )
 
 
+class Places:
+    """Where in the chart a site's row is, and in it the line of a lane."""
+
+    def __init__(self, of: Timeline) -> None:
+        self._rows = {site: number for number, site in enumerate(of.sites)}
+        self._lanes = of.lanes
+
+    def __call__(self, of: Spell | Skipped) -> float:
+        below = (of.lane - (self._lanes + 1) / 2) / self._lanes
+        return round(self._rows[of.site] + 0.8 * below, 4)
+
+    def middle(self, site: str) -> float:
+        return self._rows[site]
+
+
+def _lines_of(lanes: int) -> str:
+    if lanes == 1:
+        return ""
+    return f" Each site has {lanes} lines, one for each lane, the first at the top."
+
+
 def _there(of: Timeline) -> list[str]:
     ways = {spell.how for spell in of.spells}
     return [WAITED, *(how for how in How if how in ways), *([SCORED] if of.scored else [])]
 
 
-def _bars(how: str, of: Timeline, places: Mapping[str, int], *, least: timedelta) -> JSON:
+def _bars(how: str, of: Timeline, places: Places, *, least: timedelta) -> JSON:
     """All that are alike are one path: ten thousand elements would take a browser seconds."""
     colour, thick = _LOOKS[how]
     bars = [
-        f"M{_moment(begins)},{places[site]}H{_moment(max(ends, begins + least))}"
-        for site, begins, ends in _parts(how, of)
+        f"M{_moment(begins)},{place:g}H{_moment(max(ends, begins + least))}"
+        for place, begins, ends in _parts(how, of, places)
     ]
     return {"type": "path", "path": "".join(bars), "line": {"color": colour, "width": thick}}
 
 
-def _parts(how: str, of: Timeline) -> Iterator[tuple[str, datetime, datetime]]:
+def _parts(how: str, of: Timeline, places: Places) -> Iterator[tuple[float, datetime, datetime]]:
     if how == SCORED:
-        yield from ((each.site, each.at, each.at) for each in of.scored)
+        yield from ((places.middle(each.site), each.at, each.at) for each in of.scored)
     for spell in of.spells:
         if how == WAITED and spell.began is not None and spell.began > spell.since:
-            yield spell.site, spell.since, spell.began
+            yield places(spell), spell.since, spell.began
         elif spell.how == how:
-            yield spell.site, spell.began or spell.since, spell.until
+            yield places(spell), spell.began or spell.since, spell.until
 
 
 def _key(how: str) -> JSON:
@@ -102,14 +125,14 @@ def _key(how: str) -> JSON:
     }
 
 
-def _about(spells: Sequence[Spell], places: Mapping[str, int], *, lanes: bool) -> JSON:
+def _about(spells: Sequence[Spell], places: Places, *, lanes: bool) -> JSON:
     """What is said of a bar: of where it ends, which is not drawn."""
     return {
         "type": "scatter",
         "mode": "none",
         "showlegend": False,
         "x": [_ms(spell.until) for spell in spells],
-        "y": [places[spell.site] for spell in spells],
+        "y": [places(spell) for spell in spells],
         "customdata": [
             [
                 *(spell.round, _turn(spell, lanes=lanes), spell.how),
@@ -122,25 +145,25 @@ def _about(spells: Sequence[Spell], places: Mapping[str, int], *, lanes: bool) -
     }
 
 
-def _ends(spells: Sequence[Spell], places: Mapping[str, int], *, lanes: bool) -> Iterator[JSON]:
+def _ends(spells: Sequence[Spell], places: Places, *, lanes: bool) -> Iterator[JSON]:
     """A mark where a spell ended badly: colours are not all."""
     for how, mark in _MARKS.items():
         ended = [spell for spell in spells if spell.how == how]
         if ended:
             looks = {"symbol": mark, "size": 9, "color": _LOOKS[how][0]}
             words = [f"round {s.round}, turn {_turn(s, lanes=lanes)}" for s in ended]
-            where = [(_ms(s.until), places[s.site]) for s in ended]
+            where = [(_ms(s.until), places(s)) for s in ended]
             yield _marks(str(how), where, words, {**looks, "line": {"width": 1}}, is_known=False)
 
 
-def _skips(of: Timeline, places: Mapping[str, int]) -> Iterator[JSON]:
+def _skips(of: Timeline, places: Places) -> Iterator[JSON]:
     if of.skipped:
         looks = {"symbol": "x-thin", "size": 9, "color": VERMILLION, "line": {"width": 2}}
         words = [
             said(f"round {s.round}, turn {_turn(s, lanes=of.has_lanes)}: {s.reason}")
             for s in of.skipped
         ]
-        where = [(_ms(s.at), places[s.site]) for s in of.skipped]
+        where = [(_ms(s.at), places(s)) for s in of.skipped]
         yield _marks("skipped", where, words, looks, is_known=True)
 
 
@@ -151,7 +174,7 @@ def _turn(of: Spell | Skipped, *, lanes: bool) -> int | str:
 
 def _marks(
     name: str,
-    where: Sequence[tuple[int, int]],
+    where: Sequence[tuple[int, float]],
     words: Sequence[str],
     looks: JSON,
     *,

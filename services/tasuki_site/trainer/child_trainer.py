@@ -16,7 +16,7 @@ from tasuki.errors import TasukiError, TrainerDied
 from tasuki_site.trainer.channel import Map
 from tasuki_site.trainer.child_process import ChildProcess
 from tasuki_site.trainer.pool import PARTING_S
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome
 from tasuki_site.trainer.shadowed_modules import shadow_told
 from tasuki_site.trainer.source import Source
@@ -43,8 +43,9 @@ class ChildTrainer:
     _request: TurnRequest | None = None
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
         async with self._one_at_a_time:  # a turn may begin before the one that it replaces is gone
+            began()
             try:
                 while True:
                     child = await self._ready(request)

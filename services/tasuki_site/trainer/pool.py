@@ -8,7 +8,7 @@ from typing import Protocol
 
 from tasuki.core.model import Lane
 from tasuki_site.trainer.process_limit import Place, ProcessLimit
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome
 
 PARTING_S = 5.0
@@ -18,10 +18,14 @@ PARTING_S = 5.0
 class Trainer(Protocol):
     """Trains one lane's turns at one site, one at a time, and evaluates between them."""
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
-        """Train and write the result's file, or evaluate. `log` gets what it reports, as it does.
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
+        """Train and write the result's file, or evaluate.
 
         Cancelling ends the training at once.
+
+        Args:
+            log: gets what it reports, as it does.
+            began: called once it need not wait for the turn of another.
 
         Raises:
             TasukiError: why there is no result.
@@ -45,8 +49,10 @@ class TrainerPool:
         self._trainers: dict[Lane, tuple[Trainer, Place]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def train(self, trainer: str, request: TurnRequest, log: Log) -> Outcome:
-        """Train, or evaluate, with the trainer of this name.
+    async def train(
+        self, trainer: str, request: TurnRequest, log: Log, *, began: Began = unnoticed
+    ) -> Outcome:
+        """Train, or evaluate, with the trainer of this name; `began`: as that of a trainer.
 
         Raises:
             TrainerNotFound: the site has none of that name.
@@ -58,7 +64,7 @@ class TrainerPool:
             self._trainers[lane] = made, Place(run=request.run, close=made.close)
         own, place = self._trainers[lane]
         async with self._limit.room_for(place):
-            return await own.train(request, log)
+            return await own.train(request, log, began=began)
 
     def end(self, run: str) -> None:
         """This run needs no trainer any more; each may take its time to say farewell."""

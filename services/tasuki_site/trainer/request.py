@@ -13,6 +13,11 @@ from tasuki.trainer import Turn as TrainerTurn
 from tasuki_site.tensors import best_device, load_state
 
 Log = Callable[[Mapping[str, float]], None]
+Began = Callable[[], None]
+
+
+def unnoticed() -> None:
+    """Nobody wants to know when a turn begins."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +107,7 @@ class TurnRequest:
 
         return TrainerTurn(
             run=self.run,
-            lane=self.lane,
+            lane=self.trained_in[1],
             term=self.term,
             round=self.round,
             hop=self.hop,

@@ -22,6 +22,10 @@ PLACING = frozenset(
 )
 """Arguments that say where a queue begins. Where its replicas are may change without them."""
 
+PRIORITY = 100
+"""Of our policies. A queue has one policy, that of the highest number, and an operator may have a
+few of his own for all queues of a broker."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
@@ -49,6 +53,27 @@ class Permissions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What holds for all queues whose names match, those that are there already among them.
+
+    Attributes:
+        definition: as RabbitMQ spells it.
+    """
+
+    name: str
+    pattern: str
+    definition: Arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Length:
+    """How much a queue holds at most: messages, and their bytes."""
+
+    messages: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     """How much the broker keeps, and on how many of its nodes.
 
@@ -57,6 +82,9 @@ class Sizes:
         segment_bytes: what a stream drops at a time when it has too much.
         control_messages: retained per control queue; older ones give way.
         control_ttl_s: control older than this is about a world that is gone.
+        turns: of a site's queue of turns; beyond it nobody's are taken, and senders wait.
+        reports: of all sites' reports together; likewise.
+        dead: of the dead letters; the oldest give way.
         replicas: how many nodes have each queue and stream; all of a broker with fewer.
     """
 
@@ -64,6 +92,9 @@ class Sizes:
     segment_bytes: int = 100 * 10**6
     control_messages: int = 1000
     control_ttl_s: int = 300
+    turns: Length = Length(messages=2_000, size=256 * 2**20)
+    reports: Length = Length(messages=10_000, size=256 * 2**20)
+    dead: Length = Length(messages=10_000, size=256 * 2**20)
     replicas: int = 3
 
 
@@ -73,6 +104,7 @@ class Topology:
 
     exchanges: tuple[Exchange, ...]
     queues: tuple[Queue, ...]
+    policies: tuple[Policy, ...]
     permissions: tuple[Permissions, ...]
 
 
@@ -93,6 +125,7 @@ def topology(sites: Iterable[str], *, sizes: Sizes | None = None) -> Topology:
             _stream(CONTROLLER, sizes),
             *(queue for site in sites for queue in _site_queues(site, sizes)),
         ),
+        policies=_bounds(sizes),
         permissions=(_controller_permissions(), *map(_site_permissions, sites)),
     )
 
@@ -112,6 +145,17 @@ def definitions(topology: Topology, *, vhost: str) -> dict[str, list[dict[str, o
         ],
         "bindings": [
             _binding(queue, route) | of for queue in topology.queues for route in queue.routes
+        ],
+        "policies": [
+            {
+                "name": policy.name,
+                "pattern": policy.pattern,
+                "apply-to": "queues",
+                "priority": PRIORITY,
+                "definition": dict(policy.definition),
+                **of,
+            }
+            for policy in topology.policies
         ],
         "permissions": [
             {"user": p.user, "configure": p.configure, "write": p.write, "read": p.read, **of}
@@ -156,6 +200,29 @@ def _turns_or_reports(name: str, route: Route, sizes: Sizes) -> Queue:
         "x-dead-letter-routing-key": _DEAD_LETTERS.key,
     }
     return Queue(name=name, arguments=arguments, routes=(route,))
+
+
+def _bounds(sizes: Sizes) -> tuple[Policy, ...]:
+    """As policies and not as arguments: those are for life, and these are also for queues of old.
+
+    What is refused stays with its sender, who tries again. Were the oldest to give way, a turn or
+    a result that the broker has confirmed would be lost.
+    """
+    any_turns = f"^{_literal(names.turns_queue(''))}.+$"
+    return (
+        _bound("tasuki-turns", any_turns, sizes.turns, overflow="reject-publish"),
+        _bound("tasuki-reports", _any_of(names.REPORTS), sizes.reports, overflow="reject-publish"),
+        _bound("tasuki-dead", _any_of(names.DEAD), sizes.dead, overflow="drop-head"),
+    )
+
+
+def _bound(name: str, pattern: str, length: Length, *, overflow: str) -> Policy:
+    definition: Arguments = {
+        "max-length": length.messages,
+        "max-length-bytes": length.size,
+        "overflow": overflow,
+    }
+    return Policy(name=name, pattern=pattern, definition=definition)
 
 
 def _stream(reader: str, sizes: Sizes) -> Queue:

@@ -27,10 +27,14 @@ _LESS_IS_BETTER = ("loss", "error", "err", "mae", "mse", "rmse", "perplexity")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """What a site says of some weights by one metric, judged on so many samples."""
+    """What a site says of some weights by one metric, judged on so many samples.
+
+    `lanes`: of so many models that are on their way it is the mean.
+    """
 
     value: float
     samples: int = 0
+    lanes: int = 1
 
 
 Row = Mapping[str, Score]
@@ -168,32 +172,61 @@ def rolling_metrics(records: Iterable[TurnRecord]) -> list[str]:
     return sorted(name.removeprefix(RECEIVED) for name in names if name != RECEIVED)
 
 
+def over_lanes(scores: Iterable[Score | None]) -> Score | None:
+    """What a site said in several lanes as one score: their mean, as `mean` makes it."""
+    there = [score for score in scores if score is not None]
+    if len(there) < 2:
+        return there[0] if there else None
+    value = mean({str(number): score for number, score in enumerate(there)})
+    assert value is not None  # noqa: S101 - there are some
+    samples = sum(score.samples for score in there)
+    return Score(value=value, samples=samples, lanes=len(there))
+
+
 def rolling(records: Iterable[TurnRecord], metric: str) -> dict[int, dict[str, Score]]:
     """By round, what each site said of the weights that it received: of different ones.
 
-    Of a site that has several turns in a round, the last counts.
+    Of a site that has several turns in a round, the last of each lane counts.
     """
     table: dict[int, dict[str, Score]] = {}
-    for record in records:
-        row = table.setdefault(record.id.round, {})
-        row.pop(record.site, None)  # of an earlier turn in the same round
-        if (score := _said(record, RECEIVED + metric)) is not None:
-            row[record.site] = score
-    return {number: row for number, row in table.items() if row}
+    for number, sites in _of_rounds(records, RECEIVED + metric).items():
+        found = ((site, over_lanes(_newest(said))) for site, said in sites.items())
+        if row := {site: score for site, score in found if score is not None}:
+            table[number] = row
+    return table
 
 
 def own_turns_before(records: Iterable[TurnRecord], metric: str) -> dict[int, dict[str, Score]]:
-    """By round, what each site said right after its own turn before the one that it has there."""
+    """By round, what each site said right after its own turns before those that count there."""
     table: dict[int, dict[str, Score]] = {}
-    newest: dict[str, Score] = {}
-    for record in records:
-        row = table.setdefault(record.id.round, {})
-        row.pop(record.site, None)  # of an earlier turn in the same round
-        if (before := newest.pop(record.site, None)) is not None:
-            row[record.site] = before
-        if (score := _said(record, metric)) is not None:
-            newest[record.site] = score
+    newest: dict[str, list[Score | None]] = {}
+    for number, sites in _of_rounds(records, metric).items():
+        table[number] = row = {}
+        for site, said in sites.items():
+            again = [turns[-2] for turns in said.values() if len(turns) > 1]
+            before = over_lanes(again or newest.get(site, []))
+            if before is not None:
+                row[site] = before
+            newest[site] = _newest(said)
     return table
+
+
+def _of_rounds(
+    records: Iterable[TurnRecord], name: str
+) -> dict[int, dict[str, dict[int, list[Score | None]]]]:
+    """By round, site and lane, what was said in each turn; sites in the order of their last."""
+    rounds: dict[int, dict[str, dict[int, list[Score | None]]]] = {}
+    for record in records:
+        sites = rounds.setdefault(record.id.round, {})
+        said = sites.pop(record.site, {})
+        said.setdefault(record.id.lane, []).append(_said(record, name))
+        sites[record.site] = said
+    return rounds
+
+
+def _newest(said: Mapping[int, Sequence[Score | None]]) -> list[Score | None]:
+    """The last of each lane."""
+    return [turns[-1] for turns in said.values()]
 
 
 # What all sites say of the same weights.
@@ -208,14 +241,12 @@ def evaluated(scores: Iterable[TurnRecord], metric: str) -> dict[str, Score]:
 def newest_own_turns(
     records: Iterable[TurnRecord], metric: str, *, rounds: int
 ) -> dict[str, Score]:
-    """What each site said right after its newest turn in the first so many rounds."""
-    newest: dict[str, Score] = {}
-    for record in records:
-        if record.id.round < rounds:
-            newest.pop(record.site, None)
-            if (score := _said(record, metric)) is not None:
-                newest[record.site] = score
-    return newest
+    """What each site said right after its newest turns in the first so many rounds."""
+    newest: dict[str, Score | None] = {}
+    for number, sites in _of_rounds(records, metric).items():
+        if number < rounds:
+            newest.update((site, over_lanes(_newest(said))) for site, said in sites.items())
+    return {site: score for site, score in newest.items() if score is not None}
 
 
 def _said(record: TurnRecord, name: str) -> Score | None:

@@ -82,6 +82,19 @@ class Warrant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """Which of several runs that had the same name, one after the other.
+
+    Attributes:
+        about: the hash of its first row; empty if nobody has signed what is known of it.
+        began: when it was submitted, in seconds since 1970.
+    """
+
+    about: str = ""
+    began: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Seal:
     """What opens a sealed transfer: its key, wrapped for each who may open it.
 
@@ -123,10 +136,14 @@ class Card:
         if not 0 <= self.begins <= self.ends <= MOST:
             raise ValueError("a card ends after it begins")
 
+    @property
+    def ends_at(self) -> int:
+        """From when on nothing of it is good any more."""
+        return self.ends if self.revoked is None else min(self.ends, self.revoked)
+
     def is_good(self, at: float) -> bool:
         """Whether what it signs then counts."""
-        ends = self.ends if self.revoked is None else min(self.ends, self.revoked)
-        return self.begins <= at < ends
+        return self.begins <= at < self.ends_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,6 +54,13 @@ JOURNAL = (
     CREATE TABLE introduced (site TEXT PRIMARY KEY) WITHOUT ROWID;
     INSERT INTO introduced SELECT DISTINCT site FROM turns;
     """,
+    # Which run of a name the turns are of: runs of the same name before it do not count any more.
+    """
+    CREATE TABLE submissions (
+        site TEXT NOT NULL, run TEXT NOT NULL, about TEXT NOT NULL, began REAL NOT NULL,
+        PRIMARY KEY (site, run)
+    ) WITHOUT ROWID;
+    """,
 )
 
 

@@ -19,7 +19,11 @@ from tasuki.errors import DiskFull, LedgerBroken, StorageError
 from tasuki.ledger import migrations
 
 GENESIS = "blake3:" + "0" * 64
-_ROWS = "SELECT run, seq, at, event, outcome, hash, signature, position FROM rows"
+_ROWS = (
+    "SELECT run, seq, CAST(at AS REAL), CAST(event AS BLOB), outcome, hash, "
+    "CAST(signature AS BLOB), position FROM rows"
+)
+"""Who alters the file may put anything anywhere: what is read is of the type that it has to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,17 +120,20 @@ class SqliteLedger:
         return [run for (run,) in self._db.execute(query)]
 
     def rows(self, run: str | None = None, *, after: int = 0) -> Iterator[Row]:
-        """A run's rows, oldest first; or those of all runs after a position, as they came.
+        """A run's rows after one of them, oldest first; or those of all runs, as they came.
+
+        Args:
+            after: the number of a row, or a position among those of all runs.
 
         Raises:
             LedgerBroken: the file cannot be read beyond some row.
         """
-        chosen = "position > ? ORDER BY position" if run is None else "run = ? ORDER BY seq"
+        of_run = "run = ? AND seq > ? ORDER BY seq"
+        chosen = "position > ? ORDER BY position" if run is None else of_run
+        values_of = (after,) if run is None else (run, after)
         seq = 0
         try:
-            for values in self._db.execute(
-                f"{_ROWS} WHERE {chosen}", (after if run is None else run,)
-            ):
+            for values in self._db.execute(f"{_ROWS} WHERE {chosen}", values_of):
                 row = _row(values)
                 seq = row.seq
                 yield row
@@ -149,14 +156,7 @@ class SqliteLedger:
         Raises:
             LedgerBroken: naming the first row that is not what was recorded.
         """
-        previous, verified = GENESIS, []
-        for number, row in enumerate(self.rows(run), start=1):
-            if row.seq != number:
-                raise LedgerBroken(f"row {number} of {run} is missing")
-            if row.hash != _hash_of(row, previous):
-                raise LedgerBroken(f"row {number} of {run} is not what was recorded")
-            previous = row.hash
-            verified.append(row)
+        verified = list(chained(self.rows(run), run))
         self._check_file()
         return verified
 
@@ -230,6 +230,22 @@ class SqliteLedger:
             found = str(exc)
         if found != "ok":
             raise LedgerBroken(f"{self._path} is damaged: {found}")
+
+
+def chained(rows: Iterable[Row], run: str) -> Iterator[Row]:
+    """Rows of a run as they come, each once its place in the chain is checked.
+
+    Raises:
+        LedgerBroken: naming the first row that is not what was recorded.
+    """
+    previous = GENESIS
+    for number, row in enumerate(rows, start=1):
+        if row.seq != number:
+            raise LedgerBroken(f"row {number} of {run} is missing")
+        if row.hash != _hash_of(row, previous):
+            raise LedgerBroken(f"row {number} of {run} is not what was recorded")
+        previous = row.hash
+        yield row
 
 
 def _row(values: tuple[str, int, float, bytes, str, str, bytes | None, int]) -> Row:

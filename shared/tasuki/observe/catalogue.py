@@ -17,18 +17,21 @@ TURN_BUCKETS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 36
 HANDOFF_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0)
 
 _BYTES = ("undecodable", "oversized", "unknown_version", "unknown_type", "invalid", "wrong_sender")
+_UNSIGNED = ("not_signed", "bad_signature", "roster_ended", "other_run")
 _LATE = ("wrong_site", "stale_term", "stale_position", "duplicate")
 REASONS_OF: Mapping[str, tuple[str, ...]] = {
-    "turns": (*_BYTES, *_LATE),
-    "control": _BYTES,
+    "turns": (*_BYTES, *_UNSIGNED, *_LATE, "unproved", "older_run", "newer_roster"),
+    "control": (*_BYTES, *_UNSIGNED, "old_roster", "foreign_roster"),
     "reports": (
         *_BYTES,
+        *_UNSIGNED,
         *_LATE,
-        *("not_awaited", "run_over", "unknown_run", "other_run", "broken_chain"),
+        *("not_awaited", "run_over", "unknown_run", "broken_chain", "replayed"),
     ),
     "weights": (
         *("bad_chunk", "bad_digest", "wrong_sender", "out_of_order", "duplicate"),
-        *("unclaimed", "unwanted", "disk"),
+        *("unclaimed", "unwanted", "too_large", "disk"),
+        *("not_sealed", "no_seal", "bad_seal", "bad_signature", "roster_ended"),
     ),
 }
 """Why messages of each kind of queue are refused; whatever else is said counts as `other`."""
@@ -110,6 +113,11 @@ _SERVICES = (
         "tasuki_broker_resent_messages_total", "Sent again after a connection broke.", of="messages"
     ),
     _both(
+        "tasuki_broker_nacked_messages_total",
+        "Tries to send that the broker refused: a queue was full. Each is made again.",
+        of="tries",
+    ),
+    _both(
         "tasuki_messages_refused_total",
         "Messages that were dead-lettered, dropped or ignored, and why. "
         "A few with reason `duplicate` are normal.",
@@ -119,6 +127,16 @@ _SERVICES = (
     _both(
         "tasuki_certificate_expiry_timestamp_seconds",
         "When the client certificate that is in use ends. Absent without one.",
+    ),
+    _both(
+        "tasuki_roster_number",
+        "The roster that the service goes by. Absent where it has no keys, as the next two are.",
+        of="rosters",
+    ),
+    _both("tasuki_roster_expiry_timestamp_seconds", "When that roster ends."),
+    _both(
+        "tasuki_card_expiry_timestamp_seconds",
+        "When the card of the service's own keys in it ends; 0: it has none.",
     ),
     _both(
         "tasuki_log_lines_lost_total",

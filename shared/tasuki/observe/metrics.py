@@ -18,6 +18,7 @@ from tasuki.observe.carried import merged
 from tasuki.observe.catalogue import OTHER, REASONS_OF, series_by
 from tasuki.observe.certificate import certificate_expiry
 from tasuki.transport.amqp import Counters
+from tasuki.trust.member import NOBODY, Member
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _REFUSED = "tasuki_messages_refused_total"
@@ -32,6 +33,7 @@ class Subject:
         folder: its data folder; `spool` is in it.
         lines_lost: how many lines of its log could not be written.
         certificate: what it shows the broker, if anything.
+        member: the service as a member of its federation.
     """
 
     service: str
@@ -40,6 +42,7 @@ class Subject:
     folder: Path | None = None
     certificate: Path | None = None
     lines_lost: Callable[[], int] = lambda: 0
+    member: Member = NOBODY
 
 
 class Metrics(Collector):
@@ -55,6 +58,8 @@ class Metrics(Collector):
         self.board.before_reading(self._read_broker)
         if subject.folder is not None:
             self.board.before_reading(self._read_disk)
+        if subject.member.keys is not None:
+            self.board.before_reading(self._read_trust)
         if subject.certificate is not None:
             self._show_certificate(subject.certificate)
 
@@ -89,6 +94,7 @@ class Metrics(Collector):
             ("published_bytes", counters.published_bytes),
             ("delivered_bytes", counters.delivered_bytes),
             ("resent_messages", counters.resent_messages),
+            ("nacked_messages", counters.nacked_messages),
         ):
             board.set(f"tasuki_broker_{name}_total", value)
 
@@ -100,6 +106,17 @@ class Metrics(Collector):
         self.board.set("tasuki_disk_free_bytes", disk.free)
         self.board.set("tasuki_disk_size_bytes", disk.total)
         self.board.set("tasuki_spool_bytes", _size(folder / "spool"))
+
+    def _read_trust(self) -> None:
+        keys = self._subject.member.keys
+        roster = None if keys is None else keys.rosters.last
+        if keys is None or roster is None:
+            return
+        own = [card for card in roster.cards if card.signs == keys.signing.public]
+        self.board.set("tasuki_roster_number", roster.number)
+        self.board.set("tasuki_roster_expiry_timestamp_seconds", roster.ends)
+        ends = max((card.ends_at for card in own), default=0)
+        self.board.set("tasuki_card_expiry_timestamp_seconds", ends)
 
     def _show_certificate(self, path: Path) -> None:
         """Once: a file that is replaced is used from the next start on."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
+from typing import ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from tasuki.core.model import Cover, LanesPolicy, Merge
+from tasuki.core.model import Cover, EvaluatePolicy, LanesPolicy, Merge
 from tasuki.core.order.lanes import dealt
+from tasuki.core.scores import RECEIVED, is_evaluated
 from tasuki.errors import TooFewSites
 from tasuki.settings.toml import Settings
 from tasuki.spelling import did_you_mean
@@ -22,6 +24,8 @@ _WORDS: Mapping[str, type[StrEnum]] = MappingProxyType({"cover": Cover, "merge":
 
 class LanesTable(Settings):
     """How many models circulate at once, and when they become one."""
+
+    instead_of: ClassVar = {"lanes": "count", "number": "count"}
 
     count: int = Field(default=1, ge=1)
     cover: Cover = Cover.SHARE
@@ -95,13 +99,26 @@ def check_evaluated(table: LanesTable, order: Order, every_n_rounds: int | None)
         )
 
 
-def check_stop(table: LanesTable, order: Order, metric: str | None, *, evaluates: bool) -> None:
-    """Raises ValueError: a run is to end by what turns say of models that none is shipped of."""
-    if metric is not None and count_of(table, order) > 1 and not evaluates:
-        raise ValueError(
-            f"[stop] metric = {metric!r} without [evaluate]: with several lanes a turn speaks for "
-            "its lane's model, not for what they are made one of; add [evaluate]"
-        )
+def check_judged(
+    table: LanesTable,
+    order: Order,
+    judging: Mapping[str, str | None],
+    policy: EvaluatePolicy | None,
+) -> None:
+    """Raises ValueError: a run is to be judged by what turns say of models that none is shipped of.
+
+    `judging`: metrics by the keys that name them.
+    """
+    if count_of(table, order) == 1:
+        return
+    for key, metric in judging.items():
+        if metric is not None and not is_evaluated(metric, policy):
+            named = metric.removeprefix(RECEIVED)
+            raise ValueError(
+                f"{key} = {metric!r} would go by what turns say: with several lanes a turn speaks "
+                "for its lane's model, not for what they are made one of. Let all sites score "
+                f"that: {key} = {named!r}, and [evaluate] every_n_rounds = {table.every_n_rounds}"
+            )
 
 
 def check_sites(table: LanesTable, order: Order, sites: Sequence[str]) -> None:

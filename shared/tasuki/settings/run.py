@@ -27,10 +27,10 @@ from tasuki.settings.lanes import (
     LanesTable,
     Order,
     check_evaluated,
+    check_judged,
     check_lanes,
     check_order,
     check_sites,
-    check_stop,
     listed,
     order_of,
     policy_of,
@@ -195,7 +195,8 @@ class RunFile(Settings):
         every_n_rounds = self.evaluate.every_n_rounds if self.evaluate else None
         check_evaluated(self.lanes, self.order, every_n_rounds)
         metric = self.stop.metric if self.stop else None
-        check_stop(self.lanes, self.order, metric, evaluates=self.evaluate is not None)
+        judging = {"[checkpoint] best": self.checkpoint.best, "[stop] metric": metric}
+        check_judged(self.lanes, self.order, judging, self._evaluate())
         return self
 
     @model_validator(mode="after")

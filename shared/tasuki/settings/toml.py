@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Container, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, ValidationInfo
 from pydantic_core import ErrorDetails
@@ -23,7 +23,12 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Settings(BaseModel):
-    """A table of a settings file: frozen, and no key is ignored."""
+    """A table of a settings file: frozen, and no key is ignored.
+
+    `instead_of`: keys by other names that somebody may take for theirs.
+    """
+
+    instead_of: ClassVar[Mapping[str, str]] = {}
 
     model_config = ConfigDict(
         frozen=True,
@@ -181,14 +186,31 @@ def _problem(
     is_overridden = tuple(keys) in overridden
     line = "from the environment: " if is_overridden else _line_of(keys, text)
     if error["type"] == "extra_forbidden":
-        known = list(_table(model, keys[:-1]).model_fields)
-        hint = did_you_mean(keys[-1], known, otherwise=f"known here: {', '.join(known)}")
+        table = _table(model, keys[:-1])
+        known, meant = list(table.model_fields), _instead_of(table).get(keys[-1], keys[-1])
+        hint = did_you_mean(meant, known, otherwise=f"known here: {', '.join(known)}")
         return f"  {line}unknown key {where!r}; {hint}"
+    if error["type"] == "model_type" and keys:
+        return (
+            f"  {line}{where} is a table: {_as_table(where, _table(model, keys), error['input'])}"
+        )
     if error["type"] == "missing":
         return f"  key {where!r} is missing"
     said = error["msg"].removeprefix("Value error, ")
     # What is said of several keys together names them itself.
     return f"  {line}{where}: {said}" if where else f"  {said}"
+
+
+def _as_table(where: str, table: type[BaseModel], given: object) -> str:
+    """How what was given would be written in a table of its own."""
+    meant = _instead_of(table).get(where.rpartition(".")[2])
+    if isinstance(given, int) and meant is not None:
+        return f"write {meant} = {given} under [{where}]"
+    return f"write [{where}], and under it {', '.join(table.model_fields)} as you need them"
+
+
+def _instead_of(table: type[BaseModel]) -> Mapping[str, str]:
+    return table.instead_of if issubclass(table, Settings) else {}
 
 
 def _table(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:

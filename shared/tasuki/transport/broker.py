@@ -9,16 +9,19 @@ from dataclasses import replace
 import structlog
 
 from tasuki.broker.nodes import Node
-from tasuki.ports import OnSent
+from tasuki.ports import OnSent, Route
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import AmqpSettings, AmqpTransport, LinkState, StateChange
 from tasuki.transport.amqp.probe import Probe
+from tasuki.transport.amqp.publication import publishing
 from tasuki.transport.outages import Outages
 
 log = structlog.get_logger()
 
 _LOST = {LinkState.DOWN, LinkState.SILENT, LinkState.REFUSED}
 _CONSUMING = "consume"
+_FRESH_S = 60.0
+"""For how long a queue that refused something counts as one that does: it is tried more often."""
 
 
 class BrokerConnection:
@@ -47,6 +50,7 @@ class BrokerConnection:
         self._hears_since: float | None = None  # be the way out broken or not
         self._lost = ""  # why the way in is, if it is
         self._blocked = ""  # why the broker takes nothing, as far as it said
+        self._waits: dict[str, tuple[float, str]] = {}  # for what: when it was last told, and why
         self._refused, self._taken = asyncio.Event(), asyncio.Event()
 
     @property
@@ -70,6 +74,11 @@ class BrokerConnection:
         if self._lost:
             return f"no connection to the broker: {self._lost}"
         return f"the broker takes nothing: {self._blocked}" if self._blocked else ""
+
+    def refused(self, route: Route) -> str:
+        """Why what is sent there now waits, as the broker says; empty if it does not wait."""
+        told_at, reason = self._waits.get(publishing(route), (0.0, ""))
+        return reason if asyncio.get_running_loop().time() - told_at < _FRESH_S else ""
 
     async def refuses(self, *, for_s: float) -> None:
         """Returns once the broker has not taken our credentials for so long, try after try.
@@ -109,6 +118,10 @@ class BrokerConnection:
                     self._lost = ""
                 else:
                     self._blocked = ""  # or it says so again
+            case LinkState.WAITING:
+                self._waits[change.what] = now, change.reason
+            case LinkState.SERVED:
+                self._waits.pop(change.what, None)
             case LinkState.UNBLOCKED:
                 self._blocked, self._hears_since = "", now
             case LinkState.BLOCKED:

@@ -12,11 +12,12 @@ from typing import Generic, TypeVar
 import blake3
 
 from tasuki.core.model import CONTROLLER, Turn, TurnRecord, WeightsRef
-from tasuki.core.trust import Must, Seal, Sealed, Signed, Warrant
-from tasuki.core.turn.proof import before, why_not_whole
-from tasuki.errors import MessageError
+from tasuki.core.trust import Card, Must, Roster, Seal, Sealed, Signed, Submission, Warrant
+from tasuki.core.turn.proof import OTHER_RUN, before, why_not_whole
+from tasuki.errors import CannotSeal, MessageError
 from tasuki.ports import Buffer
 from tasuki.trust.rosters import ENDED, Rosters
+from tasuki.trust.rows import covered_by_row
 from tasuki.trust.sealing import (
     Cipher,
     SealingKey,
@@ -40,8 +41,7 @@ from tasuki.wire.messages import (
 
 NOT_SIGNED, NOT_SEALED = "not_signed", "not_sealed"
 BAD_SIGNATURE, BAD_SEAL = "bad_signature", "bad_seal"
-UNPROVED, OTHER_RUN = "unproved", "other_run"
-NEWER_ROSTER = "newer_roster"
+UNPROVED, NEWER_ROSTER = "unproved", "newer_roster"
 """Why messages and transfers are refused, in a word."""
 
 T = TypeVar("T")
@@ -85,6 +85,19 @@ class Keys:
             if (found := key.unwrap(wrapped, context)) is not None:
                 return found
         return None
+
+
+def submission_of(turn: Turn) -> Submission:
+    """Which run of its name a turn is of, as its warrant says; that was checked when it came."""
+    signed = signed_in(turn.warrant) if turn.warrant else None
+    if signed is None:
+        return Submission()
+    return Submission(about=signed.about, began=decode(turn.warrant, Warrant).began)
+
+
+def _newest(roster: Roster, name: str) -> tuple[Card, ...]:
+    """A member's newest card, unless that was revoked."""
+    return tuple(card for card in roster.cards_of(name)[-1:] if card.revoked is None)
 
 
 def digest_of(written: bytes) -> str:
@@ -150,6 +163,12 @@ class Member:
             MessageError: a value in it has no form as a message.
         """
         return replace(record, written=self.sign(record, about=about))
+
+    def sign_row(self, hash: str) -> bytes:
+        """A signature over a row of the ledger by its hash; empty if this member has no keys."""
+        if self.keys is None:
+            return b""
+        return self.keys.signing.over(covered_by_row(hash, federation=self._federation))
 
     # What it hears.
 
@@ -221,17 +240,23 @@ class Member:
         None: this member has no keys, or that one has none and this one does not insist.
 
         Raises:
-            MessageError: there is nobody to seal it for, and it must be sealed.
+            CannotSeal: there is nobody to seal it for, and it must be sealed.
         """
         if self.keys is None:
             return None
-        roster, now = self.keys.rosters.newest, self._now()
+        try:
+            roster, now = self.keys.rosters.newest, self._now()
+        except MessageError as exc:
+            raise CannotSeal(f"nothing can be sealed for {to}: {exc}", reason=exc.reason) from exc
         names = sorted({to, CONTROLLER})
         cards = [card for name in names for card in roster.cards_of(name, at=now)]
         if {card.name for card in cards} != set(names):
             if Must.SEALED in self.require:
-                raise MessageError(
-                    f"roster {roster.number} has no good card of {to} and the controller",
+                lacking = " and ".join(sorted(set(names) - {card.name for card in cards}))
+                raise CannotSeal(
+                    f"roster {roster.number} has no good card of {lacking}, for whom the weights "
+                    "would be sealed: have the authority issue a roster that has one, or take the "
+                    "site out of the run",
                     reason=NOT_SEALED,
                 )
             return None
@@ -269,16 +294,18 @@ class Member:
     def close(self, body: bytes, *, to: str) -> bytes:
         """An encoded message, so that one member alone can read it; as it is without keys.
 
+        A card or a roster that has ended does for that: a member that says so must be able to.
+
         Raises:
-            MessageError: that member has no good card, and it must be sealed.
+            CannotSeal: that member has no card, and it must be sealed.
         """
-        if self.keys is None:
+        roster = None if self.keys is None else self.keys.rosters.last
+        if roster is None:
             return body
-        roster = self.keys.rosters.newest
-        cards = roster.cards_of(to, at=self._now())
+        cards = roster.cards_of(to, at=self._now()) or _newest(roster, to)
         if not cards:
             if Must.SEALED in self.require:
-                raise MessageError(
+                raise CannotSeal(
                     f"roster {roster.number} has no good card of {to}", reason=NOT_SEALED
                 )
             return body

@@ -6,7 +6,6 @@ Whoever brings it proves nothing by that: each service checks it itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
 from cryptography import x509
@@ -27,8 +26,6 @@ KEPT = "roster.pem"
 
 OLD, ENDED, FOREIGN = "old_roster", "roster_ended", "foreign_roster"
 """Why a roster is refused."""
-
-public_key = lru_cache(maxsize=4096)(public_key)
 
 
 def issue(roster: Roster, key: SigningKey) -> bytes:
@@ -60,6 +57,14 @@ def verified(issued: Buffer, authority: PublicKey) -> Roster:
             reason=FOREIGN,
         )
     return roster
+
+
+def is_signed(signed: Signed, roster: Roster, *, at: float) -> bool:
+    """Whether a member of the name that a message says has signed it with a card good then."""
+    return any(
+        is_signed_by(signed, public_key(card.signs), federation=roster.federation)
+        for card in roster.cards_of(signed.by, at=at)
+    )
 
 
 def authority_in(path: Path) -> PublicKey:
@@ -179,10 +184,6 @@ class Rosters:
             at: its card was good then; None: it is now.
         """
         roster = self.newest if at is None else self._newest
-        if roster is None:
-            return False
-        cards = roster.cards_of(signed.by, at=self._now() if at is None else at)
-        return any(
-            is_signed_by(signed, public_key(card.signs), federation=roster.federation)
-            for card in cards
+        return roster is not None and is_signed(
+            signed, roster, at=self._now() if at is None else at
         )

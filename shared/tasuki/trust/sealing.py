@@ -105,9 +105,23 @@ class Cipher:
         return self._aead.encrypt(_nonce(at, is_last), data, _PIECE + self._context)
 
     def unseal(self, data: Buffer, *, at: int, is_last: bool) -> bytes:
-        """Raises MessageError: this is not that piece."""
+        """What is in a piece.
+
+        Raises:
+            MessageError: this is not that piece.
+        """
+        found = bytearray(max(0, len(data) - TAG_BYTES))
+        self.unseal_into(memoryview(found), data, at=at, is_last=is_last)
+        return bytes(found)
+
+    def unseal_into(self, into: memoryview, data: Buffer, *, at: int, is_last: bool) -> None:
+        """The same, written to `into`, which has its length.
+
+        Raises:
+            MessageError: this is not that piece; what is in `into` now means nothing.
+        """
         try:
-            return self._aead.decrypt(_nonce(at, is_last), data, _PIECE + self._context)
+            self._aead.decrypt_into(_nonce(at, is_last), data, _PIECE + self._context, into)
         except (InvalidTag, ValueError) as exc:
             raise MessageError(
                 "a piece of weights that was altered after it was sealed", reason="bad_seal"

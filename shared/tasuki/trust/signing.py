@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -72,6 +73,7 @@ class SigningKey:
         return r.to_bytes(32, "big") + min(s, _N - s).to_bytes(32, "big")
 
 
+@lru_cache(maxsize=4096)
 def public_key(point: bytes) -> PublicKey:
     """Raises ValueError: this is no point of P-256."""
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)

@@ -13,14 +13,17 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
 from tasuki.core.model import WeightsRef
 from tasuki.errors import MessageError, TasukiError
 from tasuki.ports import Delivery, Handler, Settlement, Subscription, Transport
-from tasuki.weights.chunks import Chunk, check_known, decode_chunk
+from tasuki.trust.member import NOBODY, Member
+from tasuki.weights.chunks import Chunk, SealedChunk, check_known, decode_chunk
 from tasuki.weights.position import KeptPosition, Reading
+from tasuki.weights.seals import Seals
 from tasuki.weights.spool import Spool
 from tasuki.weights.unclaimed import Name
 
@@ -29,6 +32,9 @@ log = structlog.get_logger()
 PREFETCH = 8  # chunks in memory at a time
 UNWANTED = 1024  # transfers that may still come and are remembered as void
 BROKEN = 256  # transfers that were not what they promised, and whose turns may still come
+REFUSED = 256  # transfers of which a piece was refused, and whose turns may still come
+
+E = TypeVar("E", bound=TasukiError)
 
 Refuse = Callable[[Delivery, MessageError], None]
 """Settles a message that is no chunk, and tells of it."""
@@ -48,6 +54,7 @@ class Receiver:
 
     Args:
         refuse: called with each message that is no chunk that may be taken in.
+        member: who reads it: its keys unseal what is sealed.
         position: where it is kept how far the stream was read; None: it is read from its start. On
             a transport that does not last there is nothing to go on with.
         ends_by: errors that end the service. Whoever waits for weights is told, and what was not
@@ -62,6 +69,7 @@ class Receiver:
         spool: Spool,
         *,
         refuse: Refuse,
+        member: Member = NOBODY,
         position: KeptPosition | None = None,
         ends_by: tuple[type[TasukiError], ...] = (),
         handler: Handler | None = None,
@@ -70,11 +78,13 @@ class Receiver:
         self._transport = transport
         self._spool = spool
         self._refuse = refuse
+        self._seals = Seals(member)
         self._position = position if transport.is_durable else None
         self._ends_by = ends_by
         self._handler = handler or self._take_in_at_once
         self._reading = Reading()
         self._broken: dict[Name, TasukiError] = {}  # in the order in which they became so
+        self._refused: dict[Name, MessageError] = {}  # in that order too
         self._unwanted: dict[bytes, None] = {}  # in the order in which they became so
         self._end: TasukiError | None = None
         self._came_at = 0.0  # when the last chunk did, by the event loop
@@ -130,12 +140,11 @@ class Receiver:
         try:
             chunk = decode_chunk(delivery.body)
             check_known(delivery)
+            is_over = self._spooled(chunk, delivery.sender)
+            self._note_position(chunk, delivery, is_over=is_over)
         except MessageError as exc:
             self._refuse(delivery, exc)
             return None
-        try:
-            is_over = self._spooled(chunk, delivery.sender)
-            self._note_position(chunk, delivery, is_over=is_over)
         except self._ends_by as exc:
             self._end = exc
             self._news.set()
@@ -157,11 +166,26 @@ class Receiver:
             if (error := self._broken.pop((sender, transfer), None)) is not None:
                 raise error
 
+    def check_refused(self, transfer: bytes, *, senders: Collection[str]) -> None:
+        """For whoever waited in vain; not before, since a bad piece may be among good ones.
+
+        Raises:
+            MessageError: pieces of it were refused, and why; only once.
+        """
+        for sender in senders:
+            if (error := self._refused.pop((sender, transfer), None)) is not None:
+                raise error
+
+    def expect(self, transfer: bytes) -> None:
+        """It is wanted, be it that one of this name was discarded before."""
+        self._unwanted.pop(transfer, None)
+
     def discard(self, transfer: bytes, weights: WeightsRef) -> None:
         """Nobody needs these weights any more, nor those pieces of them that still come."""
         self._unwanted[transfer] = None
         while len(self._unwanted) > UNWANTED:
             del self._unwanted[next(iter(self._unwanted))]
+        self._seals.forget(transfer)
         self._spool.discard(transfer, weights)
 
     def _take_in_at_once(self, delivery: Delivery) -> None:
@@ -207,23 +231,48 @@ class Receiver:
                     await self._news.wait()
         return path
 
-    def _spooled(self, chunk: Chunk, sender: str) -> bool:
-        """Whether its transfer is over now. One that breaks fails what waits for it, no more."""
-        if chunk.transfer in self._unwanted:
+    def _spooled(self, found: Chunk | SealedChunk, sender: str) -> bool:
+        """Whether its transfer is over now. One that breaks fails what waits for it, no more.
+
+        Raises:
+            MessageError: it is not sealed and has to be, or not as its sender sealed it.
+        """
+        if found.transfer in self._unwanted:
             self._spool.refused("unwanted", 1)
             return False
         try:
-            return self._spool.add(chunk, sender=sender)
+            chunk = self._unsealed(found, sender)
+            is_over = chunk is not None and self._spool.add(chunk, sender=sender)
         except self._ends_by:
             raise
+        except MessageError as exc:
+            _remember(self._refused, (sender, found.transfer), exc, most=REFUSED)
+            raise
         except TasukiError as exc:
-            log.warning("weights refused", queue=self.stream, reason=str(exc))
-            self._broken[sender, chunk.transfer] = exc
-            while len(self._broken) > BROKEN:
-                del self._broken[next(iter(self._broken))]
+            log.warning("weights refused", queue=self.stream, sender=sender, reason=str(exc))
+            _remember(self._broken, (sender, found.transfer), exc, most=BROKEN)
             return True
+        if is_over:
+            self._refused.pop((sender, found.transfer), None)
+            self._seals.forget(found.transfer)
+        return is_over
 
-    def _note_position(self, chunk: Chunk, delivery: Delivery, *, is_over: bool) -> None:
+    def _unsealed(self, found: Chunk | SealedChunk, sender: str) -> Chunk | None:
+        """None: it is passed over, and costs no more than that."""
+        if isinstance(found, Chunk):
+            self._seals.check_plain(sender)
+            return found
+        if self._spool.has(found.transfer, found.weights):
+            self._spool.refused("duplicate", 1)
+            return None
+        chunk = self._seals.unsealed(found, sender=sender)
+        if chunk is None:
+            self._spool.refused("no_seal", 1)
+        return chunk
+
+    def _note_position(
+        self, chunk: Chunk | SealedChunk, delivery: Delivery, *, is_over: bool
+    ) -> None:
         if self._position is None or delivery.offset is None:
             return
         name = (delivery.sender, chunk.transfer)
@@ -231,3 +280,10 @@ class Receiver:
         following = self._reading.note(name, delivery.offset, is_open=is_open)
         if is_over:
             self._position.write_offset(following)
+
+
+def _remember(known: dict[Name, E], name: Name, error: E, *, most: int) -> None:
+    known.pop(name, None)
+    known[name] = error
+    while len(known) > most:
+        del known[next(iter(known))]

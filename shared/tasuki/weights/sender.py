@@ -7,14 +7,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Self
 
-from tasuki.core.model import CONTROLLER, Turn
-from tasuki.errors import Unroutable
+from tasuki.core.model import CONTROLLER, Turn, TurnId
+from tasuki.errors import CannotSeal, Unroutable
 from tasuki.moments import UNWATCHED, Moment, Moments
 from tasuki.ports import Frames, OnSent, Route, Transport
-from tasuki.weights.chunks import ChunkedFile, transfer_id
+from tasuki.trust.member import NOBODY, Member
+from tasuki.weights.chunks import CHUNK_BYTES, ChunkedFile, transfer_id
 from tasuki.wire import names
-from tasuki.wire.messages import decode, encode
+from tasuki.wire.messages import encode
 
 
 def noting_turns(moments: Moments) -> OnSent | None:
@@ -25,11 +27,24 @@ def noting_turns(moments: Moments) -> OnSent | None:
     if moments is UNWATCHED:
         return None
 
-    def note(route: Route, body: Frames) -> None:
-        if route.exchange == names.TURNS:
-            moments.reach(Moment.TURN_SENT, decode(b"".join(body), Turn).id)
+    def note(_: Route, body: Frames) -> None:
+        for frame in body:
+            if isinstance(frame, _TurnBody):
+                moments.reach(Moment.TURN_SENT, frame.id)
 
     return note
+
+
+class _TurnBody(bytes):
+    """A turn as it travels, and which: whoever sends it can read it no more."""
+
+    id: TurnId
+
+    @classmethod
+    def of(cls, turn: Turn, *, to: str, member: Member) -> Self:
+        body = cls(member.close(encode(turn), to=to))
+        body.id = turn.id
+        return body
 
 
 async def hand_over(
@@ -39,6 +54,7 @@ async def hand_over(
     *,
     to: str,
     came_on: Callable[[], None],
+    member: Member = NOBODY,
     moments: Moments = UNWATCHED,
 ) -> None:
     """Send these weights, then their turn; returns once the broker has confirmed both.
@@ -48,30 +64,39 @@ async def hand_over(
 
     Args:
         came_on: told with every body that the broker has confirmed.
+        member: who sends them; it seals them for their receiver and the controller, if it can.
 
     Raises:
         Unroutable, NotPermitted: nothing more is sent.
+        CannotSeal: nothing is sent.
     """
     transfer = transfer_id(turn.id, turn.weights)
 
     def confirmed(_: int) -> None:
         came_on()
 
+    body = _TurnBody.of(turn, to=to, member=member)
+    sealed = member.seal(transfer, turn.weights, to=to, step=CHUNK_BYTES)
     halfway = partial(moments.reach, Moment.CHUNKS_HALF_SENT, turn.id)
-    with ChunkedFile(path, transfer=transfer, weights=turn.weights, halfway=halfway) as chunks:
+    with ChunkedFile(
+        path, transfer=transfer, weights=turn.weights, sealed=sealed, halfway=halfway
+    ) as chunks:
         await transport.publish(names.to_weights(to), chunks, on_confirmed=confirmed)
     moments.reach(Moment.WEIGHTS_CONFIRMED, turn.id)
     if to != CONTROLLER:
-        await transport.publish(names.to_turns(to), [(encode(turn),)], on_confirmed=confirmed)
+        await transport.publish(names.to_turns(to), [(body,)], on_confirmed=confirmed)
 
 
-async def take_back(transport: Transport, turn: Turn, *, to: str, within_s: float) -> None:
+async def take_back(
+    transport: Transport, turn: Turn, *, to: str, within_s: float, member: Member = NOBODY
+) -> None:
     """After a hand-over that was let go of half-way: whoever has some of its weights drops them.
 
     Their turn does that: it is of a term that is void, so that it is refused, and its weights with
     it. That is no more than tidy, so a queue that does not take it is not waited for.
     """
     if to != CONTROLLER:
-        with suppress(TimeoutError, Unroutable):
+        with suppress(TimeoutError, Unroutable, CannotSeal):
+            body = _TurnBody.of(turn, to=to, member=member)
             async with asyncio.timeout(within_s):
-                await transport.publish(names.to_turns(to), [(encode(turn),)])
+                await transport.publish(names.to_turns(to), [(body,)])

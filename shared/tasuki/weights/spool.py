@@ -17,7 +17,7 @@ import blake3
 
 from tasuki.core.model import WeightsRef
 from tasuki.disk.errors import disk_errors
-from tasuki.errors import DigestMismatch, StorageError
+from tasuki.errors import DigestMismatch, DiskFull, StorageError
 from tasuki.weights.chunks import Chunk
 from tasuki.weights.digest import ALGORITHM, Hasher
 from tasuki.weights.unclaimed import Limits, Name, Unclaimed
@@ -44,6 +44,8 @@ class Spool:
     """A folder of transfers. Used by one thread; costs a file handle per unfinished transfer.
 
     Args:
+        free: how many bytes the disk has left: what promises more is not begun. Without it a
+            transfer is written for as long as the disk takes it.
         is_shared: others find weights here too, and one of them removes what is complete.
     """
 
@@ -53,11 +55,13 @@ class Spool:
         *,
         limits: Limits | None = None,
         refused: Refused = lambda _reason, _count: None,
+        free: Callable[[], int] | None = None,
         is_shared: bool = False,
     ) -> None:
         self.folder = folder
         self._is_shared = is_shared
         self.refused = refused
+        self._free = free
         self._growing: dict[Name, _Growing] = {}
         self._unclaimed = Unclaimed(limits or Limits())
         self._complete_unclaimed: dict[bytes, tuple[WeightsRef, int]] = {}
@@ -103,6 +107,7 @@ class Spool:
 
         Raises:
             DigestMismatch: all bytes are here and they are not those promised; they are removed.
+            DiskFull: it promises more than the disk has left, so that it is not begun.
             StorageError: the disk; what came so far is removed.
         """
         if self.has(chunk.transfer, chunk.weights):
@@ -196,6 +201,7 @@ class Spool:
     def _begin(self, name: Name, chunk: Chunk) -> _Growing | None:
         """Open a file for a transfer; None if it promises more than its sender may have here."""
         self._abandon(name, "unclaimed")
+        self._check_room(chunk.weights)
         if self._claimed.get(chunk.transfer) != chunk.weights:
             gone = self._unclaimed.add(name, chunk.weights.size)
             for each in gone:
@@ -208,6 +214,16 @@ class Spool:
         growing = _Growing(weights=chunk.weights, part=part, file=file, hasher=Hasher())
         self._growing[name] = growing
         return growing
+
+    def _check_room(self, weights: WeightsRef) -> None:
+        """Before a byte of it is written: a disk that it fills is full for everything else too."""
+        free = weights.size if self._free is None else self._free()
+        if weights.size > free:
+            self.refused("too_large", 1)
+            raise DiskFull(
+                f"weights of {weights.size} bytes do not fit on the disk of {self.folder}, which "
+                f"has {free} left; make room, the run tries again"
+            )
 
     def _append(self, name: Name, chunk: Chunk, growing: _Growing) -> None:
         data = memoryview(chunk.data)[growing.size - chunk.at :]

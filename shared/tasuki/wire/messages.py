@@ -46,7 +46,7 @@ _TYPE_OF = {kind: name for name, kind in MESSAGES.items()}
 
 T = TypeVar("T")
 _INSIDE = {
-    kind: [each.name for each in fields(kind) if each.name in {"record", "records"}]
+    kind: [each.name for each in fields(kind) if each.name in {"record", "records", "earlier"}]
     for kind in MESSAGES.values()
 }
 """Which fields of which messages hold a turn record, or several."""
@@ -69,14 +69,14 @@ def written(record: TurnRecord) -> TurnRecord:
     return replace(record, written=encode(record))
 
 
-def encode(message: object) -> bytes:
-    """One of the core's nouns as bytes.
+def encode(message: object, *, travels: bool = True) -> bytes:
+    """One of the core's nouns as bytes. `travels`: else only our own ledger has it, however large.
 
     Raises:
         MessageError: a value in it has no msgpack form, or it is too large to be accepted.
     """
     body = _packed(message)
-    if len(body) > MAX_BYTES:
+    if travels and len(body) > MAX_BYTES:
         raise MessageError(f"a {type(message).__name__} of {len(body)} bytes is too large to send")
     return body
 
@@ -102,7 +102,7 @@ def signed_in(body: Buffer) -> Signed | None:
     Raises:
         MessageError: an envelope that is not in the form in which its sender wrote it.
     """
-    content = _unpack(body)
+    content = _unpack(body, limited=True)
     if content.get("type") != _SIGNED:
         return None
     signed = _signed(content)
@@ -131,7 +131,7 @@ def sealed_in(body: Buffer) -> Sealed | None:
     Raises:
         MessageError: one that is not in the form in which its sender wrote it.
     """
-    content = _unpack(body)
+    content = _unpack(body, limited=True)
     if content.get("type") != _SEALED:
         return None
     names = ("kind", "by", "to", "keys", "data")
@@ -146,7 +146,7 @@ def sealed_in(body: Buffer) -> Sealed | None:
 
 def kind_in(body: Buffer) -> str:
     """The type of an encoded message."""
-    return str(_unpack(body).get("type"))[:64]
+    return str(_unpack(body, limited=True).get("type"))[:64]
 
 
 def kind_of(message: object) -> str:
@@ -163,8 +163,8 @@ def size_of(message: object) -> int:
     return len(_packed(message))
 
 
-def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
-    """The message in these bytes, if it is of an expected kind.
+def decode(body: Buffer, expected: type[T] | tuple[type[T], ...], *, travelled: bool = True) -> T:
+    """The message in these bytes, if it is of an expected kind. `travelled`: see `encode`.
 
     Unknown keys are ignored, so that an older site understands a newer one; an unknown version or
     kind is refused.
@@ -172,11 +172,17 @@ def decode(body: Buffer, expected: type[T] | tuple[type[T], ...]) -> T:
     Raises:
         MessageError: whatever is wrong with it, in words.
     """
-    return _decode(body, expected, written=bytes(body))
+    return _decode(body, expected, written=bytes(body), travelled=travelled)
 
 
-def _decode(body: Buffer, expected: type[T] | tuple[type[T], ...], *, written: bytes) -> T:
-    content = _unpack(body)
+def _decode(
+    body: Buffer,
+    expected: type[T] | tuple[type[T], ...],
+    *,
+    written: bytes,
+    travelled: bool = True,
+) -> T:
+    content = _unpack(body, limited=travelled)
     if content.get("v") != VERSION:
         raise MessageError(
             f"version {_brief(content.get('v'))} is not {VERSION}: upgrade the older side",
@@ -196,7 +202,8 @@ def _decode(body: Buffer, expected: type[T] | tuple[type[T], ...], *, written: b
         content["written"] = written
     try:
         for key in _INSIDE[kind]:
-            content[key] = _read(content.get(key))
+            if key in content:
+                content[key] = _read(content[key])
         if kind is Turn and content.get("warrant"):
             content |= _warranted(content["warrant"])
         return cast("T", _adapters()[kind].validate_python(content))
@@ -261,8 +268,8 @@ def _packed(message: object) -> bytes:
     return bytes(body)
 
 
-def _unpack(body: Buffer) -> dict[object, object]:
-    if len(body) > MAX_BYTES:
+def _unpack(body: Buffer, *, limited: bool) -> dict[object, object]:
+    if limited and len(body) > MAX_BYTES:
         raise MessageError(
             f"{len(body)} bytes are more than a message may have ({MAX_BYTES})", reason="oversized"
         )

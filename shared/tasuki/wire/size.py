@@ -20,6 +20,12 @@ ANY_DIGEST = f"blake3:{0:064x}"
 AROUND = 64
 """Bytes that a record adds beyond its own: how long it is, and longer numbers."""
 
+SIGNED = 512
+"""Bytes of a signed record's envelope."""
+
+NAMED = 80
+"""Bytes of a record's digest in the warrant of a turn that is given out again after it."""
+
 
 def check_one_more(turn: Turn) -> None:
     """Before it is trained: with a record like the largest so far it could be sent on.
@@ -44,7 +50,7 @@ def check_record(turn: Turn, record: TurnRecord) -> None:
 
 
 def check_round(plan: Plan) -> None:
-    """A round of so many turns, if their trainers report no more than they must.
+    """A round of so many turns, if their trainers report no more than they must and nobody signs.
 
     Raises:
         TooManySites: its last turn could not be sent.
@@ -61,7 +67,8 @@ def check_round(plan: Plan) -> None:
 
 
 def _has_room(turn: Turn, size: int) -> bool:
-    return size_of(turn) + size + AROUND <= MOST
+    signed = SIGNED + NAMED * (len(turn.history) + 1) if turn.warrant else 0
+    return size_of(turn) + size + AROUND + signed <= MOST
 
 
 def _last_turn(plan: Plan) -> Turn:

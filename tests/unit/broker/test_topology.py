@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 import pytest
 
-from tasuki.broker.topology import Permissions, Sizes, definitions, is_stream, topology
+from tasuki.broker.topology import Length, Permissions, Sizes, definitions, is_stream, topology
 from tasuki.core.model import CONTROLLER
 from tasuki.wire import names
+from tasuki.wire.messages import MAX_BYTES
 
 SITES = ("site-1", "site-2", "a.b_c")
 
@@ -68,6 +70,40 @@ def test_control_survives_a_node_and_neither_piles_up_nor_grows_old() -> None:
         assert "x-dead-letter-exchange" not in control
 
 
+def bound_of(queue: str, sizes: Sizes | None = None) -> Mapping[str, object] | None:
+    """What the one policy says that is about this queue, if there is one."""
+    policies = topology(SITES, sizes=sizes).policies
+    found = [it.definition for it in policies if re.search(it.pattern, queue)]
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("queue", [names.REPORTS, *map(names.turns_queue, SITES)])
+def test_turns_and_reports_that_are_too_many_stay_with_their_senders(queue: str) -> None:
+    bound = bound_of(queue)
+    assert bound is not None
+    assert "reject-publish" == bound["overflow"]
+    assert {"max-length", "max-length-bytes"} < bound.keys()
+
+
+def test_of_too_many_dead_letters_the_oldest_give_way() -> None:
+    sizes = Sizes(dead=Length(messages=5, size=100))
+    expected = {"max-length": 5, "max-length-bytes": 100, "overflow": "drop-head"}
+    assert expected == bound_of(names.DEAD, sizes)
+
+
+def test_a_bound_is_no_argument_so_that_queues_of_old_get_it_too() -> None:
+    for queue in topology(SITES).queues:
+        bounded = {"x-max-length", "x-max-length-bytes", "x-overflow"} & queue.arguments.keys()
+        assert bool(bounded) != (bound_of(queue.name) is not None), queue.name
+
+
+def test_any_turn_fits_into_its_queue() -> None:
+    """RabbitMQ takes one message whatever its size; what comes behind it has to fit too."""
+    for length in (Sizes().turns, Sizes().reports, Sizes().dead):
+        assert length.size >= 16 * MAX_BYTES
+
+
 @pytest.mark.parametrize("site", SITES)
 def test_a_site_may_read_its_own_queues_and_nothing_else(site: str) -> None:
     own = {names.turns_queue(site), names.weights_stream(site), names.control_queue(site)}
@@ -109,6 +145,7 @@ def test_definitions_are_json_and_complete() -> None:
     built = topology(SITES)
     document = json.loads(json.dumps(definitions(built, vhost="relay")))
 
+    assert len(document["policies"]) == len(built.policies)
     assert len(document["queues"]) == len(built.queues)
     assert len(document["bindings"]) == sum(len(queue.routes) for queue in built.queues)
     assert {one["vhost"] for part in document.values() for one in part} == {"relay"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from tasuki.core.model import EvaluatePolicy
 from tasuki.core.report import TurnProgressed
 from tasuki.core.run import Skip, Status, TurnFailed
 from tasuki.errors import SettingsError
+from tasuki.ledger.sqlite import Row
 from tasuki.observe.printable import headline
 from tasuki_cli import main, records, turns
 from tasuki_cli.display import RunDisplay, turns_table
@@ -73,6 +74,9 @@ class Archive:
     def rows(self, run: str) -> Sequence[LedgerRow]:
         assert run == "r"
         return [ROW]
+
+    def kept_rows(self, run: str) -> Iterator[Row]:
+        raise NotImplementedError(run)
 
     def turns(self, run: str) -> TurnTable:
         skipped = TurnRow(round=1, turn=1, site="a", skipped=HOSTILE)

@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 import yaml
 
-from tasuki.core.model import CONTROLLER
+from tasuki.core.model import CONTROLLER, WeightsRef
 from tasuki.errors import SettingsError
 from tasuki.settings.controller import ENVIRONMENT as CONTROLLER_ENVIRONMENT
 from tasuki.settings.federation import BROKER
 from tasuki.settings.site import ENVIRONMENT as SITE_ENVIRONMENT
 from tasuki.settings.site import read_site
+from tasuki.weights.chunks import MAX_CHUNK_BYTES, ChunkedFile
+from tasuki.wire.messages import MAX_BYTES
 from tasuki_cli.provision import files, texts
 from tasuki_cli.provision.changes import Changes
 from tasuki_cli.provision.command import provision
@@ -106,6 +108,22 @@ def test_the_doors_of_controller_and_management_are_this_machine_s(tmp_path: Pat
     conf = (out / "broker/rabbitmq.conf").read_text()
     assert "listeners.ssl.default = 7001" in conf
     assert "management.ssl.port = 15671" in conf
+
+
+def test_the_broker_takes_what_a_service_sends_and_nothing_that_is_much_larger(
+    tmp_path: Path,
+) -> None:
+    conf = (make(tmp_path) / "broker/rabbitmq.conf").read_text()
+    (limit,) = re.findall(r"^max_message_size = (\d+)$", conf, re.MULTILINE)
+
+    path = tmp_path / "weights"
+    path.write_bytes(bytes(MAX_CHUNK_BYTES))
+    weights = WeightsRef(digest=f"blake3:{0:064x}", size=MAX_CHUNK_BYTES)
+    with ChunkedFile(
+        path, transfer=bytes(16), weights=weights, chunk_bytes=MAX_CHUNK_BYTES
+    ) as chunks:
+        largest = sum(map(len, chunks[0]))
+    assert MAX_BYTES <= largest <= int(limit) < 1.1 * MAX_BYTES
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,18 @@ import pytest
 from typer.testing import CliRunner
 
 from tasuki.broker.nodes import Node
-from tasuki.broker.topology import Sizes, definitions, topology
+from tasuki.broker.topology import PRIORITY, Sizes, definitions, topology
 from tasuki.core.model import CONTROLLER
 from tasuki.errors import SettingsError
 from tasuki.settings.controller import read_controller
 from tasuki.settings.site import read_site
 from tasuki.transport.amqp import AmqpSettings
+from tasuki.wire import names
 from tasuki_cli.main import app
 from tasuki_cli.provision import passwords
+from tasuki_cli.provision.apply import shadowed
 from tasuki_cli.provision.command import provision
+from tasuki_cli.provision.definitions import MOST_CHANNELS, MOST_CONNECTIONS
 from tasuki_cli.provision.report import Report
 
 SITES = ["site-1", "site-2", "site-3"]
@@ -373,3 +376,55 @@ def test_applying_without_a_password_writes_nothing(
     assert isinstance(done.exception, SettingsError)
     assert message in str(done.exception)
     assert not out.exists()
+
+
+def a_policy(**changes: object) -> dict[str, object]:
+    """An operator's own, for all queues of a vhost."""
+    return {
+        "name": "ours",
+        "pattern": ".*",
+        "apply-to": "all",
+        "priority": PRIORITY,
+        "definition": {"max-length": 10**6},
+        **changes,
+    }
+
+
+def test_a_policy_of_the_operator_s_that_lifts_a_bound_is_named(out: Path) -> None:
+    provisioned(out)
+    document = broker_definitions(out)
+
+    told = shadowed(document, [*document["policies"], a_policy()])
+
+    assert 2 + len(SITES) == len(told)
+    assert told[0].startswith(f"the broker keeps {names.REPORTS} by its policy ours, and not by ")
+    assert f"give ours a priority below {PRIORITY}" in told[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"priority": PRIORITY - 1},
+        {"apply-to": "streams"},
+        {"apply-to": "exchanges"},
+        {"pattern": r"^tasuki\.weights\."},
+        {"pattern": "(?<no pattern of ours"},
+    ],
+)
+def test_a_policy_that_lifts_no_bound_is_the_operator_s_affair(
+    out: Path, changes: dict[str, object]
+) -> None:
+    provisioned(out)
+    document = broker_definitions(out)
+
+    assert [] == shadowed(document, [*document["policies"], a_policy(**changes)])
+
+
+def test_a_site_may_take_neither_all_connections_nor_all_memory(out: Path) -> None:
+    provisioned(out)
+
+    limits = {user["name"]: user["limits"] for user in broker_definitions(out)["users"]}
+
+    expected = {"max-connections": MOST_CONNECTIONS, "max-channels": MOST_CHANNELS}
+    assert dict.fromkeys(SITES, expected) == {site: limits[site] for site in SITES}
+    assert {} == limits[CONTROLLER]

@@ -54,6 +54,19 @@ def test_they_are_said_to_be_rolling_ones_which_judge_no_one_model(
     assert "--metric shows another: loss" in said
 
 
+def test_a_site_that_trains_in_several_lanes_has_their_mean_and_that_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lanes = [
+        turn("a", lane=0, samples=10, received_accuracy=0.2),
+        turn("a", lane=1, samples=30, received_accuracy=0.6),
+    ]
+    said = " ".join(shown(Archive(*lanes), capsys).split())
+    assert " 1 0.5000 0.5000 0.5000 a 0.0000 " in said
+    assert "up to 2 lanes in a round: what it says is their mean, weighted by samples" in said
+    assert "lanes" not in shown(Archive(*lanes[:1]), capsys)
+
+
 def test_one_round_is_too_few_to_say_more(capsys: pytest.CaptureFixture[str]) -> None:
     assert "swing of the last 1 means: -; monotonicity of the means: -" in shown(
         Archive(*RUN[:2]), capsys

@@ -185,12 +185,12 @@ def test_no_round_is_the_best_where_none_is_asked_for_or_none_has_a_number() -> 
 
 
 def as_onlookers_know_it(state: RunState) -> RunState:
-    """Without what only the controller goes by: what a lane weighs, and what it falls back to."""
+    """Without what only the controller goes by: what lanes weigh and have, and fall back to."""
     lanes = (
         replace(lane, before=None, turns=0, samples=0, relay=replace(lane.relay, is_merged=False))
         for lane in state.lanes
     )
-    return replace(state, lanes=tuple(lanes))
+    return replace(state, lanes=tuple(lanes), unmerged=())
 
 
 def test_a_state_with_several_lanes_arrives_as_it_was() -> None:
@@ -256,3 +256,12 @@ def test_trouble_in_a_lane_is_the_reason_of_its_run() -> None:
     assert said == run_row(state, [silent, silent]).reason
     full = TurnNow(held_up="the broker is full")
     assert "the broker is full" == run_row(state, [full, full]).reason
+
+
+def test_a_report_that_was_signed_is_shown_without_its_signature() -> None:
+    """Bug: the envelope is no text, so that the display of a run broke off at a failed turn."""
+    relay = Relay()
+    id = relay.state.lanes[0].relay.expected
+    failed = TurnFailed(id=id, site="a", error="TrainerDied", said=b"\x88\xff")
+    update = Update(run=relay.state, what=failed)
+    assert update == told(LiveUpdate.of(update).line())

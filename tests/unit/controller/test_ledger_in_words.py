@@ -225,3 +225,30 @@ def test_weights_that_cannot_be_made_one_end_the_run_in_words() -> None:
     *_, failed = in_words(relay)
     assert "the lanes cannot be made one: lane 2 has other tensors" == failed["what"]
     assert ["failed: lane 2 has other tensors"] == failed["led_to"]
+
+
+def test_where_one_lane_alone_was_trained_it_is_named() -> None:
+    """Bug: nothing said from which lane all others went on."""
+    relay = Relay(several(rounds=2, wait_s=5.0))
+    finish_lane(relay, 1)
+    relay(run.WaitOver(round=0))
+    row = in_words(relay)[-1]
+    digest = relay.state.weights.digest
+    said = f"all go on from lane 2 {digest[7:15]} with 20 samples, no other was trained"
+    assert f"checkpoint of round 1: {said}" in row["led_to"]
+    assert {
+        "round": 1,
+        "digest": digest,
+        "lanes": [{"lane": 2, "digest": digest, "samples": 20}],
+    } == row["merged"]
+
+
+def test_a_merge_names_its_lanes_for_machines_and_one_model_has_none() -> None:
+    relay = Relay(several(rounds=1))
+    finish_round(relay)
+    merged = in_words(relay)[-1]["merged"]
+    assert [(1, 20), (2, 20)] == [(each["lane"], each["samples"]) for each in merged["lanes"]]
+    alone = Relay(plan(rounds=1))
+    alone.finish_round()
+    assert all(row["merged"] is None for row in in_words(alone))
+    assert "checkpoint of round 1" in in_words(alone)[-1]["led_to"]

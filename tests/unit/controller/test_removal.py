@@ -56,8 +56,8 @@ def test_its_files_go_and_its_chain_holds(folder: DataFolder, ledger: SqliteLedg
     done = removed(folder)
     assert (111, "", True) == (done.freed, done.outcome, done.removed)
     assert not (folder.path / "runs/r").exists()
-    steps, files = folder.verify("r")
-    assert (len(ledger.verify("r")), 0) == (len(steps), files)
+    found = folder.verify("r")
+    assert (len(ledger.verify("r")), 0) == (len(found.steps), found.files)
     assert [] == ledger.pending()
 
 
@@ -107,8 +107,8 @@ class RemovedMeanwhile(DataFolder):
 def test_a_run_that_is_removed_while_it_is_verified_is_not_taken_for_broken(
     folder: DataFolder, ledger: SqliteLedger
 ) -> None:
-    steps, files = RemovedMeanwhile(folder.path).verify("r")
-    assert (len(ledger.verify("r")), 0) == (len(steps), files)
+    found = RemovedMeanwhile(folder.path).verify("r")
+    assert (len(ledger.verify("r")), 0) == (len(found.steps), found.files)
 
 
 def test_a_checkpoint_that_is_wrong_for_good_is_found(folder: DataFolder) -> None:

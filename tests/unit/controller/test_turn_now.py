@@ -27,6 +27,10 @@ STANDS = TurnNow(phase=Stage.TRAINED, still_s=23, silent_s=2)
             "a is being sent the turn: it has stood still for 20 s",
         ),
         (
+            TurnNow(phase=Stage.GIVEN_OUT, still_s=20, refused="its queue is full"),
+            "a is being sent the turn: it has stood still for 20 s; its queue is full",
+        ),
+        (
             TurnNow(phase=Stage.TAKEN, still_s=20),
             "a waits for the turn's weights: it has stood still for 20 s",
         ),

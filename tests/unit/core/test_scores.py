@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -234,6 +235,39 @@ def test_of_a_site_that_has_two_turns_in_a_round_the_last_counts() -> None:
     records = (*RUN[:2], again)
     assert 0.55 == scores.rolling(records, "accuracy")[0]["a"].value
     assert 0.6 == scores.own_turns_before(records, "accuracy")[0]["a"].value
+
+
+LANES = (
+    turn("a", lane=0, samples=10, received_accuracy=0.2, accuracy=0.6),
+    turn("b", lane=0, hop=1, samples=20, received_accuracy=0.3, accuracy=0.7),
+    turn("b", lane=1, samples=20, received_accuracy=0.2, accuracy=0.5),
+    turn("a", lane=1, hop=1, samples=30, received_accuracy=0.6, accuracy=0.8),
+)
+"""Both lanes visit both sites."""
+
+
+def test_of_a_site_that_trains_in_several_lanes_the_mean_counts_weighted_by_samples() -> None:
+    """Bug: those of the last lane alone were told, as if they were all of it."""
+    row = scores.rolling(LANES, "accuracy")[0]
+    assert Score(value=0.5, samples=40, lanes=2) == row["a"]
+    assert Score(value=0.25, samples=40, lanes=2) == row["b"]
+    own = scores.newest_own_turns(LANES, "accuracy", rounds=1)
+    assert {"a": pytest.approx(0.75), "b": pytest.approx(0.6)} == {
+        site: score.value for site, score in own.items()
+    }
+
+
+def test_what_was_forgotten_in_lanes_is_seen_from_the_round_before() -> None:
+    """Bug: it was told from one lane to another, which has other weights."""
+    later = [replace(each, id=replace(each.id, round=1)) for each in LANES]
+    before = scores.own_turns_before([*LANES, *later], "accuracy")
+    assert {} == before[0]
+    assert scores.newest_own_turns(LANES, "accuracy", rounds=1) == before[1]
+
+
+def test_a_lane_without_a_score_leaves_those_of_the_others() -> None:
+    silent = turn("a", lane=2, hop=2, samples=50)
+    assert scores.rolling(LANES, "accuracy") == scores.rolling((*LANES, silent), "accuracy")
 
 
 def test_a_turn_that_did_not_judge_what_it_trained_leaves_nothing_to_compare_with() -> None:

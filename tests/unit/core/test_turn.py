@@ -331,6 +331,18 @@ def test_a_fence_that_comes_twice_or_late_is_only_settled() -> None:
     assert before == site.state
 
 
+def test_a_run_that_takes_anothers_name_begins_as_if_that_had_never_been() -> None:
+    site, other = Site(capacity=2), turn(run="other")
+    site.train(turn(term=7))
+    site.take(other)
+    site(machine.TermRaised(run="r", lane=0, term=5))
+    site(machine.RunBegan(run="r"))
+    assert {"AbortTrainer", "ForgetLanes"} <= set(site.kinds)
+    assert {("other", 0)} == {*site.state.seen, *site.state.fenced, *site.journal, *site.fences}
+    assert (other,) == tuple(held.turn for held in site.state.held)
+    assert machine.Journal(progress=Progress(turn=turn())) in site.take(turn())
+
+
 def test_a_run_that_is_over_voids_its_turns_in_every_lane_and_nobody_elses() -> None:
     site, other = Site(capacity=2), turn(run="other")
     site.train(turn(lane=0))

@@ -25,7 +25,7 @@ EVALUATIONS = st.builds(evaluation, run=RUNS, term=SMALL, round=SMALL)
 TURNS = TRAININGS | EVALUATIONS
 LANES = st.sampled_from([0, 1, evaluation().id.lane])
 SENDERS = st.sampled_from([CONTROLLER, CONTROLLER, CONTROLLER, "a", "b", "stranger"])
-MOVES = ["ready", "finish", "confirm", "fail", "fence", "over", "drain", "crash"]
+MOVES = ["ready", "finish", "confirm", "fail", "fence", "over", "begin", "drain", "crash"]
 Event = machine.Event | None  # None: a crash
 
 
@@ -55,6 +55,8 @@ def event(data: st.DataObject, site: Site, move: str) -> Event:
             )
         case "over":
             return machine.RunOver(run=data.draw(RUNS))
+        case "begin":
+            return machine.RunBegan(run=data.draw(RUNS))
         case "drain":
             return machine.DrainRequested()
     return None
@@ -84,6 +86,8 @@ class Watch:
             self.valid[lane] = max(self.valid.get(lane, 0), what.term)
         if isinstance(what, machine.RunOver):
             assert what.run not in {held.turn.id.run for held in self.site.state.held}
+        if isinstance(what, machine.RunBegan):
+            self._begins(what.run)
         if what is None:
             self.trainers, self.hand_overs, self.valid = set(), set(), {}
         for at, effect in enumerate(effects):
@@ -93,6 +97,14 @@ class Watch:
             self.hand_overs.discard(what.id)
         trained = {h.turn.id for h in self.site.state.active if h.phase is Phase.TRAINED}
         assert trained == self.hand_overs, "nothing else is being sent, and nothing waits for that"
+
+    def _begins(self, run: str) -> None:
+        """Whatever it had before it, a run begins anew."""
+        assert run not in {lane[0] for lane in (*self.site.state.seen, *self.site.state.fenced)}
+        assert run not in {held.turn.id.run for held in self.site.state.held}
+        for known in (self.taken, self.valid):
+            for lane in [lane for lane in known if lane[0] == run]:
+                del known[lane]
 
     def _journaled_first(self, turn: Turn) -> None:
         """A turn is either on disk when its message goes, or dropped with a reason."""

@@ -118,7 +118,7 @@ def test_a_run_that_was_killed_goes_on_to_the_weights_of_one_that_was_not(
     assert Status.FINISHED is ended.state.status
     assert STATES["runs"]["finished"]["digest"] == ended.state.weights.digest
     # With the checkpoint that had been decided and not kept: it names the row of that decision.
-    assert 4 == data.verify("killed")[1]
+    assert 4 == data.verify("killed").files
 
 
 def test_a_row_that_this_version_does_not_know_is_refused_by_its_number(data: DataFolder) -> None:

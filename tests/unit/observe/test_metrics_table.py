@@ -42,6 +42,17 @@ def test_every_reason_has_its_row_and_every_row_its_reason() -> None:
     assert set(REASON.findall(PAGE)) == reasons | {"other"}
 
 
+def show_keys(metrics: Metrics) -> None:
+    """What a service shows that has a certificate and keys."""
+    metrics.board.set("tasuki_certificate_expiry_timestamp_seconds", 1)
+    for name in (
+        "roster_number",
+        "roster_expiry_timestamp_seconds",
+        "card_expiry_timestamp_seconds",
+    ):
+        metrics.board.set(f"tasuki_{name}", 1)
+
+
 def site(folder: Path) -> SiteMetrics:
     """One that has shown everything it can."""
     metrics = SiteMetrics(subject("site-1", folder), has_turn=lambda: True)
@@ -49,13 +60,13 @@ def site(folder: Path) -> SiteMetrics:
     metrics.handed_over(seconds=1, size=1)
     for name in ("memory_used_bytes", "memory_total_bytes", "utilisation_ratio"):
         metrics.board.set(f"tasuki_gpu_{name}", 1, gpu="0")
-    metrics.board.set("tasuki_certificate_expiry_timestamp_seconds", 1)
+    show_keys(metrics)
     return metrics
 
 
 def controller(folder: Path) -> ControllerMetrics:
     metrics = ControllerMetrics(subject("controller", folder))
-    metrics.board.set("tasuki_certificate_expiry_timestamp_seconds", 1)
+    show_keys(metrics)
     metrics.heard("site-1")
     metrics.dead_letters(1)
     metrics.follower_failed("report")

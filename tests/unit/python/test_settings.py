@@ -37,6 +37,8 @@ REFUSED: list[tuple[Mapping[str, Any], str]] = [  # Any: as `simulate` takes the
     ({"order": [("site-1",), ("site-9",)]}, "the order names 'site-9'"),
     ({"order": (["site-1"], "site-2")}, "the order has sites beside lists of sites"),
     ({"lanes": {"count": 4}}, "4 lanes and 3 sites"),
+    ({"lanes": 4}, r"lanes is a table: write count = 4 under \[lanes\]"),
+    ({"lanes": 4, "evaluate": train}, "lanes is a table"),
     ({"lanes": {"count": 2, "merge": "sampels"}}, "did you mean 'samples'"),
     ({"sites": ["a b", "c"]}, "site name 'a b'"),
     ({"sites": 1}, "one site and"),

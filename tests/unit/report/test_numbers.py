@@ -11,9 +11,9 @@ import pytest
 
 from support.reports import STEP_S, OnRecord, closes, scores, trains
 from support.runs import FIRST, Relay, plan
-from support.several import finish_lane, finish_round, finish_turn, several
+from support.several import finish_lane, finish_round, finish_turn, record_of, several
 from tasuki.core import run
-from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent
+from tasuki.core.model import CheckpointPolicy, Cover, EvaluatePolicy, OnSilent
 from tasuki.core.run import Status
 from tasuki_controller import documents
 from tasuki_controller.documents import (
@@ -96,6 +96,17 @@ def test_a_curve_has_a_value_for_each_round_of_each_site() -> None:
         "c": ((0.3, 0.6), (0.7, None)),
     } == by_site
     assert [(0.5, 0.6, 0.7), (0.1, 0.2)] == curves.over_sites(lambda curve: curve.trained)
+
+
+def test_a_curve_has_the_mean_of_the_lanes_in_which_its_site_trains() -> None:
+    """Bug: it had that of the last lane, whose weights are not those of the others."""
+    relay = Relay(several(sites=("a", "b"), cover=Cover.ALL, rounds=1))
+    said = {("a", 0): 0.2, ("b", 0): 0.5, ("b", 1): 0.7, ("a", 1): 0.4}
+    for (_, lane), value in said.items():
+        relay(run.TurnFinished(record=record_of(relay, lane, {"accuracy": value})))
+    (curves,) = curves_of(OnRecord(relay=relay).material.turns)
+    assert curves.means
+    assert {"a": (0.3,), "b": (0.6,)} == {curve.site: curve.trained for curve in curves.sites}
 
 
 def test_a_skipped_turn_is_a_gap_in_its_curve() -> None:

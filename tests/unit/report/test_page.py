@@ -14,7 +14,7 @@ from support.reports import OnRecord, closes, scores, trains
 from support.runs import Relay, plan
 from support.several import finish_round, several
 from tasuki.core import run
-from tasuki.core.model import CheckpointPolicy, EvaluatePolicy, OnSilent, Plan
+from tasuki.core.model import CheckpointPolicy, Cover, EvaluatePolicy, OnSilent, Plan
 from tasuki.errors import SettingsError
 from tasuki_report.page.chart import JSON, of_which, said
 from tasuki_report.page.learning import MOST_LINES
@@ -151,3 +151,20 @@ def test_a_page_of_one_model_says_nothing_of_lanes() -> None:
     assert "lanes" not in dict(seen.facts)
     lineage = rendered(seen).partition('<section id="lineage">')[2]
     assert "lane" not in lineage.partition("</section>")[0]
+
+
+def test_each_lane_has_its_line_in_the_row_of_a_site() -> None:
+    """Bug: bars of two lanes lay on each other, where a site trains in both."""
+    relay = Relay(several(sites=("a", "b"), cover=Cover.ALL, rounds=1))
+    finish_round(relay)
+    passing = view_of(OnRecord(relay=relay).material).passing
+    assert passing is not None
+    about = next(trace for trace in passing.traces if "customdata" in trace)
+    found = {(lane[1], y) for lane, y in zip(about["customdata"], about["y"], strict=True)}
+    assert {
+        ("1 of lane 1", -0.2),
+        ("2 of lane 1", 0.8),
+        ("1 of lane 2", 1.2),
+        ("2 of lane 2", 0.2),
+    } == found
+    assert "2 lines, one for each lane" in passing.caption

@@ -70,6 +70,8 @@ BAD = [
     ('"fixed"', ["count = 2", "every_n_rounds = 0"], SettingsError, "lanes.every_n_rounds: Input"),
     ('"fixed"', ["count = 2", "wait_s = 0"], SettingsError, "lanes.wait_s: Input"),
     ('"fixed"', ["cuont = 2"], SettingsError, "did you mean 'count'"),
+    ('"fixed"', ["lanes = 2"], SettingsError, "unknown key 'lanes.lanes'; did you mean 'count'"),
+    ('"fixed"', ["every = 2"], SettingsError, "did you mean 'every_n_rounds'"),
     ('"fixed"', ["count = 2", 'cover = "al"'], SettingsError, "no cover 'al'; did you mean 'all'?"),
     ('"fixed"', ["count = 2", 'merge = "sum"'], SettingsError, "known: samples, equal"),
     ('"fixed"', ['merge = "equal"'], SettingsError, "says merge and not how many lanes"),
@@ -109,10 +111,25 @@ def test_rounds_are_evaluated_only_where_all_lanes_are_one() -> None:
     assert planned(alone, "[evaluate]\nevery_n_rounds = 3").evaluate
 
 
-def test_turns_of_lanes_do_not_say_that_a_run_has_enough() -> None:
+@pytest.mark.parametrize("evaluate", ["", "[evaluate]"])
+@pytest.mark.parametrize("metric", ["accuracy", "received_accuracy"])
+def test_turns_of_lanes_say_neither_what_is_best_nor_that_a_run_has_enough(
+    metric: str, evaluate: str
+) -> None:
+    """Bug: the best round was chosen by turns, whose scores are of no merged weights."""
+    lanes = "[lanes]\ncount = 2\nevery_n_rounds = 2"
+    for table in (f'[checkpoint]\nbest = "{metric}"', f'[stop]\nmetric = "{metric}"\ntarget = 1'):
+        with pytest.raises(SettingsError) as caught:
+            planned(lanes, table, evaluate)
+        assert "speaks for its lane's model" in str(caught.value)
+        assert "= 'accuracy', and [evaluate] every_n_rounds = 2" in str(caught.value)
+
+
+def test_what_all_sites_say_of_merged_weights_judges_a_run_with_lanes() -> None:
     lanes, stop = "[lanes]\ncount = 2", '[stop]\nmetric = "accuracy"\ntarget = 0.9'
-    with pytest.raises(SettingsError, match=r"its lane's model.*add \[evaluate\]"):
-        planned(lanes, stop)
+    best = '[checkpoint]\nbest = "accuracy"'
+    assert planned(lanes, best, "[evaluate]\nevery_n_rounds = 1").checkpoint.best
+    assert planned(best).checkpoint.best
     assert planned(lanes, stop, "[evaluate]\nevery_n_rounds = 1").stop
     assert planned(lanes, "[stop]\nhours = 1").stop
     assert planned(stop).stop

@@ -13,7 +13,7 @@ from tasuki.settings.controller import PORT, read_controller
 from tasuki.settings.federation import FederationFile
 from tasuki.settings.run import RunFile
 from tasuki.settings.site import SiteSettings, read_site
-from tasuki.settings.toml import read
+from tasuki.settings.toml import parse, read
 
 SITE = """
 name = "site-1"
@@ -122,6 +122,15 @@ def test_every_wrong_key_is_reported_at_once(tmp_path: Path) -> None:
     assert "line 3: concurrency" in message
     assert "unknown key 'broker.heart'" in message
     assert "broker.ca" in message
+
+
+@pytest.mark.parametrize("given", ["broker = 3", "[[broker]]\nurl = 'a'"])
+def test_what_is_given_in_place_of_a_table_is_told_how_to_write_one(given: str) -> None:
+    """Bug: a class of ours was named."""
+    with pytest.raises(
+        SettingsError, match=r"broker is a table: write \[broker\], and under it url"
+    ):
+        parse(given, SiteSettings, name="site.toml")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from support.requests import a_request
 from tasuki import errors
-from tasuki.core.model import Kind
+from tasuki.core.model import EVALUATION, Kind
 from tasuki.errors import CannotEvaluate, TasukiError, TrainerNotFound, TrainerRaised
 from tasuki.trainer import evaluate_seed, turn_seed
 from tasuki_site.tensors import load_state, save_state
@@ -131,6 +131,13 @@ def outcomes(source: Source, *kinds: Kind, lane: int = 0) -> Sequence[Outcome]:
             await trainer.close()
 
     return asyncio.run(run())
+
+
+def test_what_is_evaluated_is_of_no_lane_for_its_trainer() -> None:
+    """Bug: it saw the number by which its turn is told from those that train, 2**32 and more."""
+    request = a_request(kind=Kind.EVALUATE.value, lane=EVALUATION + 1)
+    assert 0 == request.open(lambda _: None).lane
+    assert 3 == a_request(lane=3).open(lambda _: None).lane
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from tasuki.wire import names
 from tasuki_site.facts import Fact
 from tasuki_site.journal import Journal
 from tasuki_site.trainer.pool import Trainer
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome
 
 OFTEN = replace(TASK, beat_s=0.02)
@@ -130,10 +130,10 @@ class OneAtATime:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     asked: int = 0
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
         self.asked += 1
         async with self.lock:
-            return await self.trainer.train(request, log)
+            return await self.trainer.train(request, log, began=began)
 
     async def farewell(self) -> None:
         await self.trainer.farewell()

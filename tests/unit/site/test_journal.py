@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.sites import Site, result, turn
 from tasuki.core import turn as machine
 from tasuki.core.model import CONTROLLER
+from tasuki.core.trust import Submission
 from tasuki.core.turn import Phase, Progress, SiteState
 from tasuki.errors import DiskFull, NewerData, StorageError
 from tasuki.ledger import migrations
@@ -88,6 +89,26 @@ def test_a_fence_survives(path: Path, journal: Journal) -> None:
     journal.write_fence("r", 0, 4)
     state, _ = reopened(path)
     assert {("r", 0): 4} == state.fenced
+
+
+def test_which_run_a_name_is_survives(path: Path, journal: Journal) -> None:
+    assert Submission() == journal.submission("r")
+    for began in (1.0, 2.5):
+        journal.write_submission("r", Submission(about="blake3:1", began=began))
+    database = open_journal(path)
+    with closing(database):
+        assert Submission(about="blake3:1", began=2.5) == Journal(database, "b").submission("r")
+        assert Submission() == Journal(database, "a").submission("r")
+
+
+def test_nothing_is_left_of_a_run_whose_name_is_anothers(path: Path, journal: Journal) -> None:
+    for run in ("r", "other"):
+        journal.write(trained(run))
+        journal.write_fence(run, 1, 3)
+    journal.forget_lanes("r")
+    state, _ = reopened(path)
+    assert {("other", 0)} == set(state.seen)
+    assert {("other", 1): 3} == state.fenced
 
 
 def test_a_taken_turn_survives(path: Path, journal: Journal) -> None:

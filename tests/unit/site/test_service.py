@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from support.deaf import deaf_to
+from support.members import Signatory
 from support.one_site import DEADLINE_S, TASK, Peer, with_site
 from support.simulation import TRAINERS
 from support.stuck import Stuck
@@ -28,6 +29,7 @@ from tasuki.core.report import (
     TurnRefused,
     TurnTaken,
 )
+from tasuki.core.trust import Must
 from tasuki.errors import StorageError
 from tasuki.ledger import migrations
 from tasuki.ports import Route, Transport
@@ -45,7 +47,7 @@ from tasuki_site.journal import Journal
 from tasuki_site.model_files.initial import write_initial
 from tasuki_site.tensors import load_state
 from tasuki_site.trainer.pool import Trainer
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome, write_result
 
 
@@ -77,6 +79,23 @@ def test_a_successor_without_a_queue_fails_the_turn_and_not_the_site(tmp_path: P
         await peer.send("a", term=2)  # and on it goes
 
     assert list(with_site(tmp_path, talk).folder.iterdir()) == []
+
+
+def test_weights_that_have_to_be_sealed_and_are_not_fail_their_turn_with_words(
+    tmp_path: Path,
+) -> None:
+    async def talk(peer: Peer) -> None:
+        turn = await peer.send("a")
+        abandoned = await peer.hear(TurnAbandoned)
+        assert abandoned.id == turn.id
+        assert abandoned.error == "MessageError"
+        assert "not sealed" in abandoned.detail
+
+    lab = Signatory()
+    roster, require = lab.roster([CONTROLLER, "a"]), [Must.SEALED]
+    member, controller = (lab.member(name, roster, require=require) for name in ("a", CONTROLLER))
+    spool = with_site(tmp_path, talk, member=member, controller=controller)
+    assert list(spool.folder.iterdir()) == []
 
 
 def test_a_site_that_follows_itself_trains_on_what_it_sent(tmp_path: Path) -> None:
@@ -509,8 +528,8 @@ class Thief:
 
     trainer: Trainer
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
-        outcome = await self.trainer.train(request, log)
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
+        outcome = await self.trainer.train(request, log, began=began)
         Path(request.result).unlink()
         return outcome
 

@@ -24,7 +24,7 @@ from tasuki_site.tensors import save_state
 from tasuki_site.trainer.child_trainer import ChildTrainer
 from tasuki_site.trainer.pool import TrainerPool
 from tasuki_site.trainer.process_limit import ProcessLimit, as_many_as_fit
-from tasuki_site.trainer.request import Log, TurnRequest
+from tasuki_site.trainer.request import Began, Log, TurnRequest, unnoticed
 from tasuki_site.trainer.result import Outcome
 from tasuki_site.trainer.source import Source
 
@@ -155,8 +155,9 @@ class Gated:
     has_begun: bool = False
     ended: bool = False
 
-    async def train(self, request: TurnRequest, log: Log) -> Outcome:
+    async def train(self, request: TurnRequest, log: Log, *, began: Began = unnoticed) -> Outcome:
         self.has_begun = True
+        began()
         await self.go_on.wait()
         return Outcome(digest=f"blake3:{request.run}", size=0, metrics={}, samples=0)
 
@@ -253,6 +254,50 @@ def test_of_many_sites_that_score_at_once_only_as_many_as_there_is_room_for_have
 
     asyncio.run(train())
     assert ["a", "b"] == [site for site, trainer in trainers.items() if trainer.ended]
+
+
+def test_a_turn_begins_once_it_need_not_wait_for_others() -> None:
+    """Bug: how long it waited for a process was part of how long it took."""
+    began: list[str] = []
+
+    async def train() -> None:
+        trainer, limit = Gated(), ProcessLimit(1, at_once=1)
+        pool = TrainerPool(lambda _: trainer, limit=limit)
+        turns = [
+            asyncio.create_task(
+                pool.train(
+                    "t", a_request(run=run), lambda _: None, began=partial(began.append, run)
+                )
+            )
+            for run in ("first", "second")
+        ]
+        await until(lambda: bool(began), what="one has begun")
+        assert ["first"] == began
+        trainer.go_on.set()
+        await asyncio.gather(*turns)
+
+    asyncio.run(train())
+    assert ["first", "second"] == began
+
+
+def test_a_turn_that_shares_a_process_begins_when_that_is_free(tmp_path: Path) -> None:
+    (tmp_path / "counts.py").write_text(COUNTS)
+    began: list[str] = []
+
+    async def train() -> None:
+        shared = ChildTrainer(Source(run="counts:train", folder=tmp_path), lambda *_: None)
+        save_state(tmp_path / "received", {"w": np.zeros(2, np.float32)})
+
+        async def turn(site: str) -> None:
+            request = a_request(tmp_path, site=site)
+            await shared.train(request, lambda _: None, began=partial(began.append, site))
+            began.append("over")
+
+        await asyncio.gather(turn("a"), turn("b"))
+        await shared.close()
+
+    asyncio.run(train())
+    assert ["a", "over", "b", "over"] == began
 
 
 def test_each_lane_of_a_run_has_a_trainer_of_its_own_until_the_run_is_over() -> None:

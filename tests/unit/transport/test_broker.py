@@ -10,7 +10,9 @@ import pytest
 
 from tasuki.settings.broker import BrokerTable
 from tasuki.transport.amqp import LinkState, StateChange
+from tasuki.transport.amqp.publication import publishing
 from tasuki.transport.broker import BrokerConnection
+from tasuki.wire import names
 
 UP, DOWN, BLOCKED = LinkState.UP, LinkState.DOWN, LinkState.BLOCKED
 UNBLOCKED, REFUSED = LinkState.UNBLOCKED, LinkState.REFUSED
@@ -126,3 +128,25 @@ def test_who_waits_for_that_learns_that_the_broker_takes_our_credentials_no_more
         return bool(done)
 
     assert expected == asyncio.run(run())
+
+
+def test_a_queue_that_refuses_is_known_until_it_takes_something(tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("secret")
+    table = BrokerTable(url="amqp://controller@localhost/v", password_file=password)
+    route, other = names.to_turns("a"), names.to_turns("b")
+
+    async def scenario() -> None:
+        connection = BrokerConnection(table)
+
+        def note(state: LinkState, *, reason: str = "") -> None:
+            what = publishing(route)
+            connection.note(StateChange(link="publish", state=state, what=what, reason=reason))
+
+        assert "" == connection.refused(route)
+        note(LinkState.WAITING, reason="it is full")
+        assert ("it is full", "") == (connection.refused(route), connection.refused(other))
+        note(LinkState.SERVED)
+        assert "" == connection.refused(route)
+
+    asyncio.run(scenario())

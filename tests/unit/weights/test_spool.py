@@ -282,6 +282,29 @@ def test_what_an_earlier_process_left_counts_until_a_turn_claims_it(spool: Spool
     assert again.find(digested(DATA)) is None
 
 
+def test_a_transfer_that_the_disk_has_no_room_for_is_not_begun(tmp_path: Path) -> None:
+    counted: list[tuple[str, int]] = []
+    free = [len(DATA) - 1]
+    spool = Spool(tmp_path, free=lambda: free[0], refused=lambda *told: counted.append(told))
+    first, second, *_ = chunks(DATA, 30)
+
+    with pytest.raises(DiskFull, match=r"100 bytes do not fit .* has 99 left; make room"):
+        spool.add(first)
+    assert not spool.add(second)
+    assert ([("too_large", 1), ("out_of_order", 1)], []) == (counted, names(spool))
+
+    free[0] += 1
+    assert [False, False, False, True] == fill(spool)
+
+
+def test_a_turn_asks_in_vain_for_more_than_the_disk_has(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, free=lambda: len(DATA) - 1)
+    first = chunks(DATA, 30)[0]
+    spool.claim(first.transfer, first.weights)
+    with pytest.raises(DiskFull):
+        spool.add(first)
+
+
 def test_clearing_a_spool_removes_our_files_and_no_others(spool: Spool) -> None:
     fill(spool)
     spool.add(chunks(DATA[::-1], 30)[0])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from support.runs import plan, weights
+from support.runs import Relay, plan, weights
 from support.sites import result, turn
 from support.strategies import VALUES, instances, messages
 from tasuki.core import run
@@ -236,6 +236,26 @@ def test_a_message_that_is_too_large_cannot_be_sent() -> None:
     mine = replace(turn(), history=(bytes(MAX_BYTES),))
     with pytest.raises(MessageError, match="too large to send"):
         encode(mine)
+
+
+def test_what_only_our_own_ledger_has_may_be_larger() -> None:
+    """Bug: a checkpoint of many lanes' turns could not be written down."""
+    record = Relay().record()
+    saved = run.SaveCheckpoint(
+        round=1, weights=record.sent, records=(record,) * 9000, earlier=(record,) * 9000
+    )
+    body = encode(saved, travels=False)
+    assert len(body) > MAX_BYTES
+    assert "more than a message may have" in refused(body)
+    found = decode(body, run.SaveCheckpoint, travelled=False)
+    assert (9000, record) == (len(found.earlier), replace(found.earlier[-1], written=b""))
+
+
+def test_a_checkpoint_that_was_to_be_saved_before_names_its_round_alone() -> None:
+    saved = run.SaveCheckpoint(round=1, weights=weights("w"), records=())
+    content = msgpack.unpackb(encode(saved))
+    del content["earlier"]
+    assert saved == decode(msgpack.packb(content), run.SaveCheckpoint)
 
 
 def test_a_claim_of_endless_length_costs_nothing() -> None:

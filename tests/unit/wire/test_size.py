@@ -6,13 +6,25 @@ from dataclasses import replace
 
 import pytest
 
+from support.members import Signatory
 from support.runs import plan, weights
 from tasuki.core.model import CONTROLLER, Plan, Task, Turn, TurnId, TurnRecord
 from tasuki.core.order import longest
+from tasuki.core.trust import Warrant
 from tasuki.errors import TooManySites, TurnTooLarge
 from tasuki.settings.run import RunFile, Weights
 from tasuki.wire.messages import MAX_BYTES, encode, size_of
-from tasuki.wire.size import AROUND, MOST, SPARE, check_one_more, check_record, check_round
+from tasuki.wire.size import (
+    ANY_DIGEST,
+    AROUND,
+    MOST,
+    NAMED,
+    SIGNED,
+    SPARE,
+    check_one_more,
+    check_record,
+    check_round,
+)
 
 SITES = ("site-1", "site-2", "site-3")
 
@@ -78,6 +90,25 @@ def test_a_record_for_which_there_is_room_can_be_sent_on() -> None:
     full = full_turn(one_more=100_000)
     check_record(full, record(100_000))
     assert size_of(onward(full, record(100_000))) <= MOST
+
+
+def test_a_signed_record_for_which_there_is_room_can_be_sent_on_and_given_out_again() -> None:
+    lab = Signatory()
+    roster = lab.roster([CONTROLLER, "site-2"])
+    controller, site = lab.member(CONTROLLER, roster), lab.member("site-2", roster)
+    about = ANY_DIGEST
+    small = turn(*[600] * 2000)
+    warrant = Warrant(
+        id=small.id, itinerary=SITES, weights=small.weights, task=small.task, began=1e9
+    )
+    signed = replace(small, warrant=controller.sign(warrant, about=about))
+    room = MOST - size_of(signed) - AROUND - SIGNED - NAMED * 2001
+    check_record(signed, record(room))
+    with pytest.raises(TurnTooLarge):
+        check_record(signed, record(room + 1))
+    after = onward(signed, site.write(record(room), about=about))
+    again = replace(warrant, id=after.id, before=(ANY_DIGEST,) * 2001, roster=2**62)
+    assert size_of(replace(after, warrant=controller.sign(again, about=about))) <= MAX_BYTES
 
 
 def test_a_record_with_a_byte_more_fails_its_turn() -> None:

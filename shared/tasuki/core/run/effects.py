@@ -15,13 +15,16 @@ from tasuki.core.run.state import Status
 class SaveCheckpoint:
     """Keep the weights of this round's end, with what its turns reported.
 
-    `parts`: the lanes' weights that they were made of; none if one model is on its way.
+    Attributes:
+        parts: the lanes' weights that they were made of; none if one model is on its way.
+        earlier: the turns of rounds before it after which the lanes were not made one.
     """
 
     round: int
     weights: WeightsRef
     records: tuple[TurnRecord, ...]
     parts: tuple[Part, ...] = ()
+    earlier: tuple[TurnRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

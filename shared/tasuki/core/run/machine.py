@@ -416,7 +416,9 @@ def _close_if_all_in(state: RunState) -> Step:
         return _close_round(state)
     if state.done % state.plan.lanes.every_n_rounds == 0 or _is_last(state):
         return _merge(state)
+    unmerged = (*state.unmerged, *state.records)
     state = _noted(replace(state, lanes=tuple(map(closed, state.lanes))), state.records)
+    state = replace(state, unmerged=unmerged)
     kept = tuple(KeepLane(lane=lane.relay.lane, weights=lane.relay.weights) for lane in state.lanes)
     state, effects = _decide(state)
     return state, (*kept, *effects)
@@ -454,9 +456,14 @@ def _close_round(state: RunState, made_of: tuple[Part, ...] = ()) -> Step:
     """Its weights are here: keep them, and let all sites score them if they are to."""
     done = state.done
     saved = SaveCheckpoint(
-        round=done - 1, weights=state.weights, records=state.records, parts=made_of
+        round=done - 1,
+        weights=state.weights,
+        records=state.records,
+        parts=made_of,
+        earlier=state.unmerged,
     )
-    state, named = best_named(state, judged_by_turns(_noted(state, state.records)))
+    state = replace(_noted(state, state.records), unmerged=())
+    state, named = best_named(state, judged_by_turns(state))
     if is_due(state.plan.evaluate, rounds_done=done, is_last=_is_last(state)):
         state, effects = _scored(scoring.ask_for_round(state, done))
     else:

@@ -63,6 +63,7 @@ class RunState:
     Attributes:
         lanes: the round under way, of each model that is on its way.
         merged: where there are several, what they were made one of last: at first the run's first.
+        unmerged: the turns of rounds that are over since; the lanes' weights have them.
         turns: how many were accepted and not undone.
         silent: sites whose lease ran out and that have not been heard of since, or not come on.
         trained: sites that have a turn in one of the rounds that were closed.
@@ -84,6 +85,7 @@ class RunState:
     lanes: tuple[LaneState, ...]
     merged: WeightsRef
     status: Status = Status.SUBMITTED
+    unmerged: tuple[TurnRecord, ...] = ()
     reason: str = ""
     turns: int = 0
     skipped: tuple[Skip, ...] = ()

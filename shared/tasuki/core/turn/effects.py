@@ -32,6 +32,13 @@ class ForgetRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetLanes:
+    """Its name is another run's: end its trainers, and keep nothing of its turns and fences."""
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settle:
     """Acknowledge the message that the event came with."""
 
@@ -118,6 +125,7 @@ Effect = (
     Journal
     | JournalFence
     | ForgetRun
+    | ForgetLanes
     | Settle
     | AwaitWeights
     | StartTrainer

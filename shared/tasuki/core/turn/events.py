@@ -64,6 +64,16 @@ class RunOver:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RunBegan:
+    """A run of this name began that was submitted after the one that the site knows.
+
+    Known by the controller's signature alone; where nobody signs, a name is used once.
+    """
+
+    run: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Restarted:
     """The service started; this state comes from the journal, and so do these finished turns."""
 
@@ -83,6 +93,7 @@ Event = (
     | HandedOver
     | TermRaised
     | RunOver
+    | RunBegan
     | Restarted
     | DrainRequested
 )

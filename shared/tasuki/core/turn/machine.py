@@ -20,6 +20,7 @@ from tasuki.core.turn.effects import (
     AwaitWeights,
     Drop,
     Effect,
+    ForgetLanes,
     ForgetRun,
     GiveBack,
     HandOver,
@@ -36,6 +37,7 @@ from tasuki.core.turn.events import (
     Event,
     HandedOver,
     Restarted,
+    RunBegan,
     RunOver,
     TermRaised,
     TrainingFailed,
@@ -52,7 +54,7 @@ class IllegalEvent(RuntimeError):
     """A bug of ours: this event cannot happen in this state."""
 
 
-def step(state: SiteState, event: Event) -> Step:
+def step(state: SiteState, event: Event) -> Step:  # noqa: C901 - one table of all events
     """Decide what one event means.
 
     Raises:
@@ -73,6 +75,8 @@ def step(state: SiteState, event: Event) -> Step:
             return _fence(state, (run, lane), term)
         case RunOver(run=run, term=term):
             return _forget_run(state, run, term)
+        case RunBegan(run=run):
+            return _begin(state, run)
         case Restarted(done=done):
             return _go_on(state, done)
         case DrainRequested():
@@ -190,6 +194,19 @@ def _forget_run(state: SiteState, run: str, term: int) -> Step:
         state, fenced = _fence(state, (run, id.lane), min(id.term + 1, MOST))
         effects += [effect for effect in fenced if not isinstance(effect, Settle)]
     return state, (*effects, ForgetRun(run=run), Settle())
+
+
+def _begin(state: SiteState, run: str) -> Step:
+    """Nothing of an earlier run of this name counts any more, neither turns nor terms."""
+    effects: list[Effect] = []
+    for lane in dict.fromkeys(held.turn.id.of_lane for held in state.held):
+        if lane[0] == run:
+            state, void = _forget(state, lane)
+            effects += void
+    seen = {lane: fence for lane, fence in state.seen.items() if lane[0] != run}
+    fenced = {lane: term for lane, term in state.fenced.items() if lane[0] != run}
+    state, begun = _next(replace(state, seen=seen, fenced=fenced))
+    return state, (*effects, ForgetLanes(run=run), *begun)
 
 
 def _forget(state: SiteState, lane: Lane) -> Step:

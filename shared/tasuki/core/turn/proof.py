@@ -9,7 +9,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tasuki.core.model import Kind, Turn, TurnRecord
-from tasuki.core.trust import Warrant
+from tasuki.core.trust import Submission, Warrant
+
+OTHER_RUN, OLDER_RUN = "other_run", "older_run"
+"""Why something that was truly signed is about no run that counts, in a word."""
+
+
+def why_other(known: Submission, said: Submission) -> str:
+    """Why a turn is of no run that counts; empty if it is of the run that is known, or a later one.
+
+    Args:
+        known: of this name, of all that came so far.
+        said: what the turn is of, by its warrant.
+    """
+    if not known.about or said.about == known.about:
+        return ""
+    if not said.about:
+        return OTHER_RUN
+    return "" if said.began > known.began else OLDER_RUN
 
 
 def before(turn: Turn, warrant: Warrant) -> int:

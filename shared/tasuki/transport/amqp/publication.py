@@ -13,6 +13,11 @@ from tasuki.ports import Frames, Route
 Done = Callable[[Exception | None], None]
 
 
+def publishing(route: Route) -> str:
+    """What a change of state and an error call this."""
+    return f"publishing to {route.exchange} for {route.key!r}"
+
+
 @dataclass(slots=True, eq=False)
 class Publication:
     """One call of `publish`: which bodies are sent and which are confirmed.
@@ -36,7 +41,7 @@ class Publication:
 
     @property
     def name(self) -> str:
-        return f"publishing to {self.route.exchange} for {self.route.key!r}"
+        return publishing(self.route)
 
     def next_body(self) -> Frames | None:
         """The next body, made now; None if the publication was cancelled."""

@@ -31,6 +31,11 @@ _MOST_PATIENCE = 32
 """Times the limit for a confirm, doubled each time that it did not come: a queue that has lost the
 majority of its nodes may keep what it does not confirm, and must not get it again all the time."""
 
+_NOT_TAKEN = (
+    "its queue refuses it: it is full, since its reader is away or somebody sends too much, or it "
+    "has failed"
+)
+
 OnChange = Callable[[StateChange], None]
 
 
@@ -289,7 +294,7 @@ class Publisher:
         if isinstance(confirm, spec.Basic.Nack):
             self._counters.nacked_messages += 1
             self._discard(outlet)
-            self._retry(publication, "the broker could not take a message")
+            self._retry(publication, _NOT_TAKEN)
         else:
             sizes = outlet.confirmed(confirm.delivery_tag, multiple=confirm.multiple)
             self._count_confirmed(sizes)

@@ -43,6 +43,7 @@ class Counters:
     """Running totals since `open`. Each field is written by one thread only.
 
     Attributes:
+        nacked_messages: tries that the broker refused since a queue was full; each is made again.
         publish_unanswered, consume_unanswered: connections given up since an answer was overdue.
     """
 
