@@ -87,13 +87,19 @@ class AmqpSettings:
         """The passwords to try, one after the other. Reads them anew."""
         return self.passwords() or (self.password,)
 
-    def parameters(self, node: Node, *, name: str, password: str) -> pika.ConnectionParameters:
-        """The same in pika's words; `name` is what the broker's operator sees."""
+    def parameters(
+        self, node: Node, *, name: str, password: str | None = None
+    ) -> pika.ConnectionParameters:
+        """The same in pika's words; `name` is what the broker's operator sees.
+
+        Args:
+            password: which of the candidates; None: the first.
+        """
         return pika.ConnectionParameters(
             host=node.host,
             port=node.port,
             virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.user, password),
+            credentials=pika.PlainCredentials(self.user, password or self.password),
             ssl_options=pika.SSLOptions(self.tls, node.host) if self.tls else None,
             heartbeat=self.heartbeat_s,
             # We make connections again ourselves, with jitter.
