@@ -95,7 +95,10 @@ def write_kits(
             path = out / user / PASSWORD
             if path.exists():
                 kits.earlier[user] = read_secret(path, what=f"the password of {user}")
-                kits.notes.append(f"{user} has enrolled: {user}/ is used no more, delete it")
+                kits.notes.append(
+                    f"{user} has enrolled: {user}/ is used no more, delete it unless {user} runs "
+                    "from there"
+                )
             if members is not None:
                 members.admit(user, signs=one.request.signs, unseals=one.request.unsealing)
             return False
