@@ -103,7 +103,7 @@ def provision(
         typer.Option("--reissue", metavar="NAME", help="New password and certificate for it."),
     ] = None,
     revoke: Annotated[
-        str | None, typer.Option("--revoke", metavar="SITE", help="Shut this site out.")
+        str | None, typer.Option("--revoke", metavar="NAME", help="Shut this member out.")
     ] = None,
     sign: Annotated[
         list[Path] | None,

@@ -91,6 +91,7 @@ class Books:
             registry=self._registry,
             members=self._members,
             enrolled=self.enrolled,
+            shut_out=self.revocations.shut_out,
             owner=self._changes.owner,
         )
         if self._registry is not None and self._listed.has_own_authority:

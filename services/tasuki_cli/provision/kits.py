@@ -7,7 +7,7 @@ left alone, and what no longer fits federation.toml is said, not changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -72,6 +72,7 @@ def write_kits(
     registry: Registry | None,
     members: Members | None,
     enrolled: Enrolled,
+    shut_out: Collection[str] = (),
     owner: files.Owner,
 ) -> Kits:
     """Make what is missing of every kit.
@@ -80,6 +81,7 @@ def write_kits(
         registry: the federation's authority; None: it has none.
         members: who is on its roster; None: it has none.
         enrolled: who made their keys themselves, and need no kit.
+        shut_out: who gets none either.
         owner: whose the files are where containers run.
 
     Raises:
@@ -102,7 +104,8 @@ def write_kits(
             if members is not None:
                 members.admit(user, signs=one.request.signs, unseals=one.request.unsealing)
             return False
-        if federation.security.kits or (out / user / settings_of(user)).exists():
+        is_wanted = federation.security.kits and user not in shut_out
+        if is_wanted or (out / user / settings_of(user)).exists():
             return True
         kits.awaited.append(user)
         return False

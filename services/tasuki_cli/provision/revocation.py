@@ -169,9 +169,14 @@ def check_reissue(user: str, federation: FederationFile) -> None:
         raise SettingsError(f"--reissue {user}: known here are {', '.join(known)}")
 
 
-def check_revoke(site: str, out: Path) -> None:
-    """Raises SettingsError: there is no such site that could be shut out."""
-    is_plain = Path(site).name == site and site != CONTROLLER
-    is_enrolled = is_plain and (out / ENROLLED / site).is_dir()
-    if not is_enrolled and not (is_plain and (out / site / SITE).is_file()):
-        raise SettingsError(f"--revoke {site}: there is no kit of a site of this name in {out}")
+def check_revoke(member: str, out: Path) -> None:
+    """Raises SettingsError: there is no such member that could be shut out."""
+    is_plain = Path(member).name == member
+    is_enrolled = is_plain and (out / ENROLLED / member).is_dir()
+    if member == CONTROLLER and not is_enrolled:
+        raise SettingsError(
+            f"--revoke {member}: there is no kit of a site of this name in {out}; "
+            f"--reissue {member} --overlap-days 0 takes back what a kit of it has"
+        )
+    if not is_enrolled and not (is_plain and (out / member / SITE).is_file()):
+        raise SettingsError(f"--revoke {member}: there is no kit of a site of this name in {out}")

@@ -17,6 +17,7 @@ from cryptography import x509
 from typer.testing import CliRunner
 
 from support.tls import handshake, server_of
+from tasuki.core.model import CONTROLLER
 from tasuki.core.trust import Must
 from tasuki.errors import SettingsError
 from tasuki.settings.broker import read_secret
@@ -310,6 +311,26 @@ def test_whoever_enrolled_is_revoked_and_may_enrol_anew(lab: Lab) -> None:
     lab.enrol("site-1")
     roster = verified(read_issued(lab.out / "ca/roster.pem"), authority_in(lab.out / "ca/ca.pem"))
     assert [False, True] == [card.is_good(time.time()) for card in roster.cards_of("site-1")]
+
+
+@pytest.mark.parametrize("kits", ["", "kits = false\n"])
+def test_a_controller_that_has_lost_its_keys_is_revoked_and_enrols_anew(
+    lab: Lab, kits: str
+) -> None:
+    """Bug: it could neither be shut out, nor renewed without its old key, nor signed again."""
+    lab.enrol(CONTROLLER)
+    lab.security = kits
+
+    report = lab.provision(revoke=CONTROLLER)
+
+    assert ([CONTROLLER], True) == (report.revoked, CONTROLLER in report.awaited)
+    assert not (lab.out / CONTROLLER / "client.key").exists()
+    lab.at(CONTROLLER).rename(lab.folder / "lost")
+    lab.provision()
+    lab.enrol(CONTROLLER)
+    assert [] == lab.provision().revoked
+    roster = verified(read_issued(lab.out / "ca/roster.pem"), authority_in(lab.out / "ca/ca.pem"))
+    assert [False, True] == [card.is_good(time.time()) for card in roster.cards_of(CONTROLLER)]
 
 
 def test_asking_again_after_a_stop_half_way_goes_on(lab: Lab) -> None:
