@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 import blake3
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -29,6 +30,8 @@ from tasuki.trust.signing import PublicKey, SigningKey, is_signature, public_byt
 
 REQUEST, ANSWER = "REQUEST", "ANSWER"
 _HASH_BYTES = 4 + 32
+_UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion)
+"""What comes of a certificate, or a request for one, that a stranger has made up."""
 
 
 def _name(name: str) -> str:
@@ -86,13 +89,13 @@ class Request(_Paper):
         """What is wrong with it in itself; empty if nothing is."""
         try:
             csr, sizes = self._csr, (len(self.unsealing), len(_decoded(self.password_hash)))
-        except ValueError as exc:
+            key, subject, is_valid = csr.public_key(), csr.subject, csr.is_signature_valid
+        except _UNREADABLE as exc:
             return str(exc)
-        key = csr.public_key()
-        names = [each.value for each in csr.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        names = [each.value for each in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
         if not (isinstance(key, ec.EllipticCurvePublicKey) and key.curve.name == "secp256r1"):
             return "its key is no P-256 key"
-        if not csr.is_signature_valid or names != [self.name]:
+        if not is_valid or names != [self.name]:
             return "its certificate request is not its own"
         if sizes != (32, _HASH_BYTES):
             return "its X25519 key or its password's hash has another length than it should"
@@ -207,7 +210,7 @@ def authority_of(answer: Answer) -> PublicKey | None:
     """The key of the authority that it names; None: there is none that signs."""
     try:
         key = x509.load_pem_x509_certificate(answer.authority.encode()).public_key()
-    except ValueError:
+    except _UNREADABLE:
         return None
     return key if isinstance(key, ec.EllipticCurvePublicKey) else None
 

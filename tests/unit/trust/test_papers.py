@@ -1,0 +1,33 @@
+"""Whatever a stranger puts into a request is answered in words."""
+
+from __future__ import annotations
+
+import base64
+
+from tasuki.trust.papers import Request, certificate_request
+from tasuki.trust.sealing import SealingKey
+from tasuki.trust.signing import SigningKey
+
+
+def request(pem: str) -> Request:
+    return Request(
+        federation="clinics",
+        name="site-1",
+        certificate_request=pem,
+        unseals=base64.b64encode(SealingKey.new().public).decode(),
+        password_hash=base64.b64encode(bytes(36)).decode(),
+        at=1,
+    )
+
+
+def test_a_request_with_any_byte_altered_has_something_wrong_with_it() -> None:
+    """Bug: unknown algorithms and versions ended provisioning with a traceback."""
+    pem = certificate_request("site-1", SigningKey.new().pem())
+    assert "" == request(pem).why_not()
+    first, *lines, last, _ = pem.split("\n")
+    der = base64.b64decode("".join(lines))
+    for at in range(len(der)):
+        for flipped in (0x01, 0x80, 0xFF):
+            altered = der[:at] + bytes([der[at] ^ flipped]) + der[at + 1 :]
+            text = base64.b64encode(altered).decode()
+            assert request(f"{first}\n{text}\n{last}\n").why_not(), (at, flipped)
