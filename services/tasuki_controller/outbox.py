@@ -75,6 +75,7 @@ class Outbox:
         self._waiting: dict[str, asyncio.Queue[Pending]] = {}
         self._issuing: dict[Lane, tuple[TurnId, asyncio.Task[None]]] = {}
         self._over: dict[str, asyncio.Event] = {}
+        self._bringing: set[str] = set()  # sites that are being sent a roster
         # What sites are to score goes to one after the other: that takes the memory of a turn.
         self._scored = asyncio.Lock()
 
@@ -127,11 +128,19 @@ class Outbox:
             await self._tell(encode(RosterIssued(roster=keys.rosters.issued)), site=site)
 
     async def bring_roster(self, site: str, *, has: int) -> None:
-        """To a site that goes by an older one; not to one that goes by none. It may ask again."""
-        if 0 < has < self._c.member.roster_number:
+        """To a site that goes by an older one; not to one that goes by none. It may ask again.
+
+        Once at a time: it costs a site less to ask than us to answer.
+        """
+        if site in self._bringing or not 0 < has < self._c.member.roster_number:
+            return
+        self._bringing.add(site)
+        try:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._c.patience_s):
                     await self.tell_roster(site=site)
+        finally:
+            self._bringing.remove(site)
 
     async def _tell(self, body: bytes, *, site: str | None) -> None:
         with suppress(Unroutable):  # a federation that has no site yet

@@ -143,6 +143,11 @@ def refused_by_controller(it: Relay) -> list[str]:
     return [u.what.reason for u in it.updates if isinstance(u.what, MessageDiscarded)]
 
 
+def asked(it: Relay) -> int:
+    """How often the controller was asked for its roster."""
+    return sum(isinstance(update.what, RosterWanted) for update in it.updates)
+
+
 def rosters_of(it: Relay) -> Rosters:
     """The controller's."""
     assert it.member.keys is not None
@@ -426,6 +431,25 @@ def test_a_turn_by_a_newer_roster_waits_at_its_site_until_that_has_come(
         await it.queues.put(names.to_control(), encode(RosterIssued(roster=newer)), CONTROLLER)
         await ends_well(it, expected)
         assert [] == refused_by_sites(it)
+
+    signed(tmp_path / "signed", lab, test, running=())
+
+
+def test_a_member_that_asks_for_rosters_without_end_is_sent_one_at_a_time(
+    tmp_path: Path, lab: Lab
+) -> None:
+    """Bug: a few bytes had a whole roster sent, as many at once as were asked for."""
+    site = lab.member(EVIL)
+
+    async def test(it: Relay) -> None:
+        rosters_of(it).take(lab.signatory.roster(NAMES, number=2))
+        it.stuck.routes.add(names.to_control(EVIL))
+        for _ in range(20):
+            body = site.close(site.sign(RosterWanted(site=EVIL, roster=1)), to=CONTROLLER)
+            await it.queues.put(names.to_controller(), body, EVIL)
+        await until(lambda: asked(it) == 20, what="all were heard")
+        assert 1 == it.stuck.waiting
+        it.stuck.free()
 
     signed(tmp_path / "signed", lab, test, running=())
 
