@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import typer
 
+from tasuki.errors import SettingsError
 from tasuki_cli.enrolment.asking import Asked, ask, renew
 from tasuki_cli.enrolment.installing import Installed, install
 
@@ -26,7 +28,10 @@ def run_ask(name: str, *, federation: str | None, folder: Path, as_json: bool) -
 
 def run_install(answer: Path, *, folder: Path, as_json: bool) -> None:
     """Take an answer, and show whom the member believes from now on."""
-    installed = install(answer, folder=folder)
+    if sys.stdin.isatty():
+        installed = install(answer, folder=folder, compare=_ask_whether_compared)
+    else:
+        installed = install(answer, folder=folder)
     if as_json:
         typer.echo(json.dumps(_values(installed)))
         return
@@ -38,6 +43,12 @@ def run_install(answer: Path, *, folder: Path, as_json: bool) -> None:
         "compare it by telephone with whoever provisions before you start; then\n"
         "start the service, or start it again if it runs: it takes the new keys at its next start"
     )
+
+
+def _ask_whether_compared(authority: str) -> None:
+    typer.echo(f"fingerprint of the authority: {authority}", err=True)
+    if not typer.confirm("Does whoever provisions have the same, by telephone?", err=True):
+        raise SettingsError("nothing was installed: somebody else may have sent this answer")
 
 
 def _said(asked: Asked) -> str:

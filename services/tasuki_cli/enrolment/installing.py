@@ -7,6 +7,7 @@ other members changes first, the service goes on.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,8 +59,16 @@ class Installed:
     created: list[str]
 
 
-def install(path: Path, *, folder: Path) -> Installed:
+Compare = Callable[[str], None]
+"""Raises SettingsError: whoever provisions has another fingerprint than this."""
+
+
+def install(path: Path, *, folder: Path, compare: Compare = lambda _: None) -> Installed:
     """Take the authority's answer to the request that waits here. Once more after a crash is fine.
+
+    Args:
+        compare: called with the fingerprint of an authority that nothing here knows yet, before
+            anything of its answer is believed.
 
     Raises:
         SettingsError: it is not the answer to that, or not of our authority.
@@ -73,6 +82,9 @@ def install(path: Path, *, folder: Path) -> Installed:
         first_places(folder, signer=contents.signer) if is_first else places_of(answer.name, folder)
     )
     roster = _checked(answer, request, path, places=places)
+    authority = _fingerprint(authority_of(answer))
+    if not places.authority.exists():
+        compare(authority)
     written = [_put(places.authority, answer.authority), _put_roster(places, answer, roster)]
     if answer.ca and is_first:
         written.append(_put(folder / CA, answer.ca))
@@ -89,7 +101,7 @@ def install(path: Path, *, folder: Path) -> Installed:
     return Installed(
         federation=answer.federation,
         name=answer.name,
-        authority=_fingerprint(authority_of(answer)),
+        authority=authority,
         roster=roster.number,
         created=[str(each) for each in written if each is not None],
     )

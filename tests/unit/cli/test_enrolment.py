@@ -506,6 +506,27 @@ def test_an_answer_fits_the_folder_that_asked_alone(lab: Lab) -> None:
     refused(lab, lambda: install(answer, folder=again.at("site-2")), "answers another request")
 
 
+def test_an_authority_that_nobody_knows_yet_is_compared_before_anything_is_written(
+    lab: Lab,
+) -> None:
+    (answer,) = lab.sign(lab.ask("site-1"))
+    folder, shown = lab.at("site-1"), list[str]()
+    before = contents(folder)
+
+    def refuse(authority: str) -> None:
+        shown.append(authority)
+        raise SettingsError("another one")
+
+    with pytest.raises(SettingsError, match="another one"):
+        install(answer, folder=folder, compare=refuse)
+    assert before == contents(folder)
+    installed = install(answer, folder=folder)
+    assert [installed.authority] == shown
+    (answer,) = lab.sign(renew("site-1", folder=folder))
+    install(answer, folder=folder, compare=refuse)  # known by now: nobody is asked
+    assert 1 == len(shown)
+
+
 def test_an_answer_is_installed_once(lab: Lab) -> None:
     (answer,) = lab.sign(lab.ask("site-1"))
     install(answer, folder=lab.at("site-1"))
