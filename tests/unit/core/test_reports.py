@@ -9,7 +9,7 @@ import pytest
 from support.runs import Relay, moved, plan, weights
 from tasuki.core import run
 from tasuki.core.control import FenceRaised
-from tasuki.core.model import OnSilent
+from tasuki.core.model import EVALUATION, OnSilent
 from tasuki.core.relay import TurnFinished, TurnReturned
 from tasuki.core.report import (
     MOST_DETAIL,
@@ -278,3 +278,14 @@ def test_more_records_than_a_round_has_turns_are_not_looked_at(run: str) -> None
     verdict = judge({relay.state.plan.run: relay.state}, report, sender="a", read=note)
     assert [] == read
     assert verdict.refused is not None or verdict.ignored == "unknown_run"
+
+
+@pytest.mark.parametrize("lane", [1, EVALUATION])
+def test_no_site_has_a_term_voided_that_its_run_may_yet_have(lane: int) -> None:
+    """Bug: a member got a fence signed as high as it liked, for whoever can put it into queues."""
+    relay = Relay()
+    id = moved(relay.state.lanes[0].relay.expected, lane=lane, term=2**40)
+    verdict = judged(relay, TurnProgressed(id=id, site="a", phase="training"))
+    assert ("run_over", True) == (verdict.ignored, verdict.void is not None)
+    assert verdict.void is not None
+    assert relay.state.top + 1 == verdict.void.term

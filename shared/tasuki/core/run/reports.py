@@ -330,9 +330,11 @@ def _renewed(state: RunState | None, report: TurnTaken | TurnProgressed) -> Verd
         return Verdict(comes_on=comes_on)
     if ignored not in _VOID:
         return Verdict(ignored=ignored)
-    # It missed the fence: a control queue keeps nothing for a site that is away for long.
-    id = report.id
-    void = FenceRaised(run=id.run, lane=id.lane, term=min(id.term + 1, MOST))
+    # It missed the fence: a control queue keeps nothing for a site that is away for long. What it
+    # says of its term is no reason to void terms that are yet to come: a fence is signed, and can
+    # be shown to others.
+    id, highest = report.id, MOST if state is None else state.top + 1
+    void = FenceRaised(run=id.run, lane=id.lane, term=min(id.term + 1, highest, MOST))
     return Verdict(ignored=ignored, void=void)
 
 
