@@ -12,6 +12,10 @@ AUTHORITY = "authority"
 """Who signs rosters. No member can have this name."""
 
 
+MOST_KEYS = 8
+"""A message is sealed for so many cards of its reader, who tries each key: that takes time."""
+
+
 class Must(StrEnum):
     """What a service takes nothing without."""
 
@@ -56,6 +60,10 @@ class Sealed:
     to: str
     keys: tuple[bytes, ...]
     data: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.keys) > MOST_KEYS:
+            raise ValueError(f"a message is sealed for {MOST_KEYS} cards at most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import pairwise
 
+import msgpack
 import pytest
 
 from support.members import Signatory
@@ -12,12 +13,12 @@ from support.sites import turn
 from tasuki.core.control import FenceRaised
 from tasuki.core.model import CONTROLLER, Kind, Turn, TurnRecord, WeightsRef
 from tasuki.core.report import SiteBeat
-from tasuki.core.trust import Must, Warrant
+from tasuki.core.trust import MOST_KEYS, Must, Warrant
 from tasuki.core.turn.handing_on import onward
 from tasuki.errors import MessageError
 from tasuki.trust.member import Member
 from tasuki.weights.chunks import transfer_id
-from tasuki.wire.messages import decode, encode
+from tasuki.wire.messages import close, decode, encode, sealed_in
 
 PLAN = "blake3:" + "7" * 64
 SITES = ("a", "b", "c")
@@ -201,6 +202,26 @@ def test_every_byte_of_a_closed_message_counts(members: dict[str, Member]) -> No
         altered = body[:at] + bytes([body[at] ^ 1]) + body[at + 1 :]
         with pytest.raises(MessageError):
             members[CONTROLLER].open(altered, sender="a")
+
+
+def test_no_key_can_be_added_to_a_closed_message(members: dict[str, Member]) -> None:
+    body = members["a"].close(members["a"].sign(SiteBeat(site="a")), to=CONTROLLER)
+    sealed = sealed_in(body)
+    assert sealed is not None
+    for keys in ((*sealed.keys, b"more"), sealed.keys * 2):
+        with pytest.raises(MessageError):
+            members[CONTROLLER].open(close(replace(sealed, keys=keys)), sender="a")
+
+
+def test_a_closed_message_has_no_more_keys_than_a_reader_can_try(
+    members: dict[str, Member],
+) -> None:
+    """Bug: a message of 4 MiB of keys kept its reader at work for seconds."""
+    body = members["a"].close(members["a"].sign(SiteBeat(site="a")), to=CONTROLLER)
+    content = msgpack.unpackb(body)
+    content["keys"] *= MOST_KEYS + 1
+    with pytest.raises(MessageError, match="8 cards"):
+        members[CONTROLLER].open(msgpack.packb(content), sender="a")
 
 
 def test_who_insists_opens_nothing_that_everybody_can_read(members: dict[str, Member]) -> None:
