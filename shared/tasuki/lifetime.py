@@ -6,6 +6,7 @@ The first SIGTERM or SIGINT asks it to finish what it has; the second ends it at
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -17,6 +18,15 @@ log = structlog.get_logger()
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ENDED_AT_ONCE = 128 + signal.SIGTERM
 """The exit code after a second signal: what a shell says of a process that SIGTERM ended."""
+
+
+def write_no_core_dumps() -> None:
+    """A service has keys and passwords in its memory; a dump of it would have them on the disk.
+
+    Processes that it starts begin with the same, and may allow themselves more.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, most))
 
 
 async def live(
