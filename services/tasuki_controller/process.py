@@ -13,7 +13,7 @@ from tasuki.clock import SystemClock
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.writing import PRIVATE, write_whole
 from tasuki.ledger.sqlite import SqliteLedger
-from tasuki.lifetime import beside, live, write_no_core
+from tasuki.lifetime import beside, live, write_no_core_dumps
 from tasuki.moments import Moments
 from tasuki.observe import logs
 from tasuki.observe.certificate import watch
@@ -48,7 +48,7 @@ def run_controller(settings: ControllerSettings, *, faults: str | None = None) -
     Raises:
         TasukiError: why it could not start or go on.
     """
-    write_no_core()
+    write_no_core_dumps()
     outlet = logs.configure(settings.log)
     folder = DataFolder(settings.folder)
     with folder.locked():

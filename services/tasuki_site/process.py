@@ -13,7 +13,7 @@ import structlog
 from tasuki.clock import SystemClock
 from tasuki.disk.lock import locked
 from tasuki.errors import TrainerNotFound
-from tasuki.lifetime import beside, live, write_no_core
+from tasuki.lifetime import beside, live, write_no_core_dumps
 from tasuki.moments import Moments
 from tasuki.observe import logs
 from tasuki.observe.certificate import watch
@@ -50,7 +50,7 @@ def run_site(settings: SiteSettings, *, faults: str | None = None) -> int:
     Raises:
         TasukiError: why it could not start or go on.
     """
-    write_no_core()
+    write_no_core_dumps()
     outlet = logs.configure(settings.log)
     trainers = _Trainers(settings)
     trainers.check()

@@ -20,10 +20,10 @@ ENDED_AT_ONCE = 128 + signal.SIGTERM
 """The exit code after a second signal: what a shell says of a process that SIGTERM ended."""
 
 
-def write_no_core() -> None:
-    """What this process has in memory, private keys among it, is not to lie on a disk.
+def write_no_core_dumps() -> None:
+    """A service has keys and passwords in its memory; a dump of it would have them on the disk.
 
-    A process of its own that wants one, a trainer, can still allow itself one.
+    Processes that it starts begin with the same, and may allow themselves more.
     """
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, most))

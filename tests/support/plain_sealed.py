@@ -168,4 +168,5 @@ def open_closed(body: bytes, *, federation: str, sender: str, name: str, private
     (wrapped,) = closed["keys"]
     key = hpke_open(wrapped, private, b"tasuki key 1\0" + context)
     nonce = bytes(8) + b"\1" + bytes(3)
-    return AESGCM(key).decrypt(nonce, closed["data"], b"tasuki piece 1\0" + context)
+    whole = blake3(b"tasuki message 1\0" + framed([context, *closed["keys"]])).digest()
+    return AESGCM(key).decrypt(nonce, closed["data"], b"tasuki piece 1\0" + whole)

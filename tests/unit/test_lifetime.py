@@ -54,7 +54,7 @@ def test_it_ends_when_waiting_is_in_vain_and_says_so() -> None:
 
 
 def test_a_service_writes_no_core_dump() -> None:
-    asks = "import resource as r; from tasuki.lifetime import write_no_core; write_no_core();"
+    asks = "import resource as r; from tasuki import lifetime; lifetime.write_no_core_dumps();"
     asks += "print(r.getrlimit(r.RLIMIT_CORE)[0])"
     done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
     assert "0" == done.stdout.strip()

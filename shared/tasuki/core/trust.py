@@ -11,8 +11,8 @@ from tasuki.core.model import MOST, Kind, Task, TurnId, WeightsRef, check_name
 AUTHORITY = "authority"
 """Who signs rosters. No member can have this name."""
 
-MOST_KEYS = 16
-"""Of a sealed message: who gets one tries each with its own, before anything of it is proved."""
+MOST_KEYS = 8
+"""A message is sealed for so many cards of its reader, who tries each key: that takes time."""
 
 
 class Must(StrEnum):
@@ -61,8 +61,8 @@ class Sealed:
     data: bytes
 
     def __post_init__(self) -> None:
-        if not 0 < len(self.keys) <= MOST_KEYS:
-            raise ValueError(f"a sealed message has from 1 to {MOST_KEYS} keys")
+        if len(self.keys) > MOST_KEYS:
+            raise ValueError(f"a message is sealed for {MOST_KEYS} cards at most")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,20 +18,22 @@ HANDOFF_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 _BYTES = ("undecodable", "oversized", "unknown_version", "unknown_type", "invalid", "wrong_sender")
 _UNSIGNED = ("not_signed", "bad_signature", "roster_ended", "other_run")
+_UNSEALED = ("not_sealed", "bad_seal")
 _LATE = ("wrong_site", "stale_term", "stale_position", "duplicate")
 REASONS_OF: Mapping[str, tuple[str, ...]] = {
-    "turns": (*_BYTES, *_UNSIGNED, *_LATE, "unproved", "older_run", "newer_roster"),
+    "turns": (*_BYTES, *_UNSIGNED, *_UNSEALED, *_LATE, "unproved", "older_run", "newer_roster"),
     "control": (*_BYTES, *_UNSIGNED, "old_roster", "foreign_roster"),
     "reports": (
         *_BYTES,
         *_UNSIGNED,
+        *_UNSEALED,
         *_LATE,
         *("not_awaited", "run_over", "unknown_run", "broken_chain", "replayed"),
     ),
     "weights": (
         *("bad_chunk", "bad_digest", "wrong_sender", "out_of_order", "duplicate"),
         *("unclaimed", "unwanted", "too_large", "disk"),
-        *("not_sealed", "no_seal", "bad_seal", "bad_signature", "roster_ended"),
+        *(*_UNSEALED, "no_seal", "bad_signature", "roster_ended"),
     ),
 }
 """Why messages of each kind of queue are refused; whatever else is said counts as `other`."""

@@ -35,6 +35,7 @@ from tasuki.trust.sealing import (
     message_context,
     new_key,
     recipients_of,
+    with_keys,
     wrap,
 )
 from tasuki.trust.signing import SigningKey
@@ -312,7 +313,7 @@ class Member:
         roster = None if self.keys is None else self.keys.rosters.last
         if roster is None:
             return body
-        cards = roster.cards_now(to, now=self._now())[-MOST_KEYS:] or _newest(roster, to)
+        cards = roster.cards_now(to, now=self._now()) or _newest(roster, to)
         if not cards:
             if Must.SEALED in self.require:
                 raise CannotSeal(
@@ -323,15 +324,9 @@ class Member:
             return body
         kind, key = kind_in(body), new_key()
         context = message_context(federation=self._federation, by=self.name, to=to, kind=kind)
-        return close(
-            Sealed(
-                kind=kind,
-                by=self.name,
-                to=to,
-                keys=tuple(wrapped for _, wrapped in wrap(key, context, cards)),
-                data=Cipher(key, context).seal(body, at=0, is_last=True),
-            )
-        )
+        keys = tuple(wrapped for _, wrapped in wrap(key, context, cards[-MOST_KEYS:]))
+        data = Cipher(key, with_keys(context, keys)).seal(body, at=0, is_last=True)
+        return close(Sealed(kind=kind, by=self.name, to=to, keys=keys, data=data))
 
     def open(self, body: Buffer, *, sender: str) -> Buffer:
         """The encoded message in one that was sealed for us; nothing is proved by that.
@@ -350,7 +345,8 @@ class Member:
         )
         for wrapped in sealed.keys:
             if (key := self.keys.unwrap(wrapped, context)) is not None:
-                opened = Cipher(key, context).unseal(sealed.data, at=0, is_last=True)
+                cipher = Cipher(key, with_keys(context, sealed.keys))
+                opened = cipher.unseal(sealed.data, at=0, is_last=True)
                 if (sealed.by, sealed.to, sealed.kind) == (sender, self.name, kind_in(opened)):
                     return opened
         raise MessageError(

@@ -93,8 +93,7 @@ def context_of(
     """
     texts = (federation, sender, weights.digest, *sorted(recipients))
     parts = [transfer, struct.pack(">Q", weights.size), *(text.encode() for text in texts)]
-    framed = b"".join(struct.pack(">I", len(part)) + part for part in parts)
-    return blake3.blake3(framed).digest()
+    return _digest_of(b"", parts)
 
 
 class Cipher:
@@ -145,9 +144,12 @@ def wrap(key: bytes, context: bytes, cards: Iterable[Card]) -> tuple[tuple[str, 
 
 def message_context(*, federation: str, by: str, to: str, kind: str) -> bytes:
     """32 bytes that stand for what everybody can read of a sealed message."""
-    parts = [text.encode() for text in (federation, by, to, kind)]
-    framed = _MESSAGE + b"".join(struct.pack(">I", len(part)) + part for part in parts)
-    return blake3.blake3(framed).digest()
+    return _digest_of(_MESSAGE, [text.encode() for text in (federation, by, to, kind)])
+
+
+def with_keys(context: bytes, keys: Iterable[bytes]) -> bytes:
+    """The same, and how its key was wrapped: none can be added, changed or taken away."""
+    return _digest_of(_MESSAGE, [context, *keys])
 
 
 def new_key() -> bytes:
@@ -158,6 +160,12 @@ def new_key() -> bytes:
 def recipients_of(seal: Seal) -> tuple[str, ...]:
     """For whom it was sealed."""
     return tuple(sorted({name for name, _ in seal.keys}))
+
+
+def _digest_of(prefix: bytes, parts: Iterable[bytes]) -> bytes:
+    """Each part with its length before it: no two lists have the same."""
+    framed = prefix + b"".join(struct.pack(">I", len(part)) + part for part in parts)
+    return blake3.blake3(framed).digest()
 
 
 def _nonce(at: int, is_last: bool) -> bytes:
