@@ -102,6 +102,7 @@ def test_ten_thousand_altered_messages_are_refused_and_counted_and_change_nothin
         it.submit()
         state = await ends_well(it, rounds=3)
         assert state.lanes[0].relay.term == 3  # one for each round: no turn was given out again
+        assert state.evaluations == 3
         he.tampering = as_it_is
         real = [letter for letter in he.taken if MANY[letter.kind]]
         he.put(*(altering.altered(rng.choice(real)) for _ in range(10_000 - len(altering.sent))))
@@ -110,7 +111,7 @@ def test_ten_thousand_altered_messages_are_refused_and_counted_and_change_nothin
         await it.until_refused(expected.total(), but=LATE)
         assert expected == it.counted(but=LATE)
 
-    stage.play(deed, rounds=3)
+    stage.play(deed, rounds=3, bottom="[evaluate]\nevery_n_rounds = 1")
 
 
 def test_nothing_that_lies_on_the_broker_can_be_read_by_who_has_no_key(stage: Stage) -> None:
@@ -193,7 +194,7 @@ def test_a_run_stands_while_he_takes_messages_away_and_goes_on_when_he_stops(
         state = await it.until(lambda state: bool(state.reason))
         assert site in state.reason
         assert state.status is Status.RELAYING
-        he.tampering = as_it_is
+        he.stand_aside()
         await ends_well(it)
 
     stage.play(deed, failure=WAIT)
