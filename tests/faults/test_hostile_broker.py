@@ -22,6 +22,7 @@ from support.besieged import ALL, Besieged, besieged
 from support.broker import Broker
 from support.hostile import seed
 from support.plain import digest_of, load_trainer, plain_loop, seed_of
+from support.relay import relay
 from support.waiting import until
 from tasuki.core.control import RosterIssued
 from tasuki.core.model import CONTROLLER
@@ -112,6 +113,35 @@ def test_ten_thousand_altered_messages_are_refused_and_counted_and_change_nothin
         assert expected == it.counted(but=LATE)
 
     stage.play(deed, rounds=3, bottom="[evaluate]\nevery_n_rounds = 1")
+
+
+def test_lanes_that_become_one_are_no_way_in(stage: Stage) -> None:
+    lanes = "[lanes]\ncount = 2\n[evaluate]\nevery_n_rounds = 1"
+
+    async def undisturbed() -> str:
+        folder = stage.folder / "undisturbed"
+        folder.mkdir()
+        async with relay(folder, {"rounds": 2, "order": '"fixed"', "bottom": lanes}) as it:
+            it.submit()
+            return (await it.until_over()).weights.digest
+
+    expected = asyncio.run(undisturbed())
+
+    async def deed(it: Besieged, he: Attacker) -> None:
+        many = dict.fromkeys(MANY, 20)
+        imposter = Imposter(it.signatory, it.roster)
+        altering = Altering(
+            random.Random(seed()), many=many, most=300, imposter=imposter, run=it.run
+        )
+        he.tampering = altering
+        it.submit()
+        state = await it.until_over()
+        assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
+        sent = Counter((letter.reader, letter.kind) for letter in altering.sent)
+        await it.until_refused(sent.total(), but=LATE)
+        assert sent == it.counted(but=LATE)
+
+    stage.play(deed, order='"fixed"', bottom=lanes)
 
 
 def test_nothing_that_lies_on_the_broker_can_be_read_by_who_has_no_key(stage: Stage) -> None:
