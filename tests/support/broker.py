@@ -120,6 +120,11 @@ class Broker(Vhosts):
         return self._node.logs()
 
     @property
+    def folder(self) -> Path:
+        """Where all of it is that it keeps on disk."""
+        return self._folder
+
+    @property
     def management(self) -> Management:
         return self._node.management
 

@@ -125,7 +125,7 @@ class Hostile:
         while count:
             real = self._real(kind)
             sender = NOBODY if kind == "control" else self._rng.choice([EVIL, EVIL, NOBODY])
-            body = self._rng.choice(_WAYS)(self._rng, real.body)
+            body = self._rng.choice((_as_it_is, *WAYS))(self._rng, real.body)
             shot = self._judged(Message(route=real.route, body=body, sender=sender))
             if shot is not None:
                 count -= 1
@@ -250,7 +250,8 @@ _VALUES: tuple[Any, ...] = (  # Any: of every type
     None, True, -1, 2**64 - 1, 1.5, float("nan"), float("inf"), "", "x" * 3000, EVIL, b"\x00",
     [], [[]], {}, {"a": {"b": 1}}, [EVIL] * 50,
 )  # fmt: skip
-_WAYS = (_noise, _cut, _flip, _flip, _as_it_is, _nest, _promise, _change, _change, _version, _type)
+WAYS = (_noise, _cut, _flip, _flip, _nest, _promise, _change, _change, _version, _type)
+"""Each of them spoils some message, given a source of chance."""
 
 
 # Ways to spoil weights: body, reason, sender.

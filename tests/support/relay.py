@@ -16,6 +16,7 @@ from tasuki.core.model import CONTROLLER, LanesPolicy, Plan
 from tasuki.core.run import OVER, RunState
 from tasuki.ledger import migrations
 from tasuki.ledger.sqlite import SqliteLedger
+from tasuki.ports import Transport
 from tasuki.settings.run import RunFile
 from tasuki.settings.toml import read
 from tasuki.transport.memory import MemoryFederation
@@ -54,10 +55,12 @@ class Relay:
     hears_since: float | None = 0.0
     held_up: str = ""
     stall_s: float = 15.0
+    within_s: float = DEADLINE_S
     facts: list[Fact] = field(default_factory=list)
     stuck: Stuck = field(default_factory=lambda: Stuck(set()))
     followers: Sequence[Follower] = ()
     limits: Limits | None = None
+    trainer: str = "walk:train"
     members: Callable[[str], Member] = lambda _: NOBODY
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -72,21 +75,11 @@ class Relay:
         return self.controller.runs[self.run]
 
     async def start_controller(self) -> None:
-        self.member = member = self.members(CONTROLLER)
-        sign = None if member.keys is None else member.sign_row
+        self.member = self.members(CONTROLLER)
+        sign = None if self.member.keys is None else self.member.sign_row
         self.ledger = SqliteLedger(self.folder / "ledger.sqlite", sign=sign)
         self._keep(CONTROLLER, self.ledger.close)
-        parts = Controller(
-            transport=self.stuck.through(self.queues.connect(CONTROLLER)),
-            ledger=self.ledger,
-            runs=self.folder / "runs",
-            spool=Spool(self.folder / "spool" / CONTROLLER, limits=self.limits),
-            clock=SystemClock(),
-            member=member,
-            patience_s=0.5,
-            hears_since=lambda: self.hears_since,
-            held_up=lambda: self.held_up,
-        )
+        parts = self.controller_parts()
         following = Following(self.ledger, [Watch(self._watch), *self.followers])
         self.controller = ControllerService(parts, watcher=self._watch, on_step=following.take)
         self.controller.sweep()
@@ -99,32 +92,49 @@ class Relay:
             waiting.cancel()
             task.result()
 
+    def connect(self, name: str) -> Transport:
+        return self.stuck.through(self.queues.connect(name))
+
+    def controller_parts(self) -> Controller:
+        return Controller(
+            transport=self.connect(CONTROLLER),
+            ledger=self.ledger,
+            runs=self.folder / "runs",
+            spool=Spool(self.folder / "spool" / CONTROLLER, limits=self.limits),
+            clock=SystemClock(),
+            member=self.member,
+            patience_s=0.5,
+            hears_since=lambda: self.hears_since,
+            held_up=lambda: self.held_up,
+        )
+
     async def _run_controller(self, following: Following, started: asyncio.Event) -> None:
         async with following.led():
             await self.controller.run(started=started)
 
     def start_site(self, name: str) -> None:
+        service = SiteService(self.site_parts(name))
+        self._running[name] = asyncio.create_task(service.run())
+
+    def site_parts(self, name: str) -> Site:
         database = migrations.connect(self.folder / f"{name}.sqlite", migrations.JOURNAL)
         self._keep(name, database.close)
         journal = Journal(database, name)
         journal.introduce()
-        source = Source(run="walk:train", folder=self.folder)
-        service = SiteService(
-            Site(
-                name=name,
-                transport=self.stuck.through(self.queues.connect(name)),
-                journal=journal,
-                spool=Spool(self.folder / "spool" / name),
-                trainers=TrainerPool(lambda _: InProcessTrainer(source)),
-                clock=SystemClock(),
-                member=self.members(name),
-                watcher=self.facts.append,
-                stall_s=self.stall_s,
-                idle_beat_s=0.1,
-                farewell_s=0.5,
-            )
+        source = Source(run=self.trainer, folder=self.folder)
+        return Site(
+            name=name,
+            transport=self.connect(name),
+            journal=journal,
+            spool=Spool(self.folder / "spool" / name),
+            trainers=TrainerPool(lambda _: InProcessTrainer(source)),
+            clock=SystemClock(),
+            member=self.members(name),
+            watcher=self.facts.append,
+            stall_s=self.stall_s,
+            idle_beat_s=0.1,
+            farewell_s=0.5,
         )
-        self._running[name] = asyncio.create_task(service.run())
 
     async def stop(self, name: str) -> None:
         """End a service where it stands, as a kill would as far as its peers can tell."""
@@ -152,7 +162,7 @@ class Relay:
     async def until(self, condition: Callable[[RunState], bool]) -> RunState:
         """Wait for the run to come to a state, or fail with what it came to instead."""
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(self.within_s):
                 while not condition(self.state):
                     self._changed.clear()
                     self.raise_what_ended_early()

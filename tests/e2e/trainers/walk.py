@@ -319,3 +319,26 @@ def half_a_sample(turn: Turn) -> Result:
 def many_scores(turn: Turn) -> Scores:
     """More than a message holds."""
     return turn.scores({f"{n:0100}": 1.0 for n in range(50_000)})
+
+
+IN_WEIGHTS, IN_TENSORS, IN_METRICS, IN_ERRORS, IN_LOGS = MARKS = (
+    "mark-of-weights",
+    "mark-of-tensors",
+    "mark-of-metrics",
+    "mark-of-errors",
+    "mark-of-logs",
+)
+"""What nobody may read who has no key for it."""
+
+
+def make_marked() -> dict[str, np.ndarray]:
+    return {**make(), IN_TENSORS: np.frombuffer(IN_WEIGHTS.encode() * 8, "uint8").copy()}
+
+
+def train_marked(turn: Turn) -> Result:
+    if once(turn, "raised"):
+        raise RuntimeError(f"{IN_ERRORS}: the scanner is on fire")
+    turn.log(**{IN_LOGS: 1.0})
+    result = train(turn)
+    state = {**turn.weights("numpy"), **result.state}
+    return turn.result(state, metrics={**result.metrics, IN_METRICS: 1.0}, samples=8)
