@@ -10,13 +10,18 @@ from typing import Annotated
 import typer
 
 from tasuki.errors import SettingsError
-from tasuki_cli.options import DATA, MOST_ROUNDS, AsJson, Data
+from tasuki_cli.options import DATA, MOST_ROUNDS, OVERLAP_DAYS, AsJson, Data
 from tasuki_cli.service_commands import FAULTS
 
 
 class Role(StrEnum):
     SITE = "site"
     CONTROLLER = "controller"
+
+
+class Action(StrEnum):
+    SHOW = "show"
+    VERIFY = "verify"
 
 
 def init(
@@ -100,6 +105,17 @@ def provision(
     revoke: Annotated[
         str | None, typer.Option("--revoke", metavar="SITE", help="Shut this site out.")
     ] = None,
+    sign: Annotated[
+        list[Path] | None,
+        typer.Option("--sign", metavar="REQUEST", help="Of a member; as often as there are any."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Fingerprints of requests were compared: do not ask.")
+    ] = False,
+    overlap_days: Annotated[
+        int,
+        typer.Option(min=0, max=3650, help="How long what is renewed stays good; 0: not at all."),
+    ] = OVERLAP_DAYS,
     owner: Annotated[
         str | None,
         typer.Option("--owner", metavar="UID[:GID]", help="Whose the kits are; 10001 for root."),
@@ -108,13 +124,75 @@ def provision(
 ) -> None:
     """Make each site's kit and the broker's files; add only, unless told to renew or revoke."""
     from tasuki_cli.provision import Admin, Changes, run_provision
+    from tasuki_cli.provision.asking import ask_whether_compared
 
     who = Admin(user=admin, password_file=admin_password_file, url=management, ctl=ctl)
-    changes = Changes.from_options(reissue=reissue, revoke=revoke, owner=owner)
+    changes = Changes.from_options(
+        reissue=reissue, revoke=revoke, sign=sign or (), overlap_days=overlap_days, owner=owner
+    )
     code = run_provision(
-        federation_toml, out=out, admin=who if apply else None, changes=changes, as_json=as_json
+        federation_toml,
+        out=out,
+        admin=who if apply else None,
+        changes=changes,
+        compare=None if yes else ask_whether_compared,
+        as_json=as_json,
     )
     raise typer.Exit(code)
+
+
+def enroll(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="The site's name, or: controller.")
+    ] = None,
+    federation: Annotated[
+        str | None, typer.Option("--federation", metavar="NAME", help="Which one to ask.")
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="New keys and a password, beside those in use.")
+    ] = False,
+    install: Annotated[
+        Path | None, typer.Option("--install", metavar="ANSWER", help="What was answered.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The member's own folder.")] = Path("kit"),
+    as_json: AsJson = False,
+) -> None:
+    """Make this member's keys here, ask to be let in with them, and install the answer."""
+    from tasuki_cli.enrolment.command import run_ask, run_install
+
+    if install is not None:
+        if name is not None or federation is not None or renew:
+            raise SettingsError("--install takes the answer and --out, and no more")
+        run_install(install, folder=out, as_json=as_json)
+    elif name is None:
+        raise SettingsError("name the member: tasuki enroll site-1 --federation clinics")
+    elif renew == (federation is not None):
+        raise SettingsError("give either --federation, for a new member, or --renew")
+    else:
+        run_ask(name, federation=federation, folder=out, as_json=as_json)
+
+
+def roster(
+    action: Annotated[Action, typer.Argument(help="show, or verify that it is the authority's.")],
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A roster.")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="The roster that these settings go by.")
+    ] = None,
+    authority: Annotated[
+        Path | None, typer.Option("--authority", help="The certificate of who should sign it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show who is a member, with which keys and until when; prove that the authority says so."""
+    from tasuki_cli.rosters import run_roster
+
+    run_roster(
+        file,
+        config=config,
+        authority=authority,
+        must_be_proved=action is Action.VERIFY,
+        as_json=as_json,
+    )
 
 
 def doctor(

@@ -93,6 +93,8 @@ COMMANDS: tuple[tuple[Callable[..., None], str], ...] = (
     (run_commands.report, "tasuki report cifar10 -o report.html --csv numbers"),
     (run_commands.export, "tasuki export cifar10 -o model.safetensors"),
     (local_commands.provision, "tasuki provision federation.toml --out kits"),
+    (local_commands.enroll, "tasuki enroll site-1 --federation clinics --out kit"),
+    (local_commands.roster, "tasuki roster show --config site.toml"),
     (local_commands.doctor, "tasuki doctor --config site.toml"),
 )
 for _command, _example in COMMANDS:

@@ -12,6 +12,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, for
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
 DATA = Path(".tasuki")
 MOST_ROUNDS = 2**31
+OVERLAP_DAYS = 30
+"""How long the keys that a renewal replaces stay good, unless somebody says otherwise."""
 OtherData = Annotated[
     Path | None,
     typer.Option("--data", help="The local data folder: .tasuki, unless a controller is named."),

@@ -94,8 +94,8 @@ def test_a_site_in_good_health_is_told_so(patient: Patient) -> None:
     assert 0 == code, checks
     assert [
         "name resolution", "TCP", "secrets", "login", "queues", "no second copy", "permissions",
-        "message size", "ack timeout", "disk", "write access", "own folder", "clock", "device",
-        "trainer walk",
+        "message size", "ack timeout", "security", "disk", "write access", "own folder", "clock",
+        "device", "trainer walk",
     ] == list(checks)  # fmt: skip
     for name in ("login", "queues", "permissions", "message size", "trainer walk"):
         assert checks[name]["status"] == "ok", checks[name]

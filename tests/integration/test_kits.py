@@ -38,6 +38,8 @@ from tasuki_cli.provision.report import Report
 
 SITES = ["site-1", "site-2", "site-3"]
 INSTALLED = "/etc/rabbitmq"
+PROOF = 'cert = "client.pem"\nkey = "client.key"\n'
+"""In the settings: what a site proves itself to the broker with."""
 
 
 class Clinics:
@@ -167,9 +169,8 @@ def test_an_expired_certificate_is_refused(clinics: Clinics) -> None:
 
 def test_a_missing_certificate_is_refused(clinics: Clinics) -> None:
     kit = clinics.kit("site-1", name="bare")
-    lines = (kit / "site.toml").read_text().splitlines()
-    kept = [line for line in lines if not line.startswith(("cert =", "key ="))]
-    (kit / "site.toml").write_text("\n".join(kept))
+    text = (kit / "site.toml").read_text()
+    (kit / "site.toml").write_text(text.replace(PROOF, ""))
 
     assert "set [broker] cert and key" in refusal(kit, NotPermitted)
     logged(clinics.broker, r"SERVER ALERT: Fatal - (Certificate required|Handshake Failure)")
@@ -186,8 +187,7 @@ def test_a_wrong_password_is_refused(clinics: Clinics) -> None:
 def test_plain_text_is_not_answered(clinics: Clinics) -> None:
     kit = clinics.kit("site-1", name="plain")
     text = (kit / "site.toml").read_text().replace("amqps:", "amqp:")
-    lines = [line for line in text.splitlines() if not line.startswith(("cert =", "key ="))]
-    (kit / "site.toml").write_text("\n".join(lines))
+    (kit / "site.toml").write_text(text.replace(PROOF, ""))
 
     refusal(kit, BrokerUnreachable)
 
@@ -242,7 +242,7 @@ def test_a_revoked_site_is_disconnected_and_stays_out(clinics: Clinics) -> None:
 def test_a_reissued_site_comes_in_with_its_new_kit_alone(clinics: Clinics) -> None:
     old = clinics.kit("site-3", name="old")
 
-    report = clinics.provision(changes=Changes(reissue="site-3"), apply=True)
+    report = clinics.provision(changes=Changes(reissue="site-3", overlap_days=0), apply=True)
 
     assert report.applied
     assert "our certificate was revoked" in refusal(old, NotPermitted)
@@ -259,11 +259,37 @@ def test_reissue_disconnects_whoever_has_the_old_password(clinics: Clinics) -> N
         connection = BrokerConnection(read_site(clinics.out / "site-3/site.toml", {}).broker)
         await connection.transport.open()
         await until(seen(clinics.broker, "site-3"), what="the broker's pages show site-3")
-        clinics.provision(changes=Changes(reissue="site-3"), apply=True)
+        clinics.provision(changes=Changes(reissue="site-3", overlap_days=0), apply=True)
         await until(lambda: not connection.is_up, what="the broker let go of site-3")
         await connection.transport.close()
 
     run(scenario())
+
+
+def test_a_reissued_site_stays_connected_and_comes_in_with_its_old_certificate(
+    clinics: Clinics,
+) -> None:
+    """All but the password overlaps, and open connections are left alone."""
+    old = clinics.kit("site-3", name="before-its-renewal")
+
+    async def scenario() -> None:
+        connection = BrokerConnection(read_site(old / "site.toml", {}).broker)
+        await connection.transport.open()
+        report = clinics.provision(changes=Changes(reissue="site-3"), apply=True)
+        assert any("do it soon" in note for note in report.notes)
+        assert connection.is_up
+        await connection.transport.close()
+
+    run(scenario())
+
+    assert "the broker refuses user 'site-3'" in refusal(old, NotPermitted)
+    shutil.copy(clinics.out / "site-3/password", old / "password.next")
+
+    async def again() -> None:
+        async with opened(BrokerConnection(read_site(old / "site.toml", {}).broker).transport):
+            pass
+
+    run(again())
 
 
 def test_the_doctor_finds_a_kit_in_order(

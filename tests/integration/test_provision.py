@@ -290,7 +290,7 @@ def test_one_more_site_leaves_passwords_and_waiting_turns_alone(provisioned: Pro
 
     report = provisioned.apply(sites=[*SITES, "site-4"])
 
-    assert {"site-4"} == {name.split("/")[0] for name in report.created}
+    assert {"site-4", "ca"} == {name.split("/")[0] for name in report.created}
     assert password == (provisioned.out / "site-1/password").read_bytes()
     assert names.turns_queue("site-4") in provisioned.broker.list_queues(VHOST)
 

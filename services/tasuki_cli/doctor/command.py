@@ -17,7 +17,7 @@ from tasuki.settings.controller import ControllerSettings, read_controller
 from tasuki.settings.site import SiteSettings, read_site
 from tasuki.settings.toml import top_level
 from tasuki.wire.strict_json import json_text
-from tasuki_cli.doctor import broker, machine, nodes, trainers
+from tasuki_cli.doctor import broker, machine, nodes, trainers, trust
 from tasuki_cli.doctor.report import Check, Report, Status, examine, in_order
 
 _URGENCY = [Status.FAIL, Status.WARN, Status.OK, Status.SKIPPED]
@@ -71,7 +71,8 @@ def _examine(settings: SiteSettings | ControllerSettings) -> Report:
     beside = machine.steps(settings.folder)
     if isinstance(settings, SiteSettings):
         beside += [*machine.data(settings.data.path), *trainers.steps(settings)]
-    return Report(checks=(*checks, *(examine(step) for step in beside)))
+    trusted = in_order(trust.steps(settings.security, who=who, folder=settings.folder))
+    return Report(checks=(*checks, *trusted, *(examine(step) for step in beside)))
 
 
 def show(report: Report, config: Path, *, is_verbose: bool) -> None:

@@ -41,12 +41,16 @@ def apply(
     management: Management,
     *,
     reissued: str | None = None,
+    disconnect: bool = True,
+    hashes: Mapping[str, Collection[str]] | None = None,
     shut_out: Collection[str] = (),
 ) -> Applied:
     """Create on the broker what it lacks.
 
     Args:
         reissued: whose password is meant to be another one than there.
+        disconnect: end what was opened with the old one too.
+        hashes: of passwords that only their users know: those which the broker may have now.
         shut_out: whose users are deleted.
 
     Raises:
@@ -54,7 +58,8 @@ def apply(
         TransportError: the broker cannot be reached or refuses.
     """
     users = management.ask("GET", "users")
-    _refuse_strangers(users, {u: word for u, word in passwords.items() if u != reissued})
+    known = {u: word for u, word in passwords.items() if u != reissued}
+    _refuse_strangers(users, known, hashes or {})
     for user in sorted(set(shut_out) & {user["name"] for user in users}):
         management.ask("DELETE", "users", user)
         _disconnect(user, management)
@@ -62,7 +67,7 @@ def apply(
     replaced, kept = _delete_old_control(document, management, vhost)
     # One request for all of it: existing objects and their messages are left alone.
     management.ask("POST", "definitions", body=_without(document, kept))
-    if reissued is not None:
+    if reissued is not None and disconnect:
         _disconnect(reissued, management)  # who came in with the old password
     queues = management.ask("GET", "queues", vhost)
     return Applied(
@@ -129,11 +134,15 @@ def _is_old_control(queue: View) -> bool:
     return name.startswith(names.control_queue("")) and queue["arguments"].get(_TYPE) != "quorum"
 
 
-def _refuse_strangers(users: Iterable[View], passwords: Mapping[str, str]) -> None:
+def _refuse_strangers(
+    users: Iterable[View], passwords: Mapping[str, str], hashes: Mapping[str, Collection[str]]
+) -> None:
     strangers = [
-        user["name"]
+        name
         for user in users
-        if user["name"] in passwords and not _knows(user, passwords[user["name"]])
+        if (name := user["name"]) in {*passwords, *hashes}
+        if user["password_hash"] not in hashes.get(name, ())
+        if name not in passwords or not _knows(user, passwords[name])
     ]
     if strangers:
         raise SettingsError(

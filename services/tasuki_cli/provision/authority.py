@@ -1,17 +1,21 @@
 """Who has which certificate: the authority's folder and the certificates in the kits.
 
 Like everything of a kit a certificate is written once; what is near its end is said, and renewed
-only when asked for. Import this module late: it needs `cryptography`, which a site does not.
+only when asked for.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.federation import BROKER, FederationFile
+from tasuki.trust.fingerprints import fingerprint
+from tasuki.trust.rosters import authority_in
+from tasuki.trust.signing import public_bytes
 from tasuki_cli.provision import certificates, files
 from tasuki_cli.provision.certificates import Authority, Pair
 from tasuki_cli.provision.layout import (
@@ -20,6 +24,7 @@ from tasuki_cli.provision.layout import (
     BROKER_LISTS,
     CA,
     CRL,
+    SIGNER,
     PairNames,
     pair_of,
 )
@@ -58,6 +63,11 @@ class Registry:
         with disk_errors(path):
             return path.read_bytes()
 
+    @property
+    def fingerprint(self) -> str:
+        """What members compare before they believe it."""
+        return fingerprint(public_bytes(authority_in(self._path_of_ca)))
+
     def certify(self, user: str) -> None:
         """Let a kit have a certificate; one that it has is kept, whatever there is to say of it."""
         if not self._path(user).exists():
@@ -66,9 +76,10 @@ class Registry:
 
     def withdraw(self, user: str) -> None:
         """Let a kit have no certificate, so that it gets a new one, of the authority of today."""
-        with disk_errors(self._path(user)):
-            self._path(user).unlink(missing_ok=True)
-            (self._out / user / CA).unlink(missing_ok=True)
+        names = pair_of(user)
+        for name in (names.certificate, names.key, SIGNER, *self._trusted):
+            with disk_errors(self._out / user / name):
+                (self._out / user / name).unlink(missing_ok=True)
 
     def serial_of(self, user: str) -> int | None:
         """The serial number of the certificate that a kit has now."""
@@ -84,7 +95,7 @@ class Registry:
         known = certificates.revoked_in(ours) if ours.exists() else set()
         if not ours.exists() or not known.issuperset(serials):
             revoked = sorted(known.union(serials))
-            files.put(ours, self._authority.revocations(revoked), mode=PUBLIC)
+            files.put(ours, self.authority.revocations(revoked), mode=PUBLIC)
             self.created.append(f"{AUTHORITY}/{CRL}")
         name = certificates.list_name(certificates.load(self._path_of_ca))
         theirs = f"{BROKER}/{BROKER_LISTS}/{name}"
@@ -94,8 +105,18 @@ class Registry:
         if files.put(self._out / theirs, content, mode=PUBLIC):
             self.created.append(theirs)
 
+    @property
+    def _trusted(self) -> list[str]:
+        """What kits have of our authority to verify the broker with."""
+        return [CA] if self._federation.has_own_authority else []
+
+    @property
+    def ends(self) -> datetime:
+        """Nothing that it signs is good for longer."""
+        return certificates.load(self._path_of_ca).not_valid_after_utc
+
     @cached_property
-    def _authority(self) -> Authority:
+    def authority(self) -> Authority:
         """Only when it has to sign: its key may be kept elsewhere the rest of the time."""
         folder, days = self._out / AUTHORITY, self._federation.certificates.days
         return Authority.load(folder / CA, folder / AUTHORITY_PAIR.key, days=days)
@@ -110,9 +131,9 @@ class Registry:
 
     def _issue(self, user: str) -> None:
         if user == BROKER:
-            pair = self._authority.for_server(self._federation.broker.certified)
+            pair = self.authority.for_server(self._federation.broker.certified)
         else:
-            pair = self._authority.for_client(user)
+            pair = self.authority.for_client(user)
         self._write(pair, user, pair_of(user))
 
     def _write(self, pair: Pair, folder: str, names: PairNames) -> None:

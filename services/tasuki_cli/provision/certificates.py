@@ -1,8 +1,7 @@
 """Certificates of a federation's own small authority.
 
 One authority signs the broker's certificate and one of each user, so that both ends of a
-connection know each other. Its key stays with whoever provisions. Import this module late: it
-needs `cryptography`, which a site does not.
+connection know each other. Its key stays with whoever provisions.
 """
 
 from __future__ import annotations
@@ -23,9 +22,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import SettingsError
+from tasuki.trust.signing import SigningKey
 
 WARN_DAYS = 30
-_SLOW_CLOCKS = timedelta(hours=1)
+SLOW_CLOCKS = timedelta(hours=1)
 """A site's clock may be behind ours; a new certificate has to be good there at once."""
 
 
@@ -51,6 +51,11 @@ class Authority:
         self._key = key
         self._days = days
 
+    @property
+    def signing(self) -> SigningKey:
+        """Its key, for what is no certificate."""
+        return SigningKey(self._key)
+
     @classmethod
     def load(cls, certificate: Path, key: Path, *, days: int) -> Authority:
         """Raises SettingsError: the two are not an authority of ours."""
@@ -69,12 +74,20 @@ class Authority:
 
     def for_client(self, user: str, *, now: datetime | None = None) -> Pair:
         """What a user proves to the broker who it is with."""
-        return self._sign(user, ExtendedKeyUsageOID.CLIENT_AUTH, hosts=(), now=now)
+        key = ec.generate_private_key(ec.SECP256R1())
+        return _pair(self.for_key(user, key.public_key(), now=now), key)
+
+    def for_key(
+        self, user: str, key: ec.EllipticCurvePublicKey, *, now: datetime | None = None
+    ) -> x509.Certificate:
+        """The same for a user who has a key already, and keeps it."""
+        return self._sign(user, key, ExtendedKeyUsageOID.CLIENT_AUTH, hosts=(), now=now)
 
     def for_server(self, hosts: Sequence[str], *, now: datetime | None = None) -> Pair:
         """What the broker proves to everyone that it is these hosts with."""
-        name = hosts[0].strip("[]")
-        return self._sign(name, ExtendedKeyUsageOID.SERVER_AUTH, hosts=hosts, now=now)
+        key, name = ec.generate_private_key(ec.SECP256R1()), hosts[0].strip("[]")
+        usage = ExtendedKeyUsageOID.SERVER_AUTH
+        return _pair(self._sign(name, key.public_key(), usage, hosts=hosts, now=now), key)
 
     def revocations(self, serials: Iterable[int], *, now: datetime | None = None) -> bytes:
         """The list of certificates that are no longer good, as PEM."""
@@ -82,7 +95,7 @@ class Authority:
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self._certificate.subject)
-            .last_update(now - _SLOW_CLOCKS)
+            .last_update(now - SLOW_CLOCKS)
             # A list that ran out would shut everyone out: it is good as long as its authority.
             .next_update(self._certificate.not_valid_after_utc)
             .add_extension(self._identifier(), critical=False)
@@ -96,16 +109,16 @@ class Authority:
     def _sign(
         self,
         name: str,
+        key: ec.EllipticCurvePublicKey,
         usage: x509.ObjectIdentifier,
         *,
         hosts: Sequence[str],
         now: datetime | None,
-    ) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
+    ) -> x509.Certificate:
         now = now or datetime.now(UTC)
         end = min(now + timedelta(days=self._days), self._certificate.not_valid_after_utc)
         builder = (
-            _builder(name, key, start=now - _SLOW_CLOCKS, end=end)
+            _builder(name, key, start=now - SLOW_CLOCKS, end=end)
             .issuer_name(self._certificate.subject)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
@@ -115,7 +128,7 @@ class Authority:
         if hosts:
             names = x509.SubjectAlternativeName([_host(host) for host in hosts])
             builder = builder.add_extension(names, critical=False)
-        return _pair(builder.sign(self._key, hashes.SHA256()), key)
+        return builder.sign(self._key, hashes.SHA256())
 
     def _identifier(self) -> x509.AuthorityKeyIdentifier:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
@@ -127,7 +140,7 @@ def new_authority(federation: str, *, days: int) -> Pair:
     now = datetime.now(UTC)
     name = f"Tasuki federation {federation}"
     builder = (
-        _builder(name, key, start=now - _SLOW_CLOCKS, end=now + timedelta(days=days))
+        _builder(name, key.public_key(), start=now - SLOW_CLOCKS, end=now + timedelta(days=days))
         .issuer_name(_name(name))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_key_usage(signs_certificates=True), critical=True)
@@ -194,16 +207,16 @@ def is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> 
 
 
 def _builder(
-    name: str, key: ec.EllipticCurvePrivateKey, *, start: datetime, end: datetime
+    name: str, key: ec.EllipticCurvePublicKey, *, start: datetime, end: datetime
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(_name(name))
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 

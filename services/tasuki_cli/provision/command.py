@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tasuki.core.model import CONTROLLER
 from tasuki.disk.writing import PUBLIC
 from tasuki.errors import NotReplicated, SettingsError
-from tasuki.installed import command_for
 from tasuki.settings.broker import read_secret
 from tasuki.settings.federation import BROKER, FederationFile, check_management
 from tasuki.settings.toml import read
 from tasuki_cli.provision import files
 from tasuki_cli.provision.apply import apply
-from tasuki_cli.provision.definitions import write_definitions
-from tasuki_cli.provision.kits import write_kits
-from tasuki_cli.provision.layout import AUTHORITY, CA
+from tasuki_cli.provision.books import Books
+from tasuki_cli.provision.changes import Changes
+from tasuki_cli.provision.definitions import known_hashes, write_definitions
+from tasuki_cli.provision.layout import AUTHORITY, CA, ROSTER
 from tasuki_cli.provision.management import Management
 from tasuki_cli.provision.placement import place
 from tasuki_cli.provision.report import Report, show
-from tasuki_cli.provision.revocation import Revocations, check_reissue, check_revoke, without
+from tasuki_cli.provision.signing import Petition, petitions
 
-if TYPE_CHECKING:
-    from tasuki_cli.provision.authority import Registry
+Compare = Callable[[Sequence[Petition]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,54 +43,22 @@ class Admin:
     ctl: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Changes:
-    """What provisioning does to those who have a kit already.
-
-    Attributes:
-        reissue: who gets a new password and a new certificate.
-        revoke: the site that is shut out.
-        owner: whose the files of kits are where containers run.
-    """
-
-    reissue: str | None = None
-    revoke: str | None = None
-    owner: files.Owner = field(default_factory=files.default_owner)
-
-    @classmethod
-    def from_options(cls, *, reissue: str | None, revoke: str | None, owner: str | None) -> Changes:
-        """Raises SettingsError: this is no owner."""
-        if owner is None:
-            return cls(reissue=reissue, revoke=revoke)
-        if re.fullmatch(r"\d+(:\d+)?", owner) is None:
-            raise SettingsError(f"--owner {owner}: give numbers, as in 10001:10001")
-        uid, _, gid = owner.partition(":")
-        return cls(
-            reissue=reissue, revoke=revoke, owner=files.Owner(uid=int(uid), gid=int(gid or uid))
-        )
-
-    def check(self, federation: FederationFile, out: Path) -> None:
-        """Raises SettingsError: nobody of that name can be changed like this."""
-        if self.reissue is not None:
-            check_reissue(self.reissue, federation)
-        if self.revoke is not None:
-            check_revoke(self.revoke, out)
-
-
 def run_provision(
     federation_toml: Path,
     *,
     out: Path,
     admin: Admin | None = None,
     changes: Changes | None = None,
+    compare: Compare | None = None,
     as_json: bool = False,
 ) -> int:
     """Provision and tell what was done; returns the exit code.
 
     Args:
         admin: applies it to the running broker too.
+        compare: is shown the requests before any is signed; raises if one shall not be.
     """
-    report = provision(federation_toml, out=out, admin=admin, changes=changes)
+    report = provision(federation_toml, out=out, admin=admin, changes=changes, compare=compare)
     if as_json:
         sys.stdout.write(json.dumps(asdict(report)) + "\n")
     else:
@@ -106,6 +72,7 @@ def provision(
     out: Path,
     admin: Admin | None = None,
     changes: Changes | None = None,
+    compare: Compare | None = None,
 ) -> Report:
     """Write what is missing under `out`, and on the broker too if there is an admin.
 
@@ -118,30 +85,34 @@ def provision(
     listed = read(federation_toml, FederationFile)
     # Before anything is written: a wrong option should leave no folder behind.
     changes.check(listed, out)
+    asked = petitions(changes.sign, listed)
     password = None if admin is None else _check_admin(listed, admin)
     files.make_folder(out, mode=0o755)
     files.add(out / ".gitignore", "*\n", mode=PUBLIC)  # passwords belong in no repository
-    registry = _registry(listed, out)
-    revocations = Revocations(out)
-    if changes.revoke is not None:
-        revocations.shut_out_site(changes.revoke, registry=registry)
-    if changes.reissue is not None:
-        revocations.take_back(changes.reissue, registry=registry)
-    federation = without(listed, revocations.shut_out)
-    kits = write_kits(federation, out, registry=registry, owner=changes.owner)
-    if registry is not None:
-        registry.write_revocations(revocations.serials)
-    document, changed = write_definitions(federation, kits.passwords, out)
+    books = Books(listed, out, changes)
+    books.check(asked)
+    if asked and compare is not None:
+        compare(asked)
+    books.change(asked)
+    kits = books.write_kits()
+    answered = books.answer(asked)
+    before = known_hashes(out)
+    federation = books.federation
+    document, changed = write_definitions(federation, kits.passwords, out, hashes=kits.hashes)
     report = Report(
         federation=federation.name,
         sites=federation.sites,
         out=str(out),
-        created=kits.created + ([] if registry is None else registry.created),
-        changed=changed,
+        created=kits.created + books.created,
+        changed=changed + books.changed,
         removed=kits.removed,
-        revoked=revocations.shut_out,
-        notes=kits.notes + ([] if registry is None else registry.notes),
+        revoked=books.revocations.shut_out,
+        awaited=kits.awaited,
+        signed=answered,
+        authority=books.fingerprint,
+        notes=kits.notes + books.notes,
         applied=admin is not None,
+        roster=books.roster,
     )
     _give(report, changes.owner)
     _note_listed(listed, report)
@@ -150,10 +121,14 @@ def provision(
         management = _management(listed, admin, password, out)
         done = apply(
             document,
-            kits.passwords,
+            {**kits.passwords, **kits.earlier},
             management,
             reissued=changes.reissue,
-            shut_out=revocations.shut_out,
+            disconnect=not changes.overlap_days,
+            hashes={
+                user: {*books.enrolled.hashes(user), before.get(user, "")} for user in kits.hashes
+            },
+            shut_out=books.revocations.shut_out,
         )
         report.notes.extend(done.differences)
         report.removed[:] = sorted({*report.removed, *done.unlisted} - {*report.revoked})
@@ -163,24 +138,13 @@ def provision(
     return report
 
 
-def _registry(federation: FederationFile, out: Path) -> Registry | None:
-    if not federation.has_own_authority:
-        return None
-    try:
-        from tasuki_cli.provision.authority import Registry
-    except ModuleNotFoundError as exc:
-        raise SettingsError(
-            f"making certificates needs the package cryptography: {command_for('operator')}; or "
-            "give [broker] ca for an authority of your own"
-        ) from exc
-    return Registry(federation, out)
-
-
 def _give(report: Report, owner: files.Owner) -> None:
     """What containers read has to belong to their user; a kit that is there keeps its owner."""
     out = Path(report.out)
     written = [*report.created, *report.changed]
     for kit in [*report.sites, CONTROLLER, BROKER]:
+        if not (out / kit).is_dir():
+            continue  # it has enrolled
         is_new = f"{kit}/.env" in report.created
         paths = [out / name for name in written if name.startswith(f"{kit}/")]
         whose = owner if is_new else files.owner_of(out / kit)
@@ -194,6 +158,13 @@ def _note_renewed(changes: Changes, report: Report) -> None:
     parts = ["hand its folder over again"]
     if not report.applied:
         parts.append("the broker knows it once it has the new files of broker/, or with --apply")
+    elif changes.overlap_days:
+        parts.append(
+            "do it soon: runs go on while its connection holds, and one that breaks is not made "
+            "again with the old password"
+        )
+    if report.roster is not None and changes.reissue != BROKER:
+        parts.append(f"first hand {CONTROLLER}/{ROSTER} to the controller, which tells the sites")
     report.notes.append(f"{changes.reissue} has new secrets: {'; '.join(parts)}")
 
 

@@ -28,21 +28,36 @@ _ADVANCED = f"{BROKER}/advanced.config"
 
 
 def document(
-    federation: FederationFile, passwords: Mapping[str, str], *, known: Mapping[str, str]
+    federation: FederationFile,
+    passwords: Mapping[str, str],
+    *,
+    known: Mapping[str, str],
+    hashes: Mapping[str, str] | None = None,
 ) -> Document:
     """Everything of the federation as RabbitMQ's definitions.
 
+    Who has neither a password nor a hash is no user yet.
+
     Args:
+        hashes: of passwords that only their users know.
         known: hashes made earlier, by user; one that still fits is kept with its salt.
     """
     objects = topology.topology(federation.sites, sizes=federation.sizes())
     defined = topology.definitions(objects, vhost=federation.name)
-    users = [CONTROLLER, OPERATOR, *federation.sites]
-    operator = _permission(_OPERATOR, federation)
+    hashes = hashes or {}
+    users = [
+        user
+        for user in (CONTROLLER, OPERATOR, *federation.sites)
+        if user in passwords or user in hashes
+    ]
+    permissions = [*defined["permissions"], _permission(_OPERATOR, federation)]
     return {
         "vhosts": [{"name": federation.name}],
-        "users": [_user(user, passwords[user], known.get(user)) for user in users],
-        "permissions": [*defined["permissions"], operator],
+        "users": [
+            _user(user, hashes.get(user) or _hash_of(passwords[user], known.get(user)))
+            for user in users
+        ],
+        "permissions": [each for each in permissions if each["user"] in users],
         "topic_permissions": [_topic_permission(user, federation) for user in users],
         "exchanges": defined["exchanges"],
         "queues": defined["queues"],
@@ -52,7 +67,11 @@ def document(
 
 
 def write_definitions(
-    federation: FederationFile, passwords: Mapping[str, str], out: Path
+    federation: FederationFile,
+    passwords: Mapping[str, str],
+    out: Path,
+    *,
+    hashes: Mapping[str, str] | None = None,
 ) -> tuple[Document, list[str]]:
     """Write the broker's files; the document, and which of them are new or changed.
 
@@ -62,7 +81,7 @@ def write_definitions(
     """
     path = out / _DEFINITIONS
     files.make_folder(path.parent, mode=0o755)
-    made = document(federation, passwords, known=_known_hashes(path))
+    made = document(federation, passwords, known=known_hashes(out), hashes=hashes)
     contents = {
         _DEFINITIONS: json.dumps(made, indent=2) + "\n",
         _CONFIGURATION: _configuration(federation),
@@ -94,12 +113,16 @@ _SITE_LIMITS = {"max-connections": MOST_CONNECTIONS, "max-channels": MOST_CHANNE
 _OPERATOR = Permissions(user=OPERATOR, read=f"^{re.escape(names.DEAD)}$")
 
 
-def _user(user: str, password: str, known: str | None) -> dict[str, object]:
+def _hash_of(password: str, known: str | None) -> str:
     keep = known is not None and is_hash_of(known, password)
+    return known if keep and known is not None else password_hash(password)
+
+
+def _user(user: str, password_hash: str) -> dict[str, object]:
     is_site = user not in {CONTROLLER, OPERATOR}
     return {
         "name": user,
-        "password_hash": known if keep else password_hash(password),
+        "password_hash": password_hash,
         "hashing_algorithm": HASHING,
         # Operators see their own vhost in the management pages; nobody else has a page.
         "tags": ["management"] if user == OPERATOR else [],
@@ -129,7 +152,9 @@ def _topic_permission(user: str, federation: FederationFile) -> dict[str, object
     }
 
 
-def _known_hashes(path: Path) -> dict[str, str]:
+def known_hashes(out: Path) -> dict[str, str]:
+    """Those of the definitions that are there, by user."""
+    path = out / _DEFINITIONS
     if not path.exists():
         return {}
     try:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import sync, write_whole
+from tasuki.settings.broker import OLD
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,12 @@ def give(path: Path, owner: Owner) -> None:
             os.chown(path, owner.uid, owner.gid)
 
 
+def content_of(path: Path) -> bytes:
+    """Raises StorageError: it cannot be read."""
+    with disk_errors(path):
+        return path.read_bytes()
+
+
 def add(path: Path, content: str | bytes, *, mode: int) -> bool:
     """Write a file that is not there yet; whether it was missing."""
     if path.exists():
@@ -64,6 +71,14 @@ def put(path: Path, content: str | bytes, *, mode: int) -> bool:
     # A broker that has a password which we forget locks its owner out.
     sync(path.parent)
     return True
+
+
+def set_aside(*paths: Path) -> None:
+    """Keep what is there under another name, in place of what was kept so before."""
+    for path in paths:
+        with disk_errors(path):
+            if path.exists():
+                path.replace(path.with_name(path.name + OLD))
 
 
 def make_folder(path: Path, *, mode: int = 0o700) -> None:

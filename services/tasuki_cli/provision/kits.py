@@ -10,17 +10,21 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasuki.core.model import CONTROLLER
-from tasuki.disk.errors import disk_errors
 from tasuki.disk.writing import PRIVATE, PUBLIC
 from tasuki.settings.broker import BrokerTable, read_secret
 from tasuki.settings.controller import read_controller
 from tasuki.settings.federation import BROKER, OPERATOR, FederationFile
+from tasuki.settings.security import SecurityTable
 from tasuki.settings.site import read_site
+from tasuki.trust.sealing import SealingKey
+from tasuki.trust.signing import SigningKey
 from tasuki_cli.provision import files, nodes
+from tasuki_cli.provision.authority import Registry
+from tasuki_cli.provision.contents import FOLDERS, Contents, kind_of, settings_of, texts_of
+from tasuki_cli.provision.enrolled import Enrolled
 from tasuki_cli.provision.layout import (
     CA,
     CLIENT,
@@ -28,14 +32,14 @@ from tasuki_cli.provision.layout import (
     CONTROLLER_SETTINGS,
     COOKIE,
     PASSWORD,
+    SEAL_KEY,
+    SIGNER,
     SITE,
     TOKEN,
 )
+from tasuki_cli.provision.members import Members
 from tasuki_cli.provision.passwords import new_password
-from tasuki_cli.provision.texts import Gaps, render
-
-if TYPE_CHECKING:
-    from tasuki_cli.provision.authority import Registry
+from tasuki_cli.provision.texts import render
 
 
 @dataclass(slots=True)
@@ -47,21 +51,35 @@ class Kits:
         created: files that were not there before, seen from the output folder.
         notes: what does not fit federation.toml and was left as it is.
         removed: sites that have a kit and are no longer listed.
+        hashes: of the passwords of those who made theirs themselves.
+        earlier: passwords that such a one had from us before, which a broker may have yet.
+        awaited: who has neither a kit nor enrolled.
     """
 
     passwords: dict[str, str] = field(default_factory=dict, repr=False)
     created: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    hashes: dict[str, str] = field(default_factory=dict)
+    earlier: dict[str, str] = field(default_factory=dict, repr=False)
+    awaited: list[str] = field(default_factory=list)
 
 
 def write_kits(
-    federation: FederationFile, out: Path, *, registry: Registry | None, owner: files.Owner
+    federation: FederationFile,
+    out: Path,
+    *,
+    registry: Registry | None,
+    members: Members | None,
+    enrolled: Enrolled,
+    owner: files.Owner,
 ) -> Kits:
     """Make what is missing of every kit.
 
     Args:
-        registry: who certifies; None, and nobody gets a certificate from us.
+        registry: the federation's authority; None: it has none.
+        members: who is on its roster; None: it has none.
+        enrolled: who made their keys themselves, and need no kit.
         owner: whose the files are where containers run.
 
     Raises:
@@ -69,12 +87,34 @@ def write_kits(
         StorageError: the folder cannot be written.
     """
     kits = Kits(removed=_unlisted(federation, out))
-    writer = _Writer(federation, out, kits, registry=registry, owner=owner)
-    for site in federation.sites:
+
+    def is_made(user: str) -> bool:
+        """Whether it has a kit of ours; if not, how it comes in is recorded."""
+        if (one := enrolled.latest(user)) is not None:
+            kits.hashes[user] = one.request.password_hash
+            path = out / user / PASSWORD
+            if path.exists():
+                kits.earlier[user] = read_secret(path, what=f"the password of {user}")
+                kits.notes.append(
+                    f"{user} has enrolled: {user}/ is used no more, delete it unless {user} runs "
+                    "from there"
+                )
+            if members is not None:
+                members.admit(user, signs=one.request.signs, unseals=one.request.unsealing)
+            return False
+        if federation.security.kits or (out / user / settings_of(user)).exists():
+            return True
+        kits.awaited.append(user)
+        return False
+
+    writer = _Writer(federation, out, kits, registry=registry, members=members, owner=owner)
+    for site in filter(is_made, federation.sites):
         writer.write_site(site)
-    writer.write_controller()
+    if is_made(CONTROLLER):
+        writer.write_controller()
     writer.write_operator()
     writer.write_broker()
+    writer.write_rosters()
     return kits
 
 
@@ -86,36 +126,43 @@ class _Writer:
         kits: Kits,
         *,
         registry: Registry | None,
+        members: Members | None,
         owner: files.Owner,
     ) -> None:
         self._federation = federation
         self._out = out
         self._kits = kits
         self._registry = registry
-        self._owner = owner
-        self._ca = _authority_of(federation, registry)
+        self._certifier = registry if federation.has_own_authority else None
+        self._members = members
+        self._with_keys: list[str] = []
+        self._ca = _trusted(federation, self._certifier)
+        self._contents = Contents(federation=federation, owner=owner, has_ca=self._ca is not None)
 
     def write_site(self, site: str) -> None:
         self._write_secrets(site)
-        self._add_text(site, SITE, SITE)
-        self._add_service(site, "site", folders=("state", "trainers", "data"))
-        self._compare(site, read_site(self._out / site / SITE, {}).broker)
+        self._add_service(site)
+        settings = read_site(self._out / site / SITE, {})
+        self._compare(site, settings.broker)
+        self._compare_security(site, settings.security)
 
     def write_controller(self) -> None:
         self._write_secrets(CONTROLLER)
         self._add(CONTROLLER, TOKEN, new_password() + "\n", mode=PRIVATE)
         # No list of sites: it would be out of date with the next one, and the reports tell.
-        self._add_text(CONTROLLER, CONTROLLER_SETTINGS, CONTROLLER_SETTINGS)
-        self._add_service(CONTROLLER, "controller", folders=("state",))
-        path = self._out / CONTROLLER / CONTROLLER_SETTINGS
-        self._compare(CONTROLLER, read_controller(path, {}).broker)
+        self._add_service(CONTROLLER)
+        settings = read_controller(self._out / CONTROLLER / CONTROLLER_SETTINGS, {})
+        self._compare(CONTROLLER, settings.broker)
+        self._compare_security(CONTROLLER, settings.security)
 
     def write_operator(self) -> None:
         """Their user of the broker, and what the controller asks of them."""
         self._write_password(OPERATOR)
+        self._add_text(OPERATOR, "README.md", "operator.md")
+        if not (self._out / CONTROLLER / TOKEN).exists():
+            return  # the controller made it, where it runs
         token = read_secret(self._out / CONTROLLER / TOKEN, what="the operators' token")
         self._add(OPERATOR, TOKEN, token + "\n", mode=PRIVATE)
-        self._add_text(OPERATOR, "README.md", "operator.md")
         theirs = read_secret(self._out / OPERATOR / TOKEN, what="the operators' token")
         if theirs != token:
             self._kits.notes.append(f"{OPERATOR}/{TOKEN} is not {CONTROLLER}/{TOKEN}; both kept")
@@ -123,9 +170,9 @@ class _Writer:
     def write_broker(self) -> None:
         """One folder for every machine that it runs on."""
         files.make_folder(self._out / BROKER, mode=0o755)
-        if self._registry is not None:
-            self._add(BROKER, CA, self._registry.ca, mode=PUBLIC)
-            self._registry.certify(BROKER)
+        if self._certifier is not None:
+            self._add(BROKER, CA, self._certifier.ca, mode=PUBLIC)
+            self._certifier.certify(BROKER)
         self._add_text(BROKER, "enabled_plugins", "enabled_plugins")
         self._make_folders(BROKER, ("state",))
         has_nodes = bool(nodes.node_names(self._federation.broker))
@@ -136,13 +183,40 @@ class _Writer:
         self._add_text(BROKER, "README.md", "broker.md")
         self._compare_nodes(has_nodes=has_nodes)
 
+    def write_rosters(self) -> None:
+        """Last: who is on it is known once all kits are there."""
+        if self._members is not None:
+            self._members.issue()
+            self._members.hand_out(self._with_keys)
+
     def _write_secrets(self, user: str) -> None:
         # First: settings that name a password that is not there help nobody.
         self._write_password(user)
         if self._ca is not None:
             self._add(user, CA, self._ca, mode=PUBLIC)
-        if self._registry is not None:
-            self._registry.certify(user)
+        if self._certifier is not None:
+            self._certifier.certify(user)
+        if self._members is not None and self._registry is not None:
+            self._write_keys(user, self._members, self._registry)
+
+    def _write_keys(self, user: str, members: Members, registry: Registry) -> None:
+        """A kit from before there were any has none until it is issued again."""
+        kit = self._out / user
+        is_old = (kit / settings_of(user)).exists() and not (kit / SEAL_KEY).exists()
+        if is_old and members.renewed != user:
+            return
+        self._add(user, CLIENT.key, SigningKey.new().pem(), mode=PRIVATE)
+        self._add(user, SEAL_KEY, SealingKey.new().pem(), mode=PRIVATE)
+        if not self._federation.has_own_authority:
+            self._add(user, SIGNER, registry.ca, mode=PUBLIC)
+        if files.content_of(kit / self._contents.signer) != registry.ca:
+            return  # of an authority before: nothing of ours would be good there
+        members.admit(
+            user,
+            signs=SigningKey.load(files.content_of(kit / CLIENT.key), path=kit / CLIENT.key).public,
+            unseals=SealingKey.load(files.content_of(kit / SEAL_KEY), path=kit / SEAL_KEY).public,
+        )
+        self._with_keys.append(user)
 
     def _write_password(self, user: str) -> None:
         files.make_folder(self._out / user)
@@ -150,12 +224,10 @@ class _Writer:
         path = self._out / user / PASSWORD
         self._kits.passwords[user] = read_secret(path, what=f"the password of {user}")
 
-    def _add_service(self, user: str, kind: str, *, folders: Iterable[str]) -> None:
-        self._add_text(user, ".env", "dotenv")
-        self._add_text(user, COMPOSE, f"{kind}.compose.yaml")
-        self._add_text(user, f"tasuki-{kind}.service", f"{kind}.service")
-        self._add_text(user, "README.md", f"{kind}.md")
-        self._make_folders(user, folders)
+    def _add_service(self, user: str) -> None:
+        for name, template in texts_of(user).items():
+            self._add_text(user, name, template)
+        self._make_folders(user, FOLDERS[kind_of(user)])
 
     def _make_folders(self, user: str, folders: Iterable[str]) -> None:
         for name in folders:
@@ -163,49 +235,11 @@ class _Writer:
 
     def _add_text(self, user: str, name: str, template: str) -> None:
         if not (self._out / user / name).exists():
-            self._add(user, name, render(template, self._gaps(user)), mode=PUBLIC)
+            self._add(user, name, render(template, self._contents.gaps(user)), mode=PUBLIC)
 
     def _add(self, user: str, name: str, content: str | bytes, *, mode: int) -> None:
         if files.add(self._out / user / name, content, mode=mode):
             self._kits.created.append(f"{user}/{name}")
-
-    def _gaps(self, user: str) -> Gaps:
-        federation, broker = self._federation, self._federation.broker
-        is_mutual = federation.has_own_authority
-        encrypted = {True: " (TLS)", False: " (not encrypted)"}[broker.scheme == "amqps"]
-        certificates = {True: "broker-mutual.md", False: "broker-tls.md"}[is_mutual]
-        return {
-            "name": user,
-            "federation": federation.name,
-            "one_connection": "TCP connections" if broker.nodes else "one TCP connection",
-            "outgoing": "Outgoing TCP connections"
-            if broker.nodes
-            else "One outgoing TCP connection",
-            "where": nodes.addresses(broker),
-            "port": broker.port_number,
-            "management_port": federation.management_port,
-            "how": " (TLS, verified both ways)" if is_mutual else encrypted,
-            "secret_key": f" and `{CLIENT.key}`" if is_mutual else "",
-            "stream_bytes": federation.streams.max_bytes,
-            "broker_table": self._broker_table(user),
-            "certificates": render(certificates, {}) if broker.scheme == "amqps" else "",
-            "nodes": nodes.page(broker),
-            "names": ", ".join(node.host for node in broker.nodes),
-            "has_full_names": str(nodes.has_full_names(broker)).lower(),
-            "uid": self._owner.uid,
-            "gid": self._owner.gid,
-        }
-
-    def _broker_table(self, user: str) -> str:
-        lines: dict[str, str | list[str]] = {"url": self._federation.url(user)}
-        if self._federation.broker.nodes:
-            lines["hosts"] = [str(node) for node in self._federation.broker.nodes]
-        lines["password_file"] = PASSWORD
-        if self._ca is not None:
-            lines["ca"] = CA
-        if self._registry is not None:
-            lines |= {"cert": CLIENT.certificate, "key": CLIENT.key}
-        return "[broker]\n" + "".join(f"{key} = {json.dumps(lines[key])}\n" for key in lines)
 
     def _compare_nodes(self, *, has_nodes: bool) -> None:
         broker = self._federation.broker
@@ -235,11 +269,36 @@ class _Writer:
                 f"{user}'s settings have [broker] hosts = {json.dumps(there)}, not "
                 f"{json.dumps(wanted)}; they are kept as they are"
             )
-        if self._registry is not None and table.cert is None:
+        if self._certifier is not None and table.cert is None:
             self._kits.notes.append(
                 f'{user}\'s settings have no cert = "{CLIENT.certificate}" and '
                 f'key = "{CLIENT.key}" in [broker], which this broker asks for'
             )
+
+    def _compare_security(self, user: str, table: SecurityTable) -> None:
+        if self._members is None:
+            return
+        if why := self._why_without_card(user):
+            self._kits.notes.append(
+                f"{user}/ {why}, and is not on the roster: --reissue {user} gives it keys"
+            )
+        if not table.is_used:
+            self._kits.notes.append(
+                f"{user}'s settings have no [security]; add this to them: "
+                + self._contents.security_table().strip().replace("\n", "; ")
+            )
+        elif missing := set(self._federation.security.require) - set(table.require):
+            self._kits.notes.append(
+                f"{user}'s settings do not require {' and '.join(sorted(missing))} in [security]; "
+                "they are kept as they are"
+            )
+
+    def _why_without_card(self, user: str) -> str:
+        """Empty if it has one, or if its certificate tells already."""
+        if not (self._out / user / SEAL_KEY).exists():
+            return "is of a time without [security]"
+        is_told = user in self._with_keys or self._certifier is not None
+        return "" if is_told else "is of another authority"
 
 
 def _way(url: str, *, has_nodes: bool) -> tuple[str | None, ...]:
@@ -248,13 +307,11 @@ def _way(url: str, *, has_nodes: bool) -> tuple[str | None, ...]:
     return (parts.scheme, parts.username, parts.path, "" if has_nodes else parts.netloc)
 
 
-def _authority_of(federation: FederationFile, registry: Registry | None) -> bytes | None:
-    if registry is not None:
-        return registry.ca
-    if federation.broker.ca is None:
-        return None
-    with disk_errors(federation.broker.ca):
-        return federation.broker.ca.read_bytes()
+def _trusted(federation: FederationFile, certifier: Registry | None) -> bytes | None:
+    """Whom everyone trusts that they talk to the broker; None: whom their system trusts."""
+    if certifier is not None:
+        return certifier.ca
+    return None if federation.broker.ca is None else files.content_of(federation.broker.ca)
 
 
 def _unlisted(federation: FederationFile, out: Path) -> list[str]:

@@ -10,9 +10,18 @@ AUTHORITY = "ca"
 """The folder of the federation's own authority; it stays with whoever provisions."""
 REVOKED = "revoked"
 
+ENROLLED = "enrolled"
+"""What the authority keeps of those who made their keys themselves."""
+ROSTERS = "rosters"
+"""All rosters of the authority's folder; the newest is beside them."""
+ROSTER = "roster.pem"
+SEAL_KEY = "seal.key"
+
 PASSWORD = "password"  # noqa: S105 - a file's name
 TOKEN = "token"  # noqa: S105 - a file's name
 CA = "ca.pem"
+SIGNER = "authority.pem"
+"""The federation's authority, where `ca.pem` is another one's."""
 CRL = "crl.pem"
 BROKER_LISTS = "crl"
 """Where the broker looks for lists of revoked certificates, each time someone connects."""

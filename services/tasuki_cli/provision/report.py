@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from tasuki_cli.provision.placement import Placement
+from tasuki_cli.provision.signing import Answered
 
 _SHOWN = 20
 
@@ -24,6 +25,10 @@ class Report:
         notes: what does not fit federation.toml and was left as it is.
         applied: whether a running broker has it all.
         replaced: control queues of an earlier kind that were made again on that broker.
+        authority: the fingerprint of whoever signs rosters; None: nobody does.
+        awaited: who has neither a kit nor enrolled.
+        signed: the requests that were signed.
+        roster: the number of the roster that is in force; None: there is none.
         placement: where its queues and streams are; None if it was not applied.
     """
 
@@ -37,6 +42,10 @@ class Report:
     notes: list[str]
     applied: bool
     replaced: list[str] = field(default_factory=list)
+    authority: str | None = None
+    awaited: list[str] = field(default_factory=list)
+    signed: list[Answered] = field(default_factory=list)
+    roster: int | None = None
     placement: Placement | None = None
 
     @property
@@ -62,6 +71,13 @@ def show(report: Report) -> None:
 
 
 def _done(report: Report) -> Iterator[str]:
+    for one in report.signed:
+        yield (
+            f"signed {one.name} ({one.fingerprint}){' with new keys' if one.renewed else ''}: send "
+            f"it {one.answer}"
+        )
+    if report.signed:
+        yield f"the authority's fingerprint, for them to compare: {report.authority}"
     if report.replaced:
         yield (
             f"made again, on several nodes if there are: {', '.join(report.replaced)}; sites that "
@@ -76,6 +92,11 @@ def _warnings(report: Report) -> Iterator[str]:
         yield (
             f"{site} is no longer listed, but its kit and its queues stay; to shut it out: "
             f"--revoke {site}"
+        )
+    for name in report.awaited:
+        yield (
+            f"{name} has not enrolled yet: have it run `tasuki enroll {name} --federation "
+            f"{report.federation}`, and --sign its request"
         )
     for site in report.revoked:
         done = "" if report.applied else f"; on a running broker: rabbitmqctl delete_user {site}"

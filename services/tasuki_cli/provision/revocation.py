@@ -6,11 +6,10 @@ What was taken back is recorded, so that provisioning again does not let it in a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -20,10 +19,9 @@ from tasuki.disk.writing import PUBLIC
 from tasuki.errors import SettingsError
 from tasuki.settings.federation import BROKER, FederationFile
 from tasuki_cli.provision import files
-from tasuki_cli.provision.layout import PASSWORD, REVOKED, SITE
-
-if TYPE_CHECKING:
-    from tasuki_cli.provision.authority import Registry
+from tasuki_cli.provision.authority import Registry
+from tasuki_cli.provision.enrolled import Enrolled
+from tasuki_cli.provision.layout import ENROLLED, PASSWORD, REVOKED, SEAL_KEY, SITE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +31,17 @@ class Revoked:
     Attributes:
         serial: of the certificate, as hexadecimal digits; empty if there was none.
         is_shut_out: it got nothing new instead.
+        until: when the certificate stops being good; empty: at once.
     """
 
     name: str
     serial: str
     at: str
     is_shut_out: bool
+    until: str = ""
+
+    def is_over(self, now: datetime) -> bool:
+        return not self.until or datetime.fromisoformat(self.until) <= now
 
 
 class Revocations:
@@ -59,42 +62,86 @@ class Revocations:
 
     @property
     def serials(self) -> list[int]:
-        return [int(entry.serial, 16) for entry in self._all if entry.serial]
+        """Of the certificates that are not good any more."""
+        now = datetime.now(UTC)
+        return [int(each.serial, 16) for each in self._all if each.serial and each.is_over(now)]
 
-    def shut_out_site(self, site: str, *, registry: Registry | None) -> None:
-        """Record that a site is out, and move its kit away."""
+    def shut_out_site(self, site: str, *, registry: Registry | None, enrolled: Enrolled) -> None:
+        """Record that a site is out, and move its kit away, or its requests."""
+        self._all = [replace(e, until="") if e.name == site else e for e in self._all]
         kit = self._out / site
-        entry = self._record(site, registry, is_shut_out=True)
+        serials = self._serials_of(site, registry, enrolled)
+        for serial in serials or [None]:
+            entry = self._record(site, serial, is_shut_out=True)
         target = self._out / REVOKED / f"{site}-{entry.serial[:16] or entry.at.replace(':', '')}"
-        files.move_folder(kit, target)
+        if kit.is_dir():
+            files.move_folder(kit, target)
+        if enrolled.latest(site) is not None:
+            enrolled.move_away(site, target.with_name(f"{target.name}-{ENROLLED}"))
 
-    def take_back(self, user: str, *, registry: Registry | None) -> None:
-        """Let a kit have neither password nor certificate, so that it gets new ones."""
-        self._all = [
-            Revoked(name=e.name, serial=e.serial, at=e.at, is_shut_out=False)
-            if e.name == user
-            else e
-            for e in self._all
-        ]
-        self._record(user, registry, is_shut_out=False)
+    def replace_all(
+        self, user: str, *, registry: Registry | None, enrolled: Enrolled, until: datetime | None
+    ) -> None:
+        """What a member has made itself takes the place of all that it had, which is good so long.
+
+        Call it before that is certified.
+        """
+        self._let_in(user)
+        for serial in self._serials_of(user, registry, enrolled):
+            self._record(user, serial, is_shut_out=False, until=until)
+
+    def _serials_of(
+        self, user: str, registry: Registry | None, enrolled: Enrolled
+    ) -> Sequence[int | None]:
+        """Of the certificates that it has and that were not taken back."""
+        of_kit = None if registry is None else registry.serial_of(user)
+        there = [*enrolled.serials(user), *([] if of_kit is None else [of_kit])]
+        known = {entry.serial for entry in self._all if entry.name == user}
+        return [serial for serial in there if f"{serial:x}" not in known]
+
+    def take_back(
+        self, user: str, *, registry: Registry | None, until: datetime | None = None
+    ) -> None:
+        """Let a kit have neither password nor keys nor certificate, so that it gets new ones.
+
+        Args:
+            until: the certificate that it had is good so long, as its keys are; None: no longer.
+        """
+        self._let_in(user)
+        serial = None if registry is None else registry.serial_of(user)
+        self._record(user, serial, is_shut_out=False, until=until)
         if registry is not None:
             registry.withdraw(user)
-        with disk_errors(self._out / user):
-            (self._out / user / PASSWORD).unlink(missing_ok=True)
+        files.set_aside(self._out / user / PASSWORD, self._out / user / SEAL_KEY)
 
-    def _record(self, user: str, registry: Registry | None, *, is_shut_out: bool) -> Revoked:
-        serial = None if registry is None else registry.serial_of(user)
+    def _let_in(self, user: str) -> None:
+        self._all = [replace(e, is_shut_out=False) if e.name == user else e for e in self._all]
+        if any(entry.name == user for entry in self._all):
+            self._write()
+
+    def _record(
+        self,
+        user: str,
+        serial: int | None,
+        *,
+        is_shut_out: bool,
+        until: datetime | None = None,
+    ) -> Revoked:
         entry = Revoked(
             name=user,
             serial="" if serial is None else f"{serial:x}",
             at=datetime.now(UTC).isoformat(timespec="seconds"),
             is_shut_out=is_shut_out,
+            until="" if until is None else until.isoformat(timespec="seconds"),
         )
         self._all.append(entry)
+        self._write()
+        return entry
+
+    def _write(self) -> None:
         files.make_folder(self._path.parent)
         entries = [asdict(one) for one in self._all]
         files.put(self._path, json.dumps(entries, indent=2) + "\n", mode=PUBLIC)
-        return entry
 
     def _read(self) -> list[Revoked]:
         if not self._path.exists():
@@ -124,5 +171,7 @@ def check_reissue(user: str, federation: FederationFile) -> None:
 
 def check_revoke(site: str, out: Path) -> None:
     """Raises SettingsError: there is no such site that could be shut out."""
-    if not (out / site / SITE).is_file():
+    is_plain = Path(site).name == site and site != CONTROLLER
+    is_enrolled = is_plain and (out / ENROLLED / site).is_dir()
+    if not is_enrolled and not (is_plain and (out / site / SITE).is_file()):
         raise SettingsError(f"--revoke {site}: there is no kit of a site of this name in {out}")

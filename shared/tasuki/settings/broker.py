@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -14,6 +15,9 @@ from tasuki.broker.nodes import PORTS, Node, node_of
 from tasuki.errors import SettingsError
 from tasuki.settings.address import check_bind
 from tasuki.settings.toml import Keys, Settings, SettingsPath, read_text
+
+NEXT, OLD = ".next", ".old"
+"""Behind the names of secrets that a renewal brings, and of those that it replaced."""
 
 ENVIRONMENT: dict[str, Keys] = {
     "TASUKI_BROKER_URL": ("broker", "url"),
@@ -32,8 +36,10 @@ class BrokerTable(Settings):
     """Where the broker is and who we are to it.
 
     `url`: amqp[s]://user@host[:port]/vhost; the password is in a file of its own, so that no
-    settings, no process list and no log ever show it. `hosts`: the nodes of a broker that has
-    several, each `host[:port]`, in place of the one in `url`; whoever loses one goes to the next.
+    settings, no process list and no log ever show it. Where the broker refuses it, those are tried
+    that are beside it with `.next` and `.old` behind its name: a renewal is under way. `hosts`: the
+    nodes of a broker that has several, each `host[:port]`, in place of the one in `url`; whoever
+    loses one goes to the next.
     `ca`: certificates to trust instead of the system's. `cert` and `key`: our own certificate and
     its private key, where the broker asks for one; the password is needed all the same.
     `patience_s`: how long a service that starts tries to connect; `retry_s`: the longest pause
@@ -100,6 +106,17 @@ class BrokerTable(Settings):
         """Raises SettingsError: there is no such file, or nothing in it."""
         return read_secret(self.password_file, what="[broker] password_file")
 
+    def passwords(self) -> tuple[str, ...]:
+        """All that the broker may have of us now: while a password is changed there are several.
+
+        What cannot be read is left out: somebody may be changing it just now.
+        """
+        found: list[str] = []
+        for path in (self.password_file, *beside(self.password_file)):
+            with suppress(SettingsError):
+                found.append(read_secret(path, what="[broker] password_file"))
+        return tuple(dict.fromkeys(found))
+
     def tls(self) -> ssl.SSLContext | None:
         """How to verify the broker, by its host name too; None speaks plain text.
 
@@ -123,7 +140,7 @@ class BrokerTable(Settings):
 
     def secrets_of_all(self) -> list[Path]:
         """Those that everyone on this machine may read."""
-        return of_all(self.password_file, self.key)
+        return of_all(self.password_file, *beside(self.password_file), self.key)
 
     def _prove(self, context: ssl.SSLContext, cert: Path) -> None:
         for name, path in (("cert", cert), ("key", self.key or cert)):
@@ -149,6 +166,11 @@ def _node_in(url: str) -> Node:
     """Raises ValueError: its host or port cannot be one."""
     parts = urlsplit(url)
     return node_of(parts.netloc.rpartition("@")[2], scheme=parts.scheme)
+
+
+def beside(secret: Path) -> tuple[Path, Path]:
+    """What a renewal will put in this file's place, and what it had before; if they are there."""
+    return secret.with_name(secret.name + NEXT), secret.with_name(secret.name + OLD)
 
 
 def of_all(*secrets: Path | None) -> list[Path]:

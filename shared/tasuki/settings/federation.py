@@ -9,13 +9,14 @@ from pydantic import Field, field_validator, model_validator
 from tasuki.broker.nodes import PORTS, Node, node_of
 from tasuki.broker.topology import Sizes
 from tasuki.core.model import CONTROLLER, check_name
+from tasuki.core.trust import AUTHORITY, Must
 from tasuki.settings.address import check_http
 from tasuki.settings.toml import Settings, SettingsPath
 
 OPERATOR = "operator"
 BROKER = "broker"
-RESERVED = (CONTROLLER, OPERATOR, BROKER, "ca", "revoked")
-"""Folders beside those of the sites; two of them are users of the broker too."""
+RESERVED = (CONTROLLER, OPERATOR, BROKER, AUTHORITY, "ca", "enrolled", "revoked")
+"""Folders beside those of the sites, and names; two of them are users of the broker too."""
 
 _HOST = r"^([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])$"
 
@@ -131,6 +132,25 @@ class CertificatesTable(Settings):
         return self
 
 
+class FederationSecurityTable(Settings):
+    """Who the members are, and what they insist on.
+
+    `require`: what kits have in their own [security]; with `[]` the federation has no roster, and
+    everyone believes the broker. `kits`: false makes none: each member enrols itself.
+    `roster_days`: how long a roster is good for; provisioning issues the next one in time.
+    """
+
+    require: list[Must] = Field(default_factory=lambda: [Must.SIGNED, Must.SEALED])
+    kits: bool = True
+    roster_days: int = Field(default=365, ge=31)
+
+    @model_validator(mode="after")
+    def _enrolled_have_a_roster(self) -> FederationSecurityTable:
+        if not (self.kits or self.require):
+            raise ValueError("kits = false without anything in require: who enrols has a card")
+        return self
+
+
 class FederationFile(Settings):
     """One federation. `name` is its vhost; a site's name is its user."""
 
@@ -139,6 +159,7 @@ class FederationFile(Settings):
     broker: FederationBrokerTable = FederationBrokerTable()
     certificates: CertificatesTable = CertificatesTable()
     streams: StreamsTable = StreamsTable()
+    security: FederationSecurityTable = FederationSecurityTable()
 
     @field_validator("name")
     @classmethod
@@ -172,6 +193,10 @@ class FederationFile(Settings):
         """Whether `tasuki provision` makes the certificates too."""
         is_ours = self.broker.ca is None and self.certificates.make
         return self.broker.scheme == "amqps" and is_ours
+
+    @property
+    def has_roster(self) -> bool:
+        return bool(self.security.require)
 
     @property
     def management_port(self) -> int:

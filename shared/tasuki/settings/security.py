@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from tasuki.core.trust import Must
 from tasuki.disk.errors import disk_errors
 from tasuki.errors import MessageError, SettingsError
-from tasuki.settings.broker import of_all
+from tasuki.settings.broker import beside, of_all
 from tasuki.settings.toml import Settings, SettingsPath
 from tasuki.trust.member import Keys, Member
 from tasuki.trust.rosters import OLD, Rosters, authority_in, read_issued
@@ -46,7 +46,8 @@ class SecurityTable(Settings):
 
     def secrets_of_all(self) -> list[Path]:
         """Those that everyone on this machine may read."""
-        return of_all(self.key, self.seal_key)
+        there = [path for path in (self.key, self.seal_key) if path is not None]
+        return of_all(*there, *(other for path in there for other in beside(path)))
 
     def member(self, name: str, *, folder: Path) -> Member:
         """Who signs and seals as this service.
@@ -67,10 +68,12 @@ class SecurityTable(Settings):
         except MessageError as exc:
             if exc.reason != OLD:  # a newer one came over the broker
                 raise SettingsError(f"[security] roster = {roster}: {exc}") from exc
+        others = [path for path in beside(seal_key) if path.exists()]
         keys = Keys(
             signing=SigningKey.load(_read(key), path=key),
             sealing=SealingKey.load(_read(seal_key), path=seal_key),
             rosters=rosters,
+            others=tuple(SealingKey.load(_read(path), path=path) for path in others),
         )
         return Member(name, keys=keys, require=self.require, now=time.time)
 

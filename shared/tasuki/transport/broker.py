@@ -138,4 +138,10 @@ def probe_of(table: BrokerTable, node: Node, *, name: str) -> Probe:
 
 
 def _settings(table: BrokerTable, nodes: tuple[Node, ...]) -> AmqpSettings:
-    return AmqpSettings.from_url(table.url, password=table.password(), tls=table.tls(), nodes=nodes)
+    return AmqpSettings.from_url(
+        table.url,
+        password=table.password(),
+        passwords=table.passwords,
+        tls=table.tls(),
+        nodes=nodes,
+    )

@@ -67,11 +67,24 @@ class Said(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """A member's private keys, and its federation's roster."""
+    """A member's private keys, and its federation's roster.
+
+    Attributes:
+        others: what it unsealed with before, or will after a renewal: something may be under way
+            that was sealed for these.
+    """
 
     signing: SigningKey
     sealing: SealingKey
     rosters: Rosters
+    others: tuple[SealingKey, ...] = ()
+
+    def unwrap(self, wrapped: bytes, context: bytes) -> bytes | None:
+        """The content key; None if it was wrapped for none of ours."""
+        for key in (self.sealing, *self.others):
+            if (found := key.unwrap(wrapped, context)) is not None:
+                return found
+        return None
 
 
 def submission_of(turn: Turn) -> Submission:
@@ -273,7 +286,7 @@ class Member:
         context = self._context(sender, recipients_of(found), transfer, weights)
         for name, wrapped in found.keys:
             if name == self.name:
-                key = self.keys.sealing.unwrap(wrapped, context)
+                key = self.keys.unwrap(wrapped, context)
                 if key is not None:
                     return Cipher(key, context)
         raise MessageError("weights that are sealed for others", reason=BAD_SEAL)
@@ -324,7 +337,7 @@ class Member:
             federation=self._federation, by=sender, to=self.name, kind=sealed.kind
         )
         for wrapped in sealed.keys:
-            if (key := self.keys.sealing.unwrap(wrapped, context)) is not None:
+            if (key := self.keys.unwrap(wrapped, context)) is not None:
                 opened = Cipher(key, context).unseal(sealed.data, at=0, is_last=True)
                 if (sealed.by, sealed.to, sealed.kind) == (sender, self.name, kind_in(opened)):
                     return opened

@@ -24,7 +24,8 @@ from tasuki.settings.site import read_site
 from tasuki.weights.chunks import MAX_CHUNK_BYTES, ChunkedFile
 from tasuki.wire.messages import MAX_BYTES
 from tasuki_cli.provision import files, texts
-from tasuki_cli.provision.command import Changes, provision
+from tasuki_cli.provision.changes import Changes
+from tasuki_cli.provision.command import provision
 
 Service = dict[str, Any]  # Any: YAML
 KITS = [BROKER, CONTROLLER, "site-1"]

@@ -69,6 +69,7 @@ def test_every_site_the_controller_the_operators_and_the_broker_get_their_files(
     report = provisioned(out)
 
     service = {"password", ".env", "compose.yaml", "README.md"}
+    service |= {"client.key", "seal.key", "authority.pem", "roster.pem"}
     site_kit = service | {"site.toml", "tasuki-site.service"}
     controller = service | {"controller.toml", "token", "tasuki-controller.service"}
     expected = {f"{site}/{name}" for site in SITES for name in site_kit}
@@ -76,6 +77,7 @@ def test_every_site_the_controller_the_operators_and_the_broker_get_their_files(
     expected |= {f"operator/{name}" for name in ("password", "token", "README.md")}
     for_broker = ("enabled_plugins", ".env", "compose.yaml", "README.md")
     expected |= {f"broker/{name}" for name in for_broker}
+    expected |= {"ca/ca.key", "ca/ca.pem", "ca/roster.pem", "ca/rosters/roster-0001.pem"}
     broker = {"broker/definitions.json", "broker/rabbitmq.conf"}
     assert expected | broker | {".gitignore"} == set(contents(out))
     assert expected == set(report.created)
@@ -101,9 +103,10 @@ def test_one_more_site_changes_no_byte_of_the_others(out: Path) -> None:
 
     after = contents(out)
     del before["broker/definitions.json"]
-    assert before == {name: after[name] for name in before}
-    assert {"site-4"} == {name.split("/")[0] for name in report.created}
-    assert ["broker/definitions.json"] == report.changed
+    rosters = {name for name in before if name.endswith("/roster.pem")}
+    assert rosters == {name for name in before if before[name] != after[name]}
+    assert {"site-4", "ca"} == {name.split("/")[0] for name in report.created}
+    assert {"broker/definitions.json", *rosters} == {*report.changed}
     now = {user["name"]: user for user in broker_definitions(out)["users"]}
     assert users == {name: now[name] for name in users}
     assert {"site-4"} == now.keys() - users.keys()
@@ -215,7 +218,7 @@ def test_with_tls_each_kit_has_the_certificates_and_the_broker_speaks_nothing_el
 def test_a_public_authority_needs_no_certificates_of_ours(out: Path) -> None:
     report = provisioned(out, more='[broker]\nscheme = "amqps"\n[certificates]\nmake = false\n')
 
-    assert [] == [name for name in report.created if name.endswith((".pem", ".key"))]
+    assert set() == {"site-1/ca.pem", "site-1/client.pem", "broker/ca.pem"} & {*report.created}
     table = read_site(out / "site-1/site.toml", {}).broker
     assert (None, None) == (table.ca, table.cert)
     assert table.tls() is not None

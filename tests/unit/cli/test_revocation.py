@@ -14,7 +14,8 @@ from support.tls import handshake, server_of
 from tasuki.errors import SettingsError
 from tasuki.settings.site import read_site
 from tasuki_cli.provision import files, passwords
-from tasuki_cli.provision.command import Changes, provision
+from tasuki_cli.provision.changes import Changes
+from tasuki_cli.provision.command import provision
 from tasuki_cli.provision.report import Report
 
 Provision = Callable[..., Report]
@@ -35,19 +36,26 @@ def provisioned(out: Path) -> Provision:
         scheme: str = "amqps",
         reissue: str | None = None,
         revoke: str | None = None,
+        overlap_days: int = 0,
     ) -> Report:
         path = out.parent / "federation.toml"
         path.write_text(
             f'name = "clinics"\nsites = {json.dumps(sites)}\n[broker]\nscheme = "{scheme}"\n'
         )
-        return provision(path, out=out, changes=Changes(reissue=reissue, revoke=revoke))
+        return provision(
+            path,
+            out=out,
+            changes=Changes(reissue=reissue, revoke=revoke, overlap_days=overlap_days),
+        )
 
     return make
 
 
 def files_of(out: Path, *folders: str) -> dict[str, bytes]:
     found = (path for folder in folders for path in (out / folder).rglob("*") if path.is_file())
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in found}
+    # A roster is everyone's, and there is a new one after each change.
+    kept = (path for path in found if path.name != "roster.pem")
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in kept}
 
 
 def users(out: Path) -> set[str]:
@@ -171,7 +179,9 @@ def test_reissue_changes_password_key_and_certificate_of_one_kit_alone(
     assert others == files_of(out, *rest)
     after = files_of(out, user)
     changed = {name for name in before if before[name] != after[name]}
-    assert {f"{user}/{name}" for name in ("password", "client.pem", "client.key")} == changed
+    new = ("password", "client.pem", "client.key", "seal.key")
+    assert {f"{user}/{name}" for name in new} == changed
+    assert {f"{user}/password.old", f"{user}/seal.key.old"} == after.keys() - before.keys()
     assert {lost} == listed(out)
     assert changed < {*report.created}
     assert f"{user} has new secrets: hand its folder over again" in report.notes[0]

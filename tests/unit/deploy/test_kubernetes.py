@@ -112,7 +112,7 @@ def test_the_secret_is_the_part_of_the_kit_that_the_settings_name(kind: str, kit
     assert all((kit / name).is_file() for name in files)
     settings = (kit / f"{kind}.toml").read_text()
     named = {line.split('"')[1] for line in settings.splitlines() if '_file = "' in line}
-    named |= {"ca.pem", "client.pem", "client.key", f"{kind}.toml"}
+    named |= {"ca.pem", "client.pem", "client.key", f"{kind}.toml", "seal.key", "roster.pem"}
     assert named == files
     assert ["tasuki", kind, "--config", f"/kit/{kind}.toml"] == container(kind)["command"]
 

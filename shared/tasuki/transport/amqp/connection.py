@@ -21,6 +21,7 @@ from pika.adapters.select_connection import IOLoop
 
 from tasuki.transport.amqp import fastpath, refusals
 from tasuki.transport.amqp.answers import Answers
+from tasuki.transport.amqp.passwords import Passwords
 from tasuki.transport.amqp.settings import AmqpSettings
 from tasuki.transport.amqp.state import LinkState, StateChange
 
@@ -53,6 +54,7 @@ class Link:
         self._is_blocked = False
         self._gave_up = ""
         self._attempt = 0
+        self._passwords = Passwords(settings.candidates)
         # Each identity begins somewhere else, and always there.
         self._node = zlib.crc32(settings.user.encode()) % len(settings.nodes)
         self._is_stopping = False
@@ -195,6 +197,7 @@ class Link:
             self._settings.parameters(
                 self._settings.nodes[self._node],
                 name=f"tasuki {self._settings.user} {self.name}",
+                password=self._passwords.next(),
             ),
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_failed,
@@ -204,6 +207,7 @@ class Link:
 
     def _on_open(self, connection: SelectConnection) -> None:
         self._attempt = 0
+        self._passwords.was_taken()
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self.tell(LinkState.UP)
@@ -211,6 +215,11 @@ class Link:
 
     def _on_failed(self, _: SelectConnection, error: Exception) -> None:
         refused = refusals.login_refusal(error, user=self._settings.user)
+        if refused and self._passwords.has_another and not self._is_stopping:
+            self._forget_connection()
+            self.later(self._connect, delay_s=self.backoff_s(0))
+            return
+        self._passwords.begin_again()
         refused = refused or refusals.certificate_refusal(error)
         state = LinkState.REFUSED if refused else LinkState.DOWN
         reason = str(refused) if refused else refusals.describe(error)

@@ -13,6 +13,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 
 from tasuki.errors import BrokerUnreachable, TransportError
 from tasuki.transport.amqp import refusals
+from tasuki.transport.amqp.passwords import Passwords
 from tasuki.transport.amqp.settings import AmqpSettings
 
 ANSWER_S = 10.0
@@ -48,12 +49,19 @@ class Probe:
             SettingsError: what `settings` raises.
         """
         settings = replace(self._settings(), answer_s=ANSWER_S)
-        try:
-            self._connection = _open(settings.parameters(settings.nodes[0], name=self._name))
-        except (pika_errors.AMQPError, OSError) as exc:
-            refused = refusals.login_refusal(exc, user=settings.user)
-            refused = refused or refusals.certificate_refusal(exc)
-            raise refused or _no_login(exc, is_secure=settings.tls is not None) from exc
+        passwords = Passwords(settings.candidates)
+        while self._connection is None:
+            parameters = settings.parameters(
+                settings.nodes[0], name=self._name, password=passwords.next()
+            )
+            try:
+                self._connection = _open(parameters)
+            except (pika_errors.AMQPError, OSError) as exc:
+                refused = refusals.login_refusal(exc, user=settings.user)
+                if refused and passwords.has_another:
+                    continue
+                refused = refused or refusals.certificate_refusal(exc)
+                raise refused or _no_login(exc, is_secure=settings.tls is not None) from exc
 
     def find_queue(self, name: str) -> int:
         """How many read it.

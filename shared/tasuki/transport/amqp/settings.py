@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -18,6 +19,8 @@ class AmqpSettings:
     """One identity on one broker.
 
     Attributes:
+        passwords: all that there are now, the first of which is tried first: while one is being
+            changed, nobody here knows which of them the broker has.
         nodes: of the broker; a connection that is lost is made again to the next one.
         tls: how to verify the broker; None speaks plain text.
         heartbeat_s: a silent connection is given up after twice this and ten seconds more.
@@ -36,6 +39,7 @@ class AmqpSettings:
     vhost: str = "/"
     user: str
     password: str = field(repr=False)
+    passwords: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     heartbeat_s: int = 10
     window_bytes: int = 32 * 2**20
@@ -52,6 +56,7 @@ class AmqpSettings:
         url: str,
         *,
         password: str | None = None,
+        passwords: Callable[[], tuple[str, ...]] = tuple,
         tls: ssl.SSLContext | None = None,
         nodes: tuple[Node, ...] = (),
     ) -> Self:
@@ -74,16 +79,27 @@ class AmqpSettings:
             vhost=unquote(parts.path[1:]) or "/",
             user=unquote(parts.username),
             password=password if password is not None else unquote(parts.password or ""),
+            passwords=passwords,
             tls=tls if parts.scheme == "amqps" else None,
         )
 
-    def parameters(self, node: Node, *, name: str) -> pika.ConnectionParameters:
-        """The same in pika's words; `name` is what the broker's operator sees."""
+    def candidates(self) -> tuple[str, ...]:
+        """The passwords to try, one after the other. Reads them anew."""
+        return self.passwords() or (self.password,)
+
+    def parameters(
+        self, node: Node, *, name: str, password: str | None = None
+    ) -> pika.ConnectionParameters:
+        """The same in pika's words; `name` is what the broker's operator sees.
+
+        Args:
+            password: which of the candidates; None: the first.
+        """
         return pika.ConnectionParameters(
             host=node.host,
             port=node.port,
             virtual_host=self.vhost,
-            credentials=pika.PlainCredentials(self.user, self.password),
+            credentials=pika.PlainCredentials(self.user, password or self.password),
             ssl_options=pika.SSLOptions(self.tls, node.host) if self.tls else None,
             heartbeat=self.heartbeat_s,
             # We make connections again ourselves, with jitter.
