@@ -10,10 +10,11 @@ import structlog
 
 from tasuki.core.control import Control, RosterIssued
 from tasuki.core.model import CONTROLLER, Turn
+from tasuki.core.trust import Submission
 from tasuki.core.turn.proof import OTHER_RUN, why_other
 from tasuki.errors import MessageError, StorageError
 from tasuki.ports import Delivery, Handler
-from tasuki.trust.member import submission_of
+from tasuki.trust.member import Said, submission_of
 from tasuki.wire.messages import decode
 from tasuki_site.site import Site
 
@@ -45,8 +46,8 @@ class Roll:
         self._again = again
         self._kept: list[tuple[Delivery, asyncio.TimerHandle]] = []
 
-    def check_run(self, turn: Turn) -> bool:
-        """Whether a turn is the first of its run here.
+    def check_run(self, turn: Turn) -> Submission:
+        """Which run of its name a turn is of, which is known here or a later one.
 
         Raises:
             MessageError: it is of a run that had its name before, or nobody signed it.
@@ -57,13 +58,9 @@ class Roll:
             raise MessageError(
                 f"{turn.id} is of another run than the one known here", reason=reason
             )
-        return said.about != known.about
+        return said
 
-    def note_run(self, turn: Turn) -> None:
-        """Turns of runs that had its name before are refused from now on."""
-        self._site.journal.write_submission(turn.id.run, submission_of(turn))
-
-    def read(self, delivery: Delivery) -> Control:
+    def read(self, delivery: Delivery) -> Said[Control]:
         """What the controller says; a roster counts already when this returns.
 
         Raises:
@@ -73,18 +70,22 @@ class Roll:
         message: Control = decode(delivery.body, _KINDS)
         if isinstance(message, RosterIssued):
             self._take(message)
-            return message
+            return Said(message=message)
         if delivery.sender != CONTROLLER:
             who = delivery.sender or "somebody"
             raise MessageError(f"{who} speaks for the controller", reason="wrong_sender")
-        said = self._site.member.read(delivery.body, type(message), sender=CONTROLLER)
+        said: Said[Control] = self._site.member.read(
+            delivery.body, type(message), sender=CONTROLLER
+        )
         known = self._site.journal.submission(message.run)
-        if known.about and said.about != known.about:
+        # Of a run that had no turn here yet nobody knows whether it is the later one.
+        is_certain = known.began or not said.about
+        if known.about and said.about != known.about and is_certain:
             raise MessageError(
                 f"the controller speaks of another {message.run} than the one known here",
                 reason=OTHER_RUN,
             )
-        return message
+        return said
 
     # Rosters.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import structlog
 from tasuki.core import turn as machine
 from tasuki.core.control import FenceRaised, RosterIssued, RunEnded
 from tasuki.core.model import Kind, Turn, TurnId, TurnRecord
+from tasuki.core.trust import Submission
 from tasuki.errors import DigestMismatch, MessageError, TasukiError, Unroutable
 from tasuki.moments import Moment
 from tasuki.ports import Delivery, Handler, Settlement
@@ -149,16 +151,14 @@ class SiteService:
             encode(turn)  # what cannot be written down cannot be taken
             sending.check_sender(self._site, turn, delivery.sender)
             self._site.member.check_turn(turn)
-            begins = self._roll.check_run(turn)
+            submission = self._roll.check_run(turn)
         except MessageError as exc:
             if exc.reason in {NEWER_ROSTER, ENDED}:
                 self._roll.keep(delivery, exc)
             else:
                 self._site.bury(delivery, exc)
             return
-        if begins:
-            self._step(machine.RunBegan(run=turn.id.run))
-            self._roll.note_run(turn)
+        self._know(turn.id.run, submission)
         self._reach(Moment.TURN_RECEIVED, turn.id)
         self._step(machine.TurnArrived(turn=turn, sender=delivery.sender), delivery)
         if machine.is_past(self._state, turn.id):
@@ -166,17 +166,27 @@ class SiteService:
 
     def _on_control(self, delivery: Delivery) -> None:
         try:
-            message = self._roll.read(delivery)
+            said = self._roll.read(delivery)
         except MessageError as exc:
             self._site.bury(delivery, exc)
             return
-        match message:
+        match said.message:
             case RosterIssued():
                 self._site.transport.settle(delivery, Settlement.DONE)
             case FenceRaised(run=run, lane=lane, term=term):
+                # Its first turn here may come later, and must not end this.
+                self._know(run, replace(self._site.journal.submission(run), about=said.about))
                 self._step(machine.TermRaised(run=run, lane=lane, term=term), delivery)
             case RunEnded(run=run, term=term):
                 self._step(machine.RunOver(run=run, term=term), delivery)
+
+    def _know(self, run: str, submission: Submission) -> None:
+        """Of any other run of this name nothing counts any more."""
+        known = self._site.journal.submission(run)
+        if submission.about != known.about:
+            self._step(machine.RunBegan(run=run))
+        if submission != known:
+            self._site.journal.write_submission(run, submission)
 
     def _on_chunk(self, delivery: Delivery) -> None:
         transfer = self._arrivals.take_in(delivery)

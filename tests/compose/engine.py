@@ -202,5 +202,11 @@ class Runs:
         rows: list[JSON] = self._stack.ask("CONTROLLER", f"/runs/{run}/ledger")["rows"]
         return rows
 
-    def verify(self, run: str) -> JSON:
-        return self._stack.ask("CONTROLLER", f"/runs/{run}/ledger?verify=true")
+    def prove(self, run: str) -> JSON:
+        """What a run's ledger proves, by the roster of the controller's kit."""
+        door = ("--controller", "http://127.0.0.1:8470", "--token-file", "/kit/token")
+        said = self._stack.compose(
+            "exec", "-T", "controller", "tasuki", "ledger", run, "--verify", "--json",
+            "--roster", "/kit/roster.pem", *door,
+        )  # fmt: skip
+        return json.loads(said.splitlines()[-1])

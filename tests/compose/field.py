@@ -83,18 +83,20 @@ class Field:
         return standing if standing["status"] in {"finished", "failed", "stopped"} else None
 
     def await_finish(self, run: str, *, within_s: float = 600) -> None:
-        """A run finishes, and its ledger is whole."""
+        """A run finishes, and its ledger proves who trained what."""
         standing = wait_until(
             lambda: self.is_over(run), what=f"run {run} is over", within_s=within_s, poll_s=1
         )
         assert standing["status"] == "finished", standing
-        verified = self.runs.verify(run)
-        assert verified["verified"], verified
+        proved = self.runs.prove(run)
+        assert proved["verified"], proved
+        assert proved["records"] >= standing["turns"], proved
         metrics = standing["metrics"]
         self.say(
             f"run {run} finished: {standing['rounds']} rounds, {standing['turns']} turns, "
-            f"{standing['skipped']} skipped, ledger of {verified['rows']} rows verified; accuracy "
-            f"in the last round {metrics['received_accuracy']:.1%} received, "
+            f"{standing['skipped']} skipped, ledger of {proved['rows']} rows proved by roster "
+            f"{proved['roster']}; accuracy in the last round "
+            f"{metrics['received_accuracy']:.1%} received, "
             f"{metrics['accuracy']:.1%} trained"
         )
 

@@ -44,10 +44,13 @@ class Refusal:
 
 
 def wrong_ca(kit: Path, _: Path) -> None:
-    """The site trusts another authority than the broker's."""
+    """The site trusts another authority than the broker's; its rosters are still its own."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = _certificate(key, name="somebody else's authority", signed_by=(None, key))
-    (kit / "ca.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (kit / "other.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    settings = (kit / "site.toml").read_text()
+    assert '\nca = "ca.pem"' in settings
+    (kit / "site.toml").write_text(settings.replace('\nca = "ca.pem"', '\nca = "other.pem"'))
 
 
 def expired(kit: Path, authority: Path) -> None:
@@ -55,16 +58,10 @@ def expired(kit: Path, authority: Path) -> None:
     issuer = x509.load_pem_x509_certificate((authority / "ca.pem").read_bytes())
     signer = serialization.load_pem_private_key((authority / "ca.key").read_bytes(), None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = serialization.load_pem_private_key((kit / "client.key").read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
     certificate = _certificate(key, name=kit.name, signed_by=(issuer, signer), ended_days_ago=1)
     (kit / "client.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (kit / "client.key").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
 
 
 def wrong_password(kit: Path, _: Path) -> None:

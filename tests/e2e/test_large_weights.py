@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from support.broker import Broker
 from support.federation import NO_TORCH, SITES, Federation
+from support.members import EVERYTHING
 from support.process_memory import Memory, MemoryWatch
 from support.waiting import wait_until
 from tasuki.weights.chunks import CHUNK_BYTES
@@ -58,7 +59,7 @@ def federation(
     (tmp_path / "walk.py").write_text(TRAINER)
     path = os.pathsep.join([str(NO_TORCH), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
-    with Federation(tmp_path, broker, vhost) as federation:
+    with Federation(tmp_path, broker, vhost, require=EVERYTHING) as federation:
         yield federation
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
@@ -14,16 +15,30 @@ from support.waiting import wait_until
 from tasuki.core.model import CONTROLLER
 from tasuki.moments import Moment
 
+SETTINGS = "retry_s = 1"
+
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory, rabbitmq_is_here: None) -> Iterator[Scripted]:
-    """On a broker of its own."""
+def own(rabbitmq_is_here: None) -> Iterator[Broker]:
+    """A broker of this module's own."""
     with Broker() as broker:
         broker.start()
-        with scripted(
-            tmp_path_factory.mktemp("scripted"), broker, settings="retry_s = 1"
-        ) as federation:
-            yield federation
+        yield broker
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory, own: Broker) -> Iterator[Scripted]:
+    with scripted(tmp_path_factory.mktemp("scripted"), own, settings=SETTINGS) as federation:
+        yield federation
+
+
+@pytest.fixture
+def plain(tmp_path: Path, own: Broker) -> Iterator[Scripted]:
+    """A federation without keys."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    with scripted(folder, own, settings=SETTINGS, require=()) as federation:
+        yield federation
 
 
 def broker_of(mortal: Scripted) -> Broker:
@@ -46,6 +61,15 @@ def test_runs_go_on_after_a_broker_killed_under_all_services(
         kill_broker(mortal, *found.pids)
     found.check()
     mortal.check_spools()
+
+
+def test_runs_of_a_federation_without_keys_go_on_after_a_killed_broker(
+    plain: Scripted, write: Write
+) -> None:
+    with standing(plain, write, TOGETHER["while they send weights"]) as found:
+        kill_broker(plain, *found.pids)
+    found.check()
+    plain.check_spools()
 
 
 @pytest.mark.parametrize(("moment", "hop"), CONTROLLERS.values(), ids=CONTROLLERS)

@@ -20,6 +20,7 @@ from pika.adapters.blocking_connection import BlockingChannel
 from support.broker import Broker
 from support.federation import NO_TORCH, SITES, Federation
 from support.hostile import EVIL
+from support.members import EVERYTHING
 from support.numbers import shown
 from support.plain import plain_loop
 from support.simulation import write_run
@@ -45,7 +46,7 @@ def federation(tmp_path: Path, broker: Broker, vhost: str) -> Iterator[Federatio
     path = os.pathsep.join([str(NO_TORCH), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
-        with Federation(tmp_path, broker, vhost) as federation:
+        with Federation(tmp_path, broker, vhost, require=EVERYTHING) as federation:
             make_small(federation)
             yield federation
 

@@ -56,7 +56,7 @@ def federation(tmp_path: Path, broker: Broker, vhost: str) -> Iterator[Federatio
     path = os.pathsep.join([str(NO_TORCH), os.environ.get("PYTHONPATH", "")])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path.rstrip(os.pathsep))
-        with Federation(tmp_path, broker, vhost) as federation:
+        with Federation(tmp_path, broker, vhost, require=()) as federation:
             yield federation
 
 

@@ -20,6 +20,7 @@ import pytest
 
 from support.broker import Broker
 from support.federation import NO_TORCH, Federation
+from support.members import EVERYTHING
 from support.plain import plain_loop
 from support.proxy import Proxy
 from support.simulation import write_run
@@ -100,7 +101,14 @@ def staged(folder: Path, broker: Broker, *sites: str, **heartbeats: int) -> Iter
         ways = {site: stack.enter_context(Proxy(broker.port)) for site in sites}
         ports = {site: way.port for site, way in ways.items()}
         federation = stack.enter_context(
-            Federation(folder, broker, vhost, ports=ports, broker_settings=settings)
+            Federation(
+                folder,
+                broker,
+                vhost,
+                ports=ports,
+                broker_settings=settings,
+                require=EVERYTHING,
+            )
         )
         yield Stage(
             federation, {site: Site(site, way, folder) for site, way in ways.items()}, folder

@@ -28,7 +28,7 @@ _names = (f"signed-{number}" for number in itertools.count(1))
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[Scripted]:
     folder = tmp_path_factory.mktemp("signed")
-    with scripted(folder, broker, require=["signed"]) as federation:
+    with scripted(folder, broker, require=["signed"], is_lied_to=True) as federation:
         yield federation
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -214,6 +216,36 @@ def test_a_fence_that_the_controller_did_not_sign_is_refused(
         await ends_well(it, expected)
 
     signed(tmp_path / "signed", lab, test, running=BUT_THE_FIRST)
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["", "after one of an earlier run"])
+def test_a_fence_that_comes_before_the_first_turn_of_its_run_outlives_that(
+    tmp_path: Path, lab: Lab, expected: str, earlier: bool
+) -> None:
+    """Bug: it was forgotten with the first turn, so that one of an older term could be taken."""
+
+    async def test(it: Relay) -> None:
+        to, about = names.to_control("site-3"), it.ledger.row(it.run, 1).hash
+        fences = [("an earlier run", 99)] * earlier + [(about, 1)]
+        for of, term in fences:
+            fence = FenceRaised(run=it.run, lane=0, term=term)
+            body = lab.member(CONTROLLER).sign(fence, about=of)
+            await it.queues.put(to, body, CONTROLLER)
+        await until(lambda: fenced(it, "site-3") == 1, what="it knows of it")
+        it.start_site("site-2")
+        await it.until(lambda state: state.turns == 3)
+        assert 1 == fenced(it, "site-3")
+        await ends_well(it, expected)
+        assert [] == refused_by_sites(it)
+
+    signed(tmp_path / "signed", lab, test, running=BUT_THE_FIRST)
+
+
+def fenced(it: Relay, site: str) -> int:
+    """Which term of the run's one lane counts at the least, as a site has it in its journal."""
+    with closing(sqlite3.connect(it.folder / f"{site}.sqlite")) as journal:
+        found = journal.execute("SELECT term FROM fences WHERE run = ?", (it.run,)).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def test_a_roster_that_another_authority_signed_or_that_is_old_is_refused(

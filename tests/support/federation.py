@@ -20,6 +20,7 @@ from urllib.parse import quote
 import httpx
 
 from support.members import REQUIRED, Signatory, security
+from support.proofs import prove_all
 from support.simulation import Outcome, command, environment, tasuki
 from support.vhosts import Vhosts
 from support.waiting import wait_until
@@ -176,6 +177,8 @@ class Federation:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.kill()
+        if kind is None and self.require:
+            prove_all(self.folder / "data-controller", roster=self.folder / "roster.pem")
         if kind is not None:
             for name, said in self.last_words().items():
                 sys.stdout.write(f"--- {name}\n{said}")

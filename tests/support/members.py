@@ -24,8 +24,11 @@ DAY = 86400
 NOW = 1_800_000_000.0
 
 
+EVERYTHING = ("signed", "sealed")
+"""What provisioned federations require of each other, and those of `tests/faults` too."""
+
 REQUIRED = tuple(os.environ.get("TASUKI_TEST_REQUIRE", "").split())
-"""What federations of processes require of each other: `signed`, or `signed sealed`, or nothing."""
+"""The same of other federations of processes: `signed`, or `signed sealed`, or nothing."""
 
 SECURITY = """
 [security]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import re
 import signal
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ import pika
 import pytest
 
 from support.federation import NO_TORCH, SITES, Federation
-from support.members import REQUIRED
+from support.members import EVERYTHING
 from support.plain import plain_loop
 from support.simulation import write_run
 from support.supervision import Supervisor
@@ -39,6 +40,7 @@ QUEUES = (
     *(names.turns_queue(site) for site in SITES),
     *(names.control_queue(site) for site in SITES),
 )
+REFUSED = re.compile(r"(message|report|weights|chunk) refused ")
 Row = dict[str, Any]  # Any: JSON
 
 
@@ -145,7 +147,8 @@ def scripted(
     settings: str = "",
     hosts: Sequence[str] = (),
     trainers: str = "",
-    require: Sequence[str] = REQUIRED,
+    require: Sequence[str] = EVERYTHING,
+    is_lied_to: bool = False,
 ) -> Iterator[Scripted]:
     """Everybody at work and kept at it; in the end no message may be in anybody's hands.
 
@@ -154,6 +157,7 @@ def scripted(
         hosts: the broker's nodes, if not as it says itself.
         trainers: further lines of every site's trainers.
         require: what everybody takes nothing without.
+        is_lied_to: somebody forges messages, so that some are refused.
     """
     vhost, script = broker.vhost(), folder / "script"
     script.touch()
@@ -174,6 +178,8 @@ def scripted(
         ) as federation:
             with Supervisor(federation.processes) as supervisor:
                 yield Scripted(federation, supervisor, broker, script)
+            refused = [] if is_lied_to else _refusals(federation)
+            assert not refused, refused
             wait_until(lambda: not _unsettled(broker, vhost), what="every message is settled")
     broker.drop_vhost(vhost)
 
@@ -188,6 +194,12 @@ def seconds_of_turns(rows: Sequence[Row]) -> list[float]:
 def go_on(pid: int) -> None:
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
+
+
+def _refusals(federation: Federation) -> list[str]:
+    """What services took for forged, altered or broken, as their logs say."""
+    logs = (process.log.read_text() for process in federation.processes.values())
+    return [line for log in logs for line in log.splitlines() if REFUSED.search(line)]
 
 
 def _unsettled(broker: Vhosts, vhost: str) -> dict[str, object]:

@@ -94,7 +94,7 @@ class Submission:
 
     Attributes:
         about: the hash of its first row; empty if nobody has signed what is known of it.
-        began: when it was submitted, in seconds since 1970.
+        began: when it was submitted, in seconds since 1970; 0: no turn has told yet.
     """
 
     about: str = ""
