@@ -148,10 +148,16 @@ class Reader:
         parts = [transfer, size.to_bytes(8, "big"), *(name.encode() for name in names)]
         context = blake3(framed(parts)).digest()
         wrapped = dict(body["keys"])[self.name]
-        return hpke_open(wrapped, self.private, b"tasuki key 1\0" + context), context
+        return unwrapped(wrapped, self.private, context), context
 
 
 # --- closed messages
+
+
+def unwrapped(wrapped: bytes, private: bytes, context: bytes) -> bytes:
+    """A content key: 80 bytes by HPKE, a nonce of 12, and the key under what HPKE brought."""
+    session = hpke_open(wrapped[:80], private, b"tasuki session 1\0")
+    return AESGCM(session).decrypt(wrapped[80:92], wrapped[92:], b"tasuki key 1\0" + context)
 
 
 def open_closed(body: bytes, *, federation: str, sender: str, name: str, private: bytes) -> bytes:
@@ -166,7 +172,7 @@ def open_closed(body: bytes, *, federation: str, sender: str, name: str, private
     texts = (federation, sender, name, closed["kind"])
     context = blake3(b"tasuki message 1\0" + framed(text.encode() for text in texts)).digest()
     (wrapped,) = closed["keys"]
-    key = hpke_open(wrapped, private, b"tasuki key 1\0" + context)
+    key = unwrapped(wrapped, private, context)
     nonce = bytes(8) + b"\1" + bytes(3)
     whole = blake3(b"tasuki message 1\0" + framed([context, *closed["keys"]])).digest()
     return AESGCM(key).decrypt(nonce, closed["data"], b"tasuki piece 1\0" + whole)

@@ -31,12 +31,12 @@ from tasuki.trust.rows import covered_by_row
 from tasuki.trust.sealing import (
     Cipher,
     SealingKey,
+    Sessions,
     context_of,
     message_context,
     new_key,
     recipients_of,
     with_keys,
-    wrap,
 )
 from tasuki.trust.signing import SigningKey
 from tasuki.wire.messages import (
@@ -140,6 +140,7 @@ class Member:
         self.require = frozenset(require)
         self._now = now
         self._last = 0.0
+        self._sessions = Sessions()
 
     @property
     def roster_number(self) -> int:
@@ -273,7 +274,12 @@ class Member:
             return None
         context = self._context(self.name, names, transfer, weights)
         key = self.keys.sealing.content_key(context, step=step)
-        seal = Seal(transfer=transfer, weights=weights, step=step, keys=wrap(key, context, cards))
+        seal = Seal(
+            transfer=transfer,
+            weights=weights,
+            step=step,
+            keys=self._sessions.wrap(key, context, cards),
+        )
         return self.sign(seal), Cipher(key, context)
 
     def unseal(self, seal: Buffer, transfer: bytes, weights: WeightsRef, *, sender: str) -> Cipher:
@@ -324,7 +330,8 @@ class Member:
             return body
         kind, key = kind_in(body), new_key()
         context = message_context(federation=self._federation, by=self.name, to=to, kind=kind)
-        keys = tuple(wrapped for _, wrapped in wrap(key, context, cards[-MOST_KEYS:]))
+        wrapped = self._sessions.wrap(key, context, cards[-MOST_KEYS:])
+        keys = tuple(each for _, each in wrapped)
         data = Cipher(key, with_keys(context, keys)).seal(body, at=0, is_last=True)
         return close(Sealed(kind=kind, by=self.name, to=to, keys=keys, data=data))
 

@@ -1,13 +1,15 @@
 """Sealed transfers: AES-256-GCM for each piece, and its key wrapped by HPKE (RFC 9180).
 
 HPKE is DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM in base mode; who sealed a transfer is
-said by the signature over its `Seal`. A content key is derived from what its sender alone knows and
-from all that is sealed with it, so that a transfer that is sent again after a crash is the same
-bytes, and no key ever seals two things.
+said by the signature over its `Seal`. What goes by HPKE is a session's key, from one sender to one
+card: that wraps content keys. A content key is derived from what its sender alone knows and from
+all that is sealed with it, so that a transfer that is sent again after a crash is the same bytes,
+and no key ever seals two things.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +30,17 @@ from tasuki.ports import Buffer
 TAG_BYTES = 16
 KEY_BYTES = 32
 SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+NONCE_BYTES = 12
+BETWEEN = 32 + KEY_BYTES + TAG_BYTES
+"""Bytes of a session's key as HPKE wraps it."""
+_REST = BETWEEN + NONCE_BYTES
+
+MOST_SESSIONS = 1024
+"""Of all senders, that a reader remembers."""
+MOST_USES = 2**20
+"""Far below what nonces that are drawn by chance allow (NIST SP 800-38D: 2**32)."""
+
+_SESSION = b"tasuki session 1\0"
 _WRAP = b"tasuki key 1\0"
 _CONTENT = b"tasuki content 1\0"
 _PIECE = b"tasuki piece 1\0"
@@ -39,6 +52,7 @@ class SealingKey:
 
     def __init__(self, key: X25519PrivateKey) -> None:
         self._key = key
+        self._sessions: dict[bytes, AESGCM] = {}  # in the order in which they were heard of
         self.public = key.public_key().public_bytes_raw()
 
     def __repr__(self) -> str:
@@ -71,11 +85,28 @@ class SealingKey:
 
         Anybody can wrap anything for us: what is no key is none.
         """
+        between, nonce, rest = wrapped[:BETWEEN], wrapped[BETWEEN:_REST], wrapped[_REST:]
+        if (session := self._session(between)) is None:
+            return None
         try:
-            key = SUITE.decrypt(wrapped, self._key, info=_WRAP + context)
+            key = session.decrypt(nonce, rest, _WRAP + context)
         except (InvalidTag, ValueError):
             return None
         return key if len(key) == KEY_BYTES else None
+
+    def _session(self, between: bytes) -> AESGCM | None:
+        """What wraps keys of one sender; HPKE costs as much as all the rest of a message."""
+        if between not in self._sessions:
+            try:
+                key = SUITE.decrypt(between, self._key, info=_SESSION)
+            except (InvalidTag, ValueError):
+                return None
+            if len(key) != KEY_BYTES:
+                return None
+            while len(self._sessions) >= MOST_SESSIONS:
+                del self._sessions[next(iter(self._sessions))]
+            self._sessions[between] = AESGCM(key)
+        return self._sessions[between]
 
     def content_key(self, context: bytes, *, step: int) -> bytes:
         """The key that seals what is sent in this context, cut into pieces of so many bytes."""
@@ -131,15 +162,40 @@ class Cipher:
             ) from exc
 
 
-def wrap(key: bytes, context: bytes, cards: Iterable[Card]) -> tuple[tuple[str, bytes], ...]:
-    """A content key for each of these cards' owners."""
-    return tuple(
-        (
-            card.name,
-            SUITE.encrypt(key, X25519PublicKey.from_public_bytes(card.unseals), _WRAP + context),
-        )
-        for card in cards
-    )
+class Sessions:
+    """Wraps the content keys that one sender has, for each card by a key between the two.
+
+    That one is drawn when it is needed first, and wrapped by HPKE once.
+    """
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, _Session] = {}
+
+    def wrap(
+        self, key: bytes, context: bytes, cards: Iterable[Card]
+    ) -> tuple[tuple[str, bytes], ...]:
+        """A content key for each of these cards' owners."""
+        return tuple((card.name, self._with(card).wrap(key, context)) for card in cards)
+
+    def _with(self, card: Card) -> _Session:
+        session = self._of.get(card.unseals)
+        if session is None or session.uses >= MOST_USES:
+            session = self._of[card.unseals] = _Session(card)
+        return session
+
+
+class _Session:
+    def __init__(self, card: Card) -> None:
+        key = new_key()
+        to = X25519PublicKey.from_public_bytes(card.unseals)
+        self._between = SUITE.encrypt(key, to, _SESSION)
+        self._aead = AESGCM(key)
+        self.uses = 0
+
+    def wrap(self, key: bytes, context: bytes) -> bytes:
+        self.uses += 1
+        nonce = os.urandom(NONCE_BYTES)
+        return self._between + nonce + self._aead.encrypt(nonce, key, _WRAP + context)
 
 
 def message_context(*, federation: str, by: str, to: str, kind: str) -> bytes:
@@ -153,7 +209,7 @@ def with_keys(context: bytes, keys: Iterable[bytes]) -> bytes:
 
 
 def new_key() -> bytes:
-    """For one message, and no other."""
+    """For one message or session, and no other."""
     return AESGCM.generate_key(8 * KEY_BYTES)
 
 

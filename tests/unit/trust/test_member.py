@@ -17,7 +17,7 @@ from tasuki.core.trust import MOST_KEYS, Must, Sealed, Warrant
 from tasuki.core.turn.handing_on import onward
 from tasuki.errors import MessageError
 from tasuki.trust.member import Member
-from tasuki.trust.sealing import message_context, wrap
+from tasuki.trust.sealing import Sessions, message_context
 from tasuki.weights.chunks import transfer_id
 from tasuki.wire.messages import close, decode, encode, sealed_in
 
@@ -214,7 +214,7 @@ def test_what_somebody_wrapped_for_us_and_is_no_key_opens_nothing(
     assert keys is not None
     context = message_context(federation="lab", by="a", to=CONTROLLER, kind="signed")
     wrapped = tuple(
-        each for _, each in wrap(key, context, keys.rosters.newest.cards_of(CONTROLLER))
+        each for _, each in Sessions().wrap(key, context, keys.rosters.newest.cards_of(CONTROLLER))
     )
     sealed = Sealed(kind="signed", by="a", to=CONTROLLER, keys=wrapped, data=bytes(80))
     with pytest.raises(MessageError, match="altered"):
