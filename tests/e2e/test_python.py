@@ -341,7 +341,7 @@ def test_a_run_that_is_interrupted_goes_on(tmp_path: Path) -> None:
     script = written(
         tmp_path,
         """
-pause = {"flag": ".", "pause_s": 0.3}
+pause = {"flag": ".", "pause_s": 0.8}
 print(simulate(rounds=4, params=pause, name="long", resume="again" in sys.argv).digest)
 """,
     )

@@ -110,7 +110,7 @@ def test_ten_thousand_altered_messages_are_refused_and_counted_and_change_nothin
         expected = Counter((letter.reader, letter.kind) for letter in altering.sent)
         assert expected.total() >= 10_000
         await it.until_refused(expected.total(), but=LATE)
-        assert expected == it.counted(but=LATE)
+        it.check_counted(expected, but=LATE)
 
     stage.play(deed, rounds=3, bottom="[evaluate]\nevery_n_rounds = 1")
 
@@ -139,7 +139,7 @@ def test_lanes_that_become_one_are_no_way_in(stage: Stage) -> None:
         assert (Status.FINISHED, expected) == (state.status, state.weights.digest)
         sent = Counter((letter.reader, letter.kind) for letter in altering.sent)
         await it.until_refused(sent.total(), but=LATE)
-        assert sent == it.counted(but=LATE)
+        it.check_counted(sent, but=LATE)
 
     stage.play(deed, order='"fixed"', bottom=lanes)
 
