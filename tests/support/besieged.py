@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from tasuki_site.site import Site
 SITES = ("site-1", "site-2", "site-3")
 ALL = (CONTROLLER, *SITES)
 BOTH = (Must.SIGNED, Must.SEALED)
-DEADLINE_S = 150.0
+DEADLINE_S = 90.0
 
 
 @dataclass
@@ -114,20 +114,13 @@ class Besieged(Relay):
                 counts[name, kind] += count
         return counts
 
-    def check_counted(self, sent: Counter[tuple[str, str]], *, but: Iterable[str] = ()) -> None:
-        """Each was refused once; where a connection broke, what was on its way may come again."""
-        counted = self.counted(but=but)
-        again = {name for name, _ in counted - sent} if not sent - counted else set()
-        assert counted == sent or (again and again <= self._reconnected()), (sent, self.refused())
-
-    def _reconnected(self) -> set[str]:
-        """Whose connection broke, be it for a moment."""
-        found = set()
-        for name, metrics in self.metrics.items():
-            for series, value in shown(metrics.text().decode()).items():
-                if series.startswith("tasuki_broker_reconnects_total") and value:
-                    found.add(name)
-        return found
+    async def until_each_refused(
+        self, sent: Callable[[], Counter[tuple[str, str]]], *, but: Iterable[str] = ()
+    ) -> None:
+        """Returns once each was refused, and no other; more may be sent until then."""
+        with suppress(TimeoutError):
+            await until(lambda: self.counted(but=but) == sent(), what="", within_s=DEADLINE_S)
+        assert self.counted(but=but) == sent(), self.refused()
 
     def _watch(self, update: Update) -> None:
         if isinstance(update.what, MessageDiscarded):
