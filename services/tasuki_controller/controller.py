@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tasuki.core.trust import Submission
@@ -43,8 +43,14 @@ class Controller:
     refused: Callable[[Route], str] = lambda _: ""
     only: str | None = None
     moments: Moments = UNWATCHED
+    submissions: dict[str, Submission] = field(default_factory=dict)  # those that were asked for
 
     def submission(self, run: str) -> Submission:
         """What all that is signed about a run names it by; nothing where nobody signs."""
-        first = None if self.member.keys is None else next(self.ledger.rows(run), None)
-        return Submission() if first is None else Submission(about=first.hash, began=first.at)
+        if self.member.keys is None:
+            return Submission()
+        if run not in self.submissions:
+            if (first := next(self.ledger.rows(run), None)) is None:
+                return Submission()
+            self.submissions[run] = Submission(about=first.hash, began=first.at)
+        return self.submissions[run]

@@ -21,6 +21,7 @@ class Journal:
     def __init__(self, database: sqlite3.Connection, site: str) -> None:
         self._db = database
         self._site = site
+        self._submissions: dict[str, Submission] = {}  # those that were asked for
         (last,) = database.execute("SELECT max(came) FROM turns").fetchone()
         self._came = last or 0
 
@@ -77,14 +78,19 @@ class Journal:
 
     def submission(self, run: str) -> Submission:
         """Which run of this name the site knows; nothing is known of one that nobody signed for."""
-        query = "SELECT about, began FROM submissions WHERE site = ? AND run = ?"
-        found = self._db.execute(query, (self._site, run)).fetchone()
-        return Submission(about=found[0], began=found[1]) if found else Submission()
+        if run not in self._submissions:
+            query = "SELECT about, began FROM submissions WHERE site = ? AND run = ?"
+            found = self._db.execute(query, (self._site, run)).fetchone()
+            self._submissions[run] = (
+                Submission(about=found[0], began=found[1]) if found else Submission()
+            )
+        return self._submissions[run]
 
     def write_submission(self, run: str, submission: Submission) -> None:
         """Turns of an earlier run of this name are refused from now on."""
         values = (self._site, run, submission.about, submission.began)
         self._execute("REPLACE INTO submissions VALUES (?, ?, ?, ?)", values)
+        self._submissions[run] = submission
 
     def forget(self, run: str) -> None:
         """The run is over: only which turns it had is still of interest."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import blake3
@@ -100,10 +101,16 @@ class Keys:
 
 def submission_of(turn: Turn) -> Submission:
     """Which run of its name a turn is of, as its warrant says; that was checked when it came."""
-    signed = signed_in(turn.warrant) if turn.warrant else None
-    if signed is None:
+    signed, warrant = _opened(turn.warrant) if turn.warrant else (None, None)
+    if signed is None or warrant is None:
         return Submission()
-    return Submission(about=signed.about, began=decode(turn.warrant, Warrant).began)
+    return Submission(about=signed.about, began=warrant.began)
+
+
+@lru_cache(maxsize=64)
+def _opened(warrant: bytes) -> tuple[Signed | None, Warrant]:
+    """Each is asked for several times while a turn is here. Nothing is proved by it."""
+    return signed_in(warrant), decode(warrant, Warrant)
 
 
 def _newest(roster: Roster, name: str) -> tuple[Card, ...]:
@@ -193,8 +200,9 @@ class Member:
         Raises:
             MessageError: it is no such message, is not signed and has to be, or not by its sender.
         """
-        signed = signed_in(body)
-        message = decode(body, kinds)
+        return self._said(signed_in(body), decode(body, kinds), body, sender=sender)
+
+    def _said(self, signed: Signed | None, message: T, body: Buffer, *, sender: str) -> Said[T]:
         if signed is None:
             if Must.SIGNED in self.require:
                 raise MessageError(
@@ -220,8 +228,8 @@ class Member:
             if Must.SIGNED in self.require:
                 raise MessageError(f"{turn.id} without a warrant", reason=NOT_SIGNED)
             return ""
-        said = self.read(turn.warrant, Warrant, sender=CONTROLLER)
-        warrant = said.message
+        signed, warrant = _opened(turn.warrant)
+        said = self._said(signed, warrant, turn.warrant, sender=CONTROLLER)
         if warrant.roster > self.roster_number and self.keys is not None:
             raise MessageError(
                 f"{turn.id} goes by roster {warrant.roster}; here is {self.roster_number}",
@@ -237,7 +245,7 @@ class Member:
     def _since(self, written: bytes, *, about: str) -> TurnRecord:
         """A record that came on the turn's way, signed by whose it is."""
         record = decode(written, TurnRecord)
-        said = self.read(written, TurnRecord, sender=record.site)
+        said = self._said(signed_in(written), record, written, sender=record.site)
         if said.about != about:
             raise MessageError(f"a record of another run than {record.id.run}", reason=OTHER_RUN)
         return record
