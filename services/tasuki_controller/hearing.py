@@ -23,7 +23,7 @@ from tasuki.core.turn.proof import OTHER_RUN
 from tasuki.errors import MessageError
 from tasuki.ports import Delivery
 from tasuki.trust.member import Said
-from tasuki.wire.messages import decode, encode
+from tasuki.wire.messages import encode
 from tasuki_controller.controller import Controller
 
 REPLAYED = "replayed"
@@ -85,10 +85,9 @@ class Hearing:
         self._signs[id.of_lane] = (id, said.at)
 
     def _read(self, written: bytes) -> TurnRecord:
-        record = decode(written, TurnRecord)
-        said = self._c.member.read(written, TurnRecord, sender=record.site)
-        self._check_run(record.id.run, by=said.by, about=said.about)
-        return record
+        said = self._c.member.read_record(written)
+        self._check_run(said.message.id.run, by=said.by, about=said.about)
+        return said.message
 
     def _check_run(self, run: str, *, by: str, about: str) -> None:
         known = self._c.submission(run)

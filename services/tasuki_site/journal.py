@@ -21,7 +21,7 @@ class Journal:
     def __init__(self, database: sqlite3.Connection, site: str) -> None:
         self._db = database
         self._site = site
-        self._submissions: dict[str, Submission] = {}  # those that were asked for
+        self._submissions: dict[str, Submission] = {}  # those that it has
         (last,) = database.execute("SELECT max(came) FROM turns").fetchone()
         self._came = last or 0
 
@@ -81,9 +81,9 @@ class Journal:
         if run not in self._submissions:
             query = "SELECT about, began FROM submissions WHERE site = ? AND run = ?"
             found = self._db.execute(query, (self._site, run)).fetchone()
-            self._submissions[run] = (
-                Submission(about=found[0], began=found[1]) if found else Submission()
-            )
+            if found is None:
+                return Submission()  # not remembered: anybody can name runs that there are not
+            self._submissions[run] = Submission(about=found[0], began=found[1])
         return self._submissions[run]
 
     def write_submission(self, run: str, submission: Submission) -> None:

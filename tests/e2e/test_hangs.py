@@ -33,11 +33,11 @@ rank = int(os.environ["RANK"])
 
 def hang_in_this_rank(params):
     (Path(params["flag"]) / "hangs").touch()
-    time.sleep(600)
+    time.sleep(600)  # what hangs is the point: its limit ends it
 
 
 def wait_for_the_other_rank():
-    time.sleep(600)
+    time.sleep(600)  # ended with the rank that hangs
 
 
 flare.init()

@@ -59,7 +59,7 @@ def idle(turn):
 
 def hang(turn):
     if turn.site == "site-2":
-        time.sleep(600)
+        time.sleep(600)  # it hangs: the test ends it
     return train(turn)
 
 
@@ -261,7 +261,7 @@ def train(turn):
     state = turn.weights("numpy")
     if not Path("hung").exists():  # in its site's own folder
         Path("hung").touch()
-        time.sleep(600)
+        time.sleep(600)  # it hangs: the turn's limit ends it
     return turn.result({"w": state["w"] + 1}, metrics={"accuracy": 1.0})
 """
 

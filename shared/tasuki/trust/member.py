@@ -202,6 +202,15 @@ class Member:
         """
         return self._said(signed_in(body), decode(body, kinds), body, sender=sender)
 
+    def read_record(self, written: bytes) -> Said[TurnRecord]:
+        """What a turn did, as the site that it names says; whoever brings it.
+
+        Raises:
+            MessageError: as `read`.
+        """
+        record = decode(written, TurnRecord)
+        return self._said(signed_in(written), record, written, sender=record.site)
+
     def _said(self, signed: Signed | None, message: T, body: Buffer, *, sender: str) -> Said[T]:
         if signed is None:
             if Must.SIGNED in self.require:
@@ -244,11 +253,11 @@ class Member:
 
     def _since(self, written: bytes, *, about: str) -> TurnRecord:
         """A record that came on the turn's way, signed by whose it is."""
-        record = decode(written, TurnRecord)
-        said = self._said(signed_in(written), record, written, sender=record.site)
+        said = self.read_record(written)
         if said.about != about:
-            raise MessageError(f"a record of another run than {record.id.run}", reason=OTHER_RUN)
-        return record
+            run = said.message.id.run
+            raise MessageError(f"a record of another run than {run}", reason=OTHER_RUN)
+        return said.message
 
     # What it sends and gets.
 

@@ -12,7 +12,7 @@ checks signatures.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 from typing import Any, TypeVar, cast, get_args
 
@@ -58,15 +58,6 @@ _WARRANTED = ("itinerary", "task", "kind", "split")
 """What a turn's warrant says does not travel twice."""
 
 _SIGNED, _SEALED = "signed", "sealed"
-
-
-def written(record: TurnRecord) -> TurnRecord:
-    """With its bytes, for good.
-
-    Raises:
-        MessageError: a value in it has no msgpack form.
-    """
-    return replace(record, written=encode(record))
 
 
 def encode(message: object, *, travels: bool = True) -> bytes:
